@@ -1,0 +1,145 @@
+package protocol
+
+import (
+	"unicode/utf8"
+)
+
+// Envelope is a text message as the gateway sees it: the fields it routes by,
+// as views into the scanned bytes. It is valid as long as those bytes are, keeps
+// them in memory, and may be used again for the next message.
+type Envelope struct {
+	Type      []byte // dotted lower-case words
+	ID        []byte // nil when absent; else 1 to 64 printable bytes
+	Re        []byte // nil when absent; else 1 to 64 printable bytes
+	Src       []byte // what the sender claims; nil when absent or nothing a gateway would write; never trust it
+	Dst       []byte // nil when absent; else 1 to 200 printable bytes, for ParseDestination
+	Payload   []byte // the raw JSON value; nil when absent
+	TS        int64  // microseconds since 1970, within ±MaxTS; 0 when absent
+	Urgent    bool
+	TimeoutMS int // milliseconds, 1 to MaxTimeoutMS; 0 when absent
+
+	raw   []byte // nil unless Parse succeeded
+	body  int    // index in raw after the opening brace
+	edits [3]edit
+	n     int // edits in use, in the order of the text
+}
+
+// edit is a stretch of the text that a splice removes (src) or may replace.
+type edit struct {
+	field    field
+	from, to int
+}
+
+// Parse scans one text message and checks all of it: UTF-8, strict JSON (RFC
+// 8259) that is one object, at most MaxDepth levels, and the fields of the
+// envelope with their types and limits. It allocates only to make an error.
+//
+// Strings of the envelope must be written without escapes, and their names
+// exactly and once: a receiver that ignores case or takes the last of two (as
+// many JSON decoders do) would otherwise read another message than the gateway
+// routed, with a "src" of the sender's choice. Null is not the same as absent
+// and is refused. Unknown fields may hold anything. The value of "src" may be
+// anything too, as it is always replaced.
+//
+// The error is a *FieldError or a *SyntaxError. The fields found before the
+// fault are then still set, so that an answer can name the ID; the envelope
+// cannot be spliced.
+func (e *Envelope) Parse(raw []byte) error {
+	*e = Envelope{}
+	if !utf8.Valid(raw) {
+		return utf8Error(raw)
+	}
+	i := skipSpace(raw, 0)
+	if i >= len(raw) {
+		return syntaxError(len(raw), badEnd)
+	}
+	if raw[i] != '{' {
+		return syntaxError(i, badStart)
+	}
+	i++
+	e.body = i
+	var seen fieldSet
+	var p problem
+	var err error
+	for comma := -1; ; { // the comma before the member, -1 for the first
+		i = skipSpace(raw, i)
+		if i >= len(raw) {
+			return syntaxError(len(raw), badEnd)
+		}
+		if raw[i] != '"' {
+			if raw[i] == '}' && comma < 0 {
+				break
+			}
+			return syntaxError(i, badName)
+		}
+		start := i + 1
+		if i, p = skipString(raw, start); p != noProblem {
+			return syntaxError(i, p)
+		}
+		name := raw[start : i-1]
+		if i, p = skipColon(raw, i); p != noProblem {
+			return syntaxError(i, p)
+		}
+		f := fieldNamed(name)
+		if f == fieldUnknown {
+			if alike := fieldAlike(name); alike != fieldUnknown {
+				return spellingError(alike, name)
+			}
+		} else if seen.has(f) {
+			return fieldError(f, "appears twice; send it once")
+		}
+		seen.add(f)
+		value := i
+		if i, err = e.scanField(f, raw, i); err != nil {
+			return err
+		}
+		end := i
+		i = skipSpace(raw, i)
+		if i >= len(raw) {
+			return syntaxError(len(raw), badEnd)
+		}
+		switch f {
+		case fieldSrc: // goes with the comma before it, as the first member with the one after
+			if comma < 0 {
+				e.addEdit(f, e.body, i+1)
+			} else {
+				e.addEdit(f, comma, end)
+			}
+		case fieldID, fieldRe:
+			e.addEdit(f, value+1, end-1)
+		}
+		if raw[i] == '}' {
+			break
+		}
+		if raw[i] != ',' {
+			return syntaxError(i, badObjectNext)
+		}
+		comma = i
+		i++
+	}
+	if i = skipSpace(raw, i+1); i < len(raw) {
+		return syntaxError(i, badTrailing)
+	}
+	if e.Type == nil {
+		return fieldError(fieldType, `missing; say what the message is, like "type":"test.start"`)
+	}
+	e.raw = raw
+	return nil
+}
+
+func (e *Envelope) addEdit(f field, from, to int) {
+	e.edits[e.n] = edit{f, from, to}
+	e.n++
+}
+
+func utf8Error(raw []byte) error {
+	i := 0
+	for i < len(raw) {
+		r, size := utf8.DecodeRune(raw[i:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		i += size
+	}
+	return &SyntaxError{Offset: i, Problem: "a byte that is not UTF-8; send text as UTF-8 and bytes as base64"}
+}

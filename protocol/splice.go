@@ -1,0 +1,77 @@
+package protocol
+
+import "slices"
+
+// Splice is what the gateway writes into a message on its way. The values go
+// into the JSON text as they are: Src must be a valid name or a UUID, ID and Re
+// an Envelope's ID or Re, or made of name characters.
+type Splice struct {
+	Src string // the true sender, always written
+	ID  string // "" leaves the id as it is
+	Re  string // "" leaves the re as it is
+}
+
+// SplicedSize returns the exact number of bytes that AppendSpliced adds.
+func (e *Envelope) SplicedSize(s Splice) int {
+	if e.raw == nil {
+		return 0
+	}
+	n := len(srcOpen) + len(s.Src) + 1 + 1 + len(e.raw) - e.body
+	if s.ID != "" && e.ID == nil {
+		n += len(idOpen) + len(s.ID) + 1
+	}
+	if s.Re != "" && e.Re == nil {
+		n += len(reOpen) + len(s.Re) + 1
+	}
+	for _, ed := range e.edits[:e.n] {
+		if text, replace := s.text(ed.field); replace {
+			n += len(text) - (ed.to - ed.from)
+		}
+	}
+	return n
+}
+
+// AppendSpliced appends the message with the fields of s to dst: `{"src":"X",`
+// and then the bytes of the original, without its src, with id and re replaced
+// in place (or put after src where the original had none), everything else byte
+// for byte. The bytes given to Parse must still be there unchanged. It appends
+// nothing if Parse has failed, and does not allocate if dst has room.
+func (e *Envelope) AppendSpliced(dst []byte, s Splice) []byte {
+	if e.raw == nil {
+		return dst
+	}
+	dst = slices.Grow(dst, e.SplicedSize(s))
+	dst = append(append(append(dst, srcOpen...), s.Src...), '"')
+	if s.ID != "" && e.ID == nil {
+		dst = append(append(append(dst, idOpen...), s.ID...), '"')
+	}
+	if s.Re != "" && e.Re == nil {
+		dst = append(append(append(dst, reOpen...), s.Re...), '"')
+	}
+	dst = append(dst, ',') // type follows at least
+	done := e.body
+	for _, ed := range e.edits[:e.n] {
+		if text, replace := s.text(ed.field); replace {
+			dst = append(append(dst, e.raw[done:ed.from]...), text...)
+			done = ed.to
+		}
+	}
+	return append(dst, e.raw[done:]...)
+}
+
+const (
+	srcOpen = `{"src":"`
+	idOpen  = `,"id":"`
+	reOpen  = `,"re":"`
+)
+
+// text returns what an edit of the field puts in, and whether it is to be made.
+func (s *Splice) text(f field) (string, bool) {
+	switch f {
+	case fieldID:
+		return s.ID, s.ID != ""
+	case fieldRe:
+		return s.Re, s.Re != ""
+	}
+	return "", true // the sender's src goes, the true one is in front
+}
