@@ -1,0 +1,160 @@
+package wsframe
+
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
+
+// MaxMessageLimit is the highest limit a Reader can have, in bytes: 512 MiB.
+const MaxMessageLimit = 1 << 29
+
+// Handler receives what a [Reader] found. Payloads are valid only during the
+// call and may be modified. An error stops the Reader for good and is what
+// [Reader.Feed] returns. A handler may call [Reader.Release], but not Feed.
+type Handler interface {
+	// HandleMessage takes a complete message: op is OpText (valid UTF-8) or
+	// OpBinary; the payload may be empty.
+	HandleMessage(op Opcode, payload []byte) error
+	// HandleControl takes a ping, pong or close frame, at most 125 bytes. The
+	// payload of a close frame has been checked: it is empty or has a legal
+	// code and a UTF-8 reason, see [ParseClose]. Nothing is delivered after it.
+	HandleControl(op Opcode, payload []byte) error
+}
+
+// Reader is an incremental RFC 6455 frame reader for one direction of one
+// connection. The zero value needs [Reader.Init]. It has no goroutine and no
+// lock: whoever reads the connection owns it, and no two of its methods may
+// run at the same time.
+type Reader struct {
+	err error // why the Reader is dead, if stage is ended
+
+	// partial holds the kept bytes of the finished fragments of the message
+	// in progress, then what has arrived of the current frame. nil when there
+	// are none of either.
+	partial *buffer
+	limit   uint32 // bytes a message may have
+	kept    uint32 // bytes in partial that belong to finished fragments
+	checked uint32 // bytes in partial known to be whole UTF-8 characters
+	left    uint32 // bytes of the current frame's payload still to come
+	key     uint32 // masking key, turned so that its low byte is for the next byte
+
+	message  Opcode // the fragmented message in progress, 0 if there is none
+	op       Opcode // of the current frame
+	fin      bool   // of the current frame
+	client   bool
+	stage    stage
+	held     uint8 // bytes in heldHead
+	heldHead [maxHeaderSize]byte
+}
+
+// stage is what the Reader waits for.
+type stage uint8
+
+const (
+	inHeader stage = iota
+	inPayload
+	ended // nothing more: error, close frame or Release
+)
+
+// Init makes r ready for a new connection. maxMessage limits a message, all
+// fragments together, in bytes; a larger one fails with 1009 as soon as its
+// header is there. Values below 0 count as 0 (only empty messages), values
+// over [MaxMessageLimit] as that. client is true for the reading side of a
+// client, which takes only unmasked frames; a server takes only masked ones.
+func (r *Reader) Init(maxMessage int, client bool) {
+	r.Release()
+	*r = Reader{limit: uint32(min(max(maxMessage, 0), MaxMessageLimit)), client: client}
+}
+
+// Release gives pooled buffers back. r ignores all input until the next Init.
+// Calling it again, or from within a [Handler], does no harm.
+func (r *Reader) Release() {
+	r.stage = ended
+	putBuffer(r.partial)
+	r.partial = nil
+}
+
+// Feed takes the next bytes of the connection, in pieces of any size, and
+// calls h for every message and control frame they complete. It consumes all
+// of data, unmasks frames in place in it and keeps no reference to it.
+//
+// The error is an [*Error] if the peer broke RFC 6455, or what h returned.
+// After an error r is dead and returns the same error again. After a close
+// frame the rest of the input is ignored and the error is nil.
+func (r *Reader) Feed(data []byte, h Handler) error {
+	for len(data) > 0 && r.stage != ended {
+		var err error
+		if r.stage == inHeader && r.held == 0 && r.message == 0 {
+			data, err = r.feedWhole(data, h)
+			if err != nil {
+				return r.fail(err)
+			}
+			if len(data) == 0 || r.stage == ended {
+				break
+			}
+		}
+		if r.stage == inHeader {
+			data, err = r.feedHeader(data, h)
+		} else {
+			data, err = r.feedPayload(data, h)
+		}
+		if err != nil {
+			return r.fail(err)
+		}
+	}
+	return r.err
+}
+
+// feedWhole is the fast path. It delivers unfragmented data frames as long as
+// they are complete in data and beyond reproach; the first one that is not is
+// left to feedHeader, which knows all the rules. r must be between messages.
+func (r *Reader) feedWhole(data []byte, h Handler) (rest []byte, err error) {
+	limit := int(r.limit)
+	head, wantMask := 2+maskKeySize, byte(maskBit)
+	if r.client {
+		head, wantMask = 2, 0
+	}
+	for len(data) >= head {
+		op := Opcode(data[0] &^ finBit)
+		if data[0] != finBit|byte(OpBinary) && data[0] != finBit|byte(OpText) || data[1]&maskBit != wantMask {
+			break
+		}
+		start, n := head, int(data[1]&lengthBits)
+		if n >= length16 {
+			start += 2
+			if n == length64 || len(data) < start {
+				break
+			}
+			if n = int(binary.BigEndian.Uint16(data[2:])); n < length16 {
+				break
+			}
+		}
+		end := start + n
+		if n > limit || len(data) < end {
+			break
+		}
+		payload := data[start:end:end]
+		if wantMask != 0 {
+			maskWords(payload, binary.LittleEndian.Uint32(data[start-maskKeySize:]))
+		}
+		// 8.1: text is UTF-8.
+		if op == OpText && !utf8.Valid(payload) {
+			return nil, errTextNotUTF8
+		}
+		data = data[end:]
+		if err := h.HandleMessage(op, payload); err != nil {
+			return nil, err
+		}
+		if r.stage == ended {
+			return nil, nil
+		}
+	}
+	return data, nil
+}
+
+// fail makes err the end of r.
+func (r *Reader) fail(err error) error {
+	r.Release()
+	r.err = err
+	return err
+}
