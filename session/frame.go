@@ -1,0 +1,150 @@
+package session
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/protocol"
+)
+
+// Frame is one outgoing unit: a complete unmasked WebSocket frame, or several
+// telemetry frames of one stream in a row, encoded once and shared by all
+// receivers. It is immutable from the first Send on.
+//
+// The creator holds one reference; each outbox that takes the frame holds one
+// of its own. The last Release gives the buffer back to its pool.
+type Frame struct {
+	refs  atomic.Int32
+	class int8
+	// telemetry is true when the frame travels in the telemetry lane.
+	telemetry bool
+	stream    uint32
+	frames    uint32
+	from, to  uint64
+	// cause is set when the frame is the news that these samples were lost.
+	cause LossCause
+	wire  []byte
+}
+
+// frameClasses are the buffer sizes kept in pools. The fourth holds one read of
+// the default read buffer, the last one write; larger buffers are left to the
+// garbage collector so that one giant message is not kept for ever.
+var frameClasses = [...]int{128, 512, 4 << 10, 20 << 10, 68 << 10}
+
+var framePools [len(frameClasses)]sync.Pool
+
+// NewFrame returns an empty frame with room for at least size bytes on the
+// wire and one reference.
+func NewFrame(size int) *Frame {
+	for class, room := range frameClasses {
+		if size > room {
+			continue
+		}
+		f, ok := framePools[class].Get().(*Frame)
+		if !ok {
+			f = &Frame{class: int8(class), wire: make([]byte, 0, room)}
+		}
+		f.refs.Store(1)
+		return f
+	}
+	f := &Frame{class: -1, wire: make([]byte, 0, size)}
+	f.refs.Store(1)
+	return f
+}
+
+// NewTextFrame returns a text message (RFC 6455 section 5.6) with the given
+// payload, which is copied.
+func NewTextFrame(payload []byte) *Frame {
+	f := NewTextFrameFor(len(payload))
+	f.wire = append(f.wire, payload...)
+	return f
+}
+
+// NewTextFrameFor returns a text message whose header announces n bytes of
+// payload; the caller appends exactly that many with Extend.
+func NewTextFrameFor(n int) *Frame {
+	f := NewFrame(wsframe.HeaderSize(n) + n)
+	f.wire = wsframe.AppendHeader(f.wire, wsframe.OpText, n)
+	return f
+}
+
+// AppendEnvelope appends a routed message, spliced, to a frame made by
+// NewTextFrameFor with its SplicedSize.
+func (f *Frame) AppendEnvelope(e *protocol.Envelope, sp protocol.Splice) {
+	f.wire = e.AppendSpliced(f.wire, sp)
+}
+
+// Compact returns f, or, when its buffer is far larger than what is in it, a
+// copy in a smaller one in exchange: a queue of nearly empty buffers would hold
+// more memory than its bound says. Only the creator may call it, before the
+// frame is sent.
+func (f *Frame) Compact() *Frame {
+	if f.class <= 0 || len(f.wire) > cap(f.wire)/4 || len(f.wire) > frameClasses[f.class-1] {
+		return f
+	}
+	small := NewFrame(len(f.wire))
+	small.wire = append(small.wire, f.wire...)
+	small.telemetry, small.stream, small.frames, small.from, small.to = f.telemetry, f.stream, f.frames, f.from, f.to
+	f.Release()
+	return small
+}
+
+// Extend hands the bytes written so far to fill, which appends to them and
+// returns the result.
+func (f *Frame) Extend(fill func(wire []byte) []byte) { f.wire = fill(f.wire) }
+
+// AppendTelemetry adds one telemetry frame with the samples [from, to) of a
+// stream. It reports false, and leaves the frame as it is, when the samples do
+// not follow those already there, belong to another stream, or do not fit into
+// the frame's buffer: the caller sends this frame and starts the next.
+func (f *Frame) AppendTelemetry(payload []byte, stream uint32, from, to uint64) bool {
+	need := wsframe.HeaderSize(len(payload)) + len(payload)
+	if f.frames > 0 && (f.stream != stream || f.to != from || len(f.wire)+need > cap(f.wire)) {
+		return false
+	}
+	if f.frames == 0 {
+		f.telemetry, f.stream, f.from = true, stream, from
+	}
+	f.to = to
+	f.frames++
+	f.wire = wsframe.AppendHeader(f.wire, wsframe.OpBinary, len(payload))
+	f.wire = append(f.wire, payload...)
+	return true
+}
+
+// message reports whether the frame is a message of the application, not a
+// WebSocket control frame (RFC 6455 section 5.5), telemetry or news of a loss.
+func (f *Frame) message() bool {
+	return !f.telemetry && f.cause == "" && len(f.wire) > 0 && f.wire[0]&0x08 == 0
+}
+
+// Len returns the frame's size on the wire in bytes.
+func (f *Frame) Len() int { return len(f.wire) }
+
+// Wire returns the bytes as they go to the socket. They must not be changed.
+func (f *Frame) Wire() []byte { return f.wire }
+
+// Frames returns how many telemetry frames were joined; 0 for a text message.
+func (f *Frame) Frames() int { return int(f.frames) }
+
+// Samples returns the number of samples per channel that the frame carries.
+func (f *Frame) Samples() uint64 { return f.to - f.from }
+
+// Retain adds a reference.
+func (f *Frame) Retain() { f.refs.Add(1) }
+
+// Release gives one reference back. The frame must not be touched after the
+// caller's last Release.
+func (f *Frame) Release() {
+	if f.refs.Add(-1) != 0 {
+		return
+	}
+	// A buffer that had to grow is a giant among those of its pool.
+	if f.class < 0 || cap(f.wire) > frameClasses[f.class] {
+		return
+	}
+	f.telemetry, f.stream, f.frames, f.from, f.to, f.cause = false, 0, 0, 0, 0, ""
+	f.wire = f.wire[:0]
+	framePools[f.class].Put(f)
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"hash/maphash"
+	"sync"
+
+	"github.com/google/uuid"
+)
+
+// indexShards spreads registration and look-up over this many locks. A look-up
+// takes one shard's read lock for one map access; iteration copies one shard at
+// a time and so never keeps a registration waiting for longer than that.
+const indexShards = 64
+
+// idIndex maps session ids to sessions.
+type idIndex struct {
+	shards [indexShards]struct {
+		mu sync.RWMutex
+		m  map[uuid.UUID]*Session
+	}
+}
+
+func (x *idIndex) get(id uuid.UUID) *Session {
+	sh := &x.shards[id[0]%indexShards]
+	sh.mu.RLock()
+	s := sh.m[id]
+	sh.mu.RUnlock()
+	return s
+}
+
+func (x *idIndex) put(s *Session) {
+	sh := &x.shards[s.id[0]%indexShards]
+	sh.mu.Lock()
+	if sh.m == nil {
+		sh.m = make(map[uuid.UUID]*Session)
+	}
+	sh.m[s.id] = s
+	sh.mu.Unlock()
+}
+
+func (x *idIndex) remove(id uuid.UUID) {
+	sh := &x.shards[id[0]%indexShards]
+	sh.mu.Lock()
+	delete(sh.m, id)
+	sh.mu.Unlock()
+}
+
+// snapshot returns all sessions that were there during the whole call, and
+// perhaps some that came or went meanwhile.
+func (x *idIndex) snapshot(sizeHint int) []*Session {
+	all := make([]*Session, 0, sizeHint)
+	for i := range x.shards {
+		sh := &x.shards[i]
+		sh.mu.RLock()
+		for _, s := range sh.m {
+			all = append(all, s)
+		}
+		sh.mu.RUnlock()
+	}
+	return all
+}
+
+// deviceIndex maps device ids to the newest session of each.
+type deviceIndex struct {
+	seed   maphash.Seed
+	shards [indexShards]struct {
+		mu sync.RWMutex
+		m  map[string]*Session
+	}
+}
+
+func (x *deviceIndex) get(device string) *Session {
+	sh := &x.shards[maphash.String(x.seed, device)%indexShards]
+	sh.mu.RLock()
+	s := sh.m[device]
+	sh.mu.RUnlock()
+	return s
+}
+
+// getBytes is get for a name that is still in a read buffer.
+func (x *deviceIndex) getBytes(device []byte) *Session {
+	sh := &x.shards[maphash.Bytes(x.seed, device)%indexShards]
+	sh.mu.RLock()
+	s := sh.m[string(device)]
+	sh.mu.RUnlock()
+	return s
+}
+
+// swap makes s the session of its device and returns the one before. With
+// refuse it leaves a session that is there and returns it with ok false.
+// register runs under the shard's lock: of two connections of one device the
+// one that the index ends with has the higher generation, and nobody finds a
+// session by its device that is not completely registered.
+func (x *deviceIndex) swap(s *Session, refuse bool, register func(*Session)) (old *Session, ok bool) {
+	sh := &x.shards[maphash.String(x.seed, s.info.Name)%indexShards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.m == nil {
+		sh.m = make(map[string]*Session)
+	}
+	old = sh.m[s.info.Name]
+	if old != nil && refuse {
+		return old, false
+	}
+	register(s)
+	sh.m[s.info.Name] = s
+	return old, true
+}
+
+// removeIf takes s out, but only while the index still points at it: a device
+// that has reconnected is not lost to its old connection's clean-up.
+func (x *deviceIndex) removeIf(s *Session) bool {
+	sh := &x.shards[maphash.String(x.seed, s.info.Name)%indexShards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.m[s.info.Name] != s {
+		return false
+	}
+	delete(sh.m, s.info.Name)
+	return true
+}
+
+func (x *deviceIndex) len() (n int) {
+	for i := range x.shards {
+		sh := &x.shards[i]
+		sh.mu.RLock()
+		n += len(sh.m)
+		sh.mu.RUnlock()
+	}
+	return n
+}

@@ -1,0 +1,301 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hash/maphash"
+
+	"github.com/google/uuid"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// Errors of the Manager.
+var (
+	// ErrSessionNotFound: no open session has that id.
+	ErrSessionNotFound = errors.New("session: not found")
+	// ErrDuplicateDevice: the device is connected already and the Manager
+	// refuses a second connection.
+	ErrDuplicateDevice = errors.New("session: device is already connected")
+	// ErrStopped: the Manager was stopped; it is not used again.
+	ErrStopped = errors.New("session: manager is stopped")
+)
+
+// Manager knows every session: by session id and, for devices, by device id.
+//
+// Goroutines: the wheel's, the flushers' and one writer for each blocking
+// session; all end with Stop. Lock order: life, then a shard of the device
+// index, then one of the id index; the leaf
+// locks (outbox, flusher, wheel, churn) are never held while another is taken,
+// but a flusher's below an outbox's never.
+type Manager struct {
+	// Static.
+	opts        Options
+	start       time.Time
+	wheel       *Wheel
+	flushers    []*flusher
+	rateMessage string
+	byID        idIndex
+	devices     deviceIndex
+	stats       Stats
+	churn       churn
+	growth      growth
+	leaving     leaving
+
+	// Atomic.
+	generation atomic.Uint64
+	count      atomic.Int64
+	// transports counts connections that are not closed yet, including those
+	// of sessions that have left the tables.
+	transports atomic.Int64
+
+	// writers waits for the blocking sessions' goroutines.
+	writers sync.WaitGroup
+
+	// life guards stopped: registration holds it shared, Stop exclusively.
+	life    sync.RWMutex
+	stopped bool
+	// drained is closed when stopped and the last transport has closed.
+	drained     chan struct{}
+	drainedOnce sync.Once
+	// finished is closed at the end of Stop.
+	finished chan struct{}
+}
+
+// NewManager starts a Manager. It fails when an option is missing or out of
+// range.
+func NewManager(opts Options) (*Manager, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		opts:        opts,
+		start:       time.Now(),
+		wheel:       NewWheel(),
+		rateMessage: fmt.Sprintf("more than %.0f messages per second, burst %d; slow down, or the session is closed with 4006", opts.MessagesPerSecond, opts.MessageBurst),
+		drained:     make(chan struct{}),
+		finished:    make(chan struct{}),
+	}
+	m.devices.seed = maphash.MakeSeed()
+	for range opts.Flushers {
+		m.flushers = append(m.flushers, newFlusher(opts.FlushInterval))
+	}
+	m.growth.arm(m)
+	return m, nil
+}
+
+// Add registers a connected peer and calls OnConnect. A device that is
+// connected already is taken over: the older connection closes with 4000, or,
+// with RefuseDuplicate, the newer is refused with ErrDuplicateDevice. The
+// caller feeds the returned session only after Add has returned.
+func (m *Manager) Add(info Info, t Transport) (*Session, error) {
+	s := &Session{id: uuid.New(), m: m, t: t, info: &info}
+	s.source = info.Name
+	if s.source == "" {
+		s.source = s.id.String()
+	}
+	now := m.coarseNow()
+	s.since = now
+	s.lastHeard.Store(now)
+	s.lastApp.Store(now)
+	s.health.Store(uint32(100))
+	s.timer.Owner = s
+	first := m.firstPing()
+	s.nextPing = first
+	if m.opts.Prepare != nil {
+		s.attachment = m.opts.Prepare(s)
+	}
+	if info.Blocking {
+		s.writer = newWriter(s)
+	}
+
+	m.life.RLock()
+	if m.stopped {
+		m.life.RUnlock()
+		return nil, ErrStopped
+	}
+	var old *Session
+	if info.Role == RoleDevice {
+		var ok bool
+		old, ok = m.devices.swap(s, m.opts.RefuseDuplicate, m.register)
+		if !ok {
+			m.life.RUnlock()
+			return nil, ErrDuplicateDevice
+		}
+	} else {
+		m.register(s)
+	}
+	if s.writer != nil {
+		m.writers.Add(1)
+		go s.writer.run()
+	}
+	m.life.RUnlock()
+
+	if old != nil {
+		m.churn.note(m, info.Name)
+		m.close(old, protocol.CloseReplaced, "the device connected again from "+info.Remote, closeAfterQueue)
+	}
+	m.opts.Logger.Debug().Stringer("session", s.id).Stringer("role", info.Role).Str("name", info.Name).Str("remote", info.Remote).Msg("session connected")
+	if m.opts.OnConnect != nil {
+		m.opts.OnConnect(s)
+	}
+	s.schedule(first)
+	return s, nil
+}
+
+// Remove closes the session with this id, with the given close code, and takes
+// it out of both indexes before it returns.
+func (m *Manager) Remove(id uuid.UUID, code protocol.CloseCode, detail string) error {
+	s := m.byID.get(id)
+	if s == nil {
+		return ErrSessionNotFound
+	}
+	m.close(s, code, detail, closeAfterQueue)
+	return nil
+}
+
+// Get returns the open session with this id, or nil.
+func (m *Manager) Get(id uuid.UUID) *Session { return m.byID.get(id) }
+
+// ByDevice returns the open session of a device, or nil.
+func (m *Manager) ByDevice(device string) *Session { return m.devices.get(device) }
+
+// ByDeviceBytes is ByDevice for a name that is not a string yet; it does not
+// allocate.
+func (m *Manager) ByDeviceBytes(device []byte) *Session { return m.devices.getBytes(device) }
+
+// SendTo sends a text message to one session. It fails with
+// ErrSessionNotFound, ErrClosed or ErrSlowConsumer.
+func (m *Manager) SendTo(id uuid.UUID, text []byte) error {
+	s := m.byID.get(id)
+	if s == nil {
+		return ErrSessionNotFound
+	}
+	f := NewTextFrame(text)
+	defer f.Release()
+	if err := s.Send(f, false); err != nil {
+		return err
+	}
+	s.Flush()
+	return nil
+}
+
+// Broadcast sends a text message, encoded once, to every session for which to
+// is true, or to all when to is nil, and returns how many took it. A session
+// whose queue is full is closed; it does not touch the others.
+func (m *Manager) Broadcast(text []byte, to func(*Session) bool) int {
+	f := NewTextFrame(text)
+	defer f.Release()
+	n := 0
+	for _, s := range m.Sessions() {
+		if to != nil && !to(s) {
+			continue
+		}
+		if s.Send(f, false) == nil {
+			s.Schedule()
+			n++
+		}
+	}
+	return n
+}
+
+// Len returns the number of open sessions.
+func (m *Manager) Len() int { return int(m.count.Load()) }
+
+// Devices returns the number of connected devices.
+func (m *Manager) Devices() int { return m.devices.len() }
+
+// IDs returns the ids of the open sessions, in no order.
+func (m *Manager) IDs() []uuid.UUID {
+	all := m.Sessions()
+	ids := make([]uuid.UUID, len(all))
+	for i, s := range all {
+		ids[i] = s.id
+	}
+	return ids
+}
+
+// Sessions returns the open sessions, in no order.
+func (m *Manager) Sessions() []*Session { return m.byID.snapshot(m.Len()) }
+
+// Stats returns the Manager's counters.
+func (m *Manager) Stats() *Stats { return &m.stats }
+
+// Wheel returns the wheel that all deadlines of this gateway share.
+func (m *Manager) Wheel() *Wheel { return m.wheel }
+
+// Options returns the options in force, defaults filled in.
+func (m *Manager) Options() *Options { return &m.opts }
+
+// Now returns the monotonic time since the Manager was made.
+func (m *Manager) Now() time.Duration { return time.Since(m.start) }
+
+// Stop closes every session with 1001 after its queue was sent, waits for
+// their connections to close until ctx ends, closes the rest at once and ends
+// all goroutines. It returns ctx's error when it had to cut somebody off. The
+// Manager is not used again; a second Stop waits for the first, or for its ctx.
+func (m *Manager) Stop(ctx context.Context) error {
+	m.life.Lock()
+	if m.stopped {
+		m.life.Unlock()
+		select {
+		case <-m.finished:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	m.stopped = true
+	m.life.Unlock()
+	defer close(m.finished)
+
+	// Devices first: what waits for an answer of theirs is refused while its
+	// asker can still be told.
+	all := m.Sessions()
+	for _, role := range [...]Role{RoleDevice, RoleFrontend} {
+		for _, s := range all {
+			if s.info.Role == role {
+				m.close(s, protocol.CloseGoingAway, "the gateway is shutting down", closeAfterQueue)
+			}
+		}
+	}
+	m.checkDrained()
+	var err error
+	select {
+	case <-m.drained:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, s := range append(all, m.leaving.snapshot()...) {
+			_ = s.t.Close()
+			m.gone(s, err)
+		}
+		<-m.drained
+	}
+	for _, f := range m.flushers {
+		f.stop()
+	}
+	m.writers.Wait()
+	m.wheel.Stop()
+	return err
+}
+
+// register completes a session and enters it by its id. From here on others
+// find it and may end it: nothing static is set afterwards, and what its end
+// takes back has been counted.
+func (m *Manager) register(s *Session) {
+	s.generation = m.generation.Add(1)
+	s.flusher = m.flushers[s.generation%uint64(len(m.flushers))]
+	m.count.Add(1)
+	m.transports.Add(1)
+	m.stats.Connects.Add(1)
+	m.byID.put(s)
+}
+
+// coarseNow returns the Manager's monotonic time in nanoseconds.
+func (m *Manager) coarseNow() int64 { return int64(time.Since(m.start)) }

@@ -1,0 +1,119 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/internal/wsframe"
+)
+
+// Options configures a Manager. A zero field takes the default named with it.
+type Options struct {
+	// HeartbeatInterval is the time between pings; 30 s.
+	HeartbeatInterval time.Duration
+	// HeartbeatTimeout closes a session with 4002 when nothing, no byte and no
+	// pong, was heard for that long; 90 s.
+	HeartbeatTimeout time.Duration
+	// IdleTimeout closes a session with 4003 when no application message went
+	// in either direction for that long; 0 means never.
+	IdleTimeout time.Duration
+	// FlushInterval is how long telemetry may wait for company; 0 flushes at
+	// once. The shipped default of 1 ms is the command's, not this struct's.
+	FlushInterval time.Duration
+	// Flushers is the number of goroutines that write for event-loop sessions;
+	// 1.
+	Flushers int
+	// ControlBytes bounds a session's urgent and control messages that wait;
+	// 1 MiB. A single larger message passes when nothing else waits.
+	ControlBytes int
+	// TelemetryBytes bounds a session's telemetry that waits; 1 MiB.
+	TelemetryBytes int
+	// InflightBytes bounds what was handed to the transport and not taken by
+	// the kernel; 256 KiB.
+	InflightBytes int
+	// Overflow says what happens when the telemetry lane is full.
+	Overflow Overflow
+	// RefuseDuplicate keeps the older connection of a device when a second one
+	// comes, in place of the newer.
+	RefuseDuplicate bool
+	// CloseGrace is how long a closing session may take to send its close
+	// frame and hear the peer's; 2 s.
+	CloseGrace time.Duration
+	// MessagesPerSecond and MessageBurst limit each session's text messages
+	// and pings; 0 means no limit. MessageBurst defaults to twice the rate.
+	MessagesPerSecond float64
+	MessageBurst      int
+
+	// OnMessage receives every complete message; required. An error is not
+	// expected to be the peer's fault: the session is closed with 1011.
+	OnMessage func(s *Session, op wsframe.Opcode, payload []byte) error
+	// OnEndRead runs after the last message of a read event. Optional.
+	OnEndRead func(s *Session)
+	// Prepare makes the session's Attachment before anybody can find the
+	// session. Optional.
+	Prepare func(s *Session) any
+	// OnConnect runs once for a session that was added, before its first
+	// message. Optional.
+	OnConnect func(s *Session)
+	// OnDisconnect runs once for each session that OnConnect saw, when it has
+	// left both indexes. It may run before OnConnect has returned, or even
+	// begun, and on any goroutine that ends a session: the wheel's, a flusher's,
+	// or the transport's with its locks held. So it must not block or write;
+	// what it queues it leaves to Schedule. Optional.
+	OnDisconnect func(s *Session, cause Cause)
+
+	// Logger takes the Manager's log; the zero value logs nothing.
+	Logger zerolog.Logger
+}
+
+// maxRate bounds MessagesPerSecond; more is as good as no limit.
+const maxRate = 1_000_000
+
+// withDefaults fills in the zero fields and checks the others.
+func (o Options) withDefaults() (Options, error) {
+	if o.OnMessage == nil {
+		return o, errors.New("session: Options.OnMessage is required")
+	}
+	setDuration(&o.HeartbeatInterval, 30*time.Second)
+	setDuration(&o.HeartbeatTimeout, 90*time.Second)
+	setDuration(&o.CloseGrace, 2*time.Second)
+	setInt(&o.Flushers, 1)
+	setInt(&o.ControlBytes, 1<<20)
+	setInt(&o.TelemetryBytes, 1<<20)
+	setInt(&o.InflightBytes, 256<<10)
+	if !(o.MessagesPerSecond >= 0 && o.MessagesPerSecond <= maxRate) || o.MessageBurst < 0 || o.MessageBurst > 2*maxRate {
+		return o, fmt.Errorf("session: message rate %v with burst %d: give 0 to %d per second, and a burst of at most twice that", o.MessagesPerSecond, o.MessageBurst, int(maxRate))
+	}
+	if o.MessageBurst == 0 {
+		o.MessageBurst = int(2*o.MessagesPerSecond) + 1
+	}
+	if o.HeartbeatTimeout <= o.HeartbeatInterval {
+		return o, fmt.Errorf("session: heartbeat timeout %v must be longer than the heartbeat interval %v, or every quiet peer is taken for dead", o.HeartbeatTimeout, o.HeartbeatInterval)
+	}
+	for name, d := range map[string]time.Duration{"heartbeat interval": o.HeartbeatInterval, "idle timeout": o.IdleTimeout, "flush interval": o.FlushInterval, "close grace": o.CloseGrace} {
+		if d < 0 {
+			return o, fmt.Errorf("session: %s %v is negative", name, d)
+		}
+	}
+	for name, n := range map[string]int{"flushers": o.Flushers, "control bytes": o.ControlBytes, "telemetry bytes": o.TelemetryBytes, "in-flight bytes": o.InflightBytes} {
+		if n < 0 {
+			return o, fmt.Errorf("session: %s %d is negative", name, n)
+		}
+	}
+	return o, nil
+}
+
+func setDuration(d *time.Duration, def time.Duration) {
+	if *d == 0 {
+		*d = def
+	}
+}
+
+func setInt(n *int, def int) {
+	if *n == 0 {
+		*n = def
+	}
+}

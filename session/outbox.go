@@ -1,0 +1,287 @@
+package session
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/protocol"
+)
+
+// Errors of Send and SendTelemetry.
+var (
+	// ErrClosed: the session is closed or closing; nothing was queued.
+	ErrClosed = errors.New("session: closed")
+	// ErrSlowConsumer: the control lane is full; the session is being closed
+	// with 4004, because a control message is never dropped in silence.
+	ErrSlowConsumer = errors.New("session: control queue full, closing the slow consumer")
+)
+
+// Overflow says what happens when a session's telemetry lane is full.
+type Overflow uint8
+
+const (
+	// DropOldest makes room by dropping the oldest queued telemetry, counts it
+	// and tells the receiver the exact sample ranges with gateway.lost.
+	DropOldest Overflow = iota
+	// CloseSlow closes the session with 4004.
+	CloseSlow
+)
+
+// dueness says how soon a session's queue must be flushed.
+type dueness uint8
+
+const (
+	notDue dueness = iota
+	// dueLater: within the flush interval.
+	dueLater
+	// dueNow: as soon as the flusher comes round.
+	dueNow
+)
+
+// outbox holds what waits to be written to one peer, in two bounded lanes and
+// a place in front of them for what is urgent.
+//
+// mu guards all fields. It is a leaf below the Manager's and the router's
+// locks and is never held over a write: whoever flushes takes the writing
+// token, lets go of mu and writes.
+type outbox struct {
+	mu        sync.Mutex
+	urgent    lane
+	control   lane
+	telemetry lane
+	// lost is nil until the first telemetry is dropped.
+	lost *lossLedger
+	// due is how soon a flusher has promised to come.
+	due dueness
+	// writing is the token of the one goroutine that writes; again asks it to
+	// look once more before it leaves.
+	writing, again bool
+	// closing: no more is accepted; closeFrame goes out after what is queued.
+	closing    bool
+	closeFrame *Frame
+	// detail says what overflowed.
+	detail string
+}
+
+// Send queues a text frame, behind everything urgent and before all telemetry;
+// urgent puts it in front of both. It never blocks and never writes: the
+// caller follows with Flush, Touch or Schedule. The session takes a reference
+// of its own.
+func (s *Session) Send(f *Frame, urgent bool) error {
+	o := &s.out
+	o.mu.Lock()
+	if o.closing {
+		o.mu.Unlock()
+		return ErrClosed
+	}
+	if s.overflowed.Load() {
+		o.mu.Unlock()
+		return ErrSlowConsumer
+	}
+	if o.urgent.bytes+o.control.bytes+len(f.wire) > s.m.opts.ControlBytes && o.urgent.count+o.control.count > 0 {
+		o.mu.Unlock()
+		s.overflow("control queue full")
+		return ErrSlowConsumer
+	}
+	f.Retain()
+	if urgent {
+		o.urgent.push(f)
+	} else {
+		o.control.push(f)
+	}
+	o.mu.Unlock()
+	return nil
+}
+
+// SendTelemetry queues telemetry and has it flushed within the flush interval.
+// When the lane is full the oldest gives way or the session is closed, as the
+// Manager's options say. The session takes a reference of its own.
+func (s *Session) SendTelemetry(f *Frame) error {
+	o := &s.out
+	o.mu.Lock()
+	if o.closing || s.overflowed.Load() {
+		o.mu.Unlock()
+		return ErrClosed
+	}
+	ok := true
+	switch limit := s.m.opts.TelemetryBytes; {
+	case len(f.wire) <= limit:
+		if ok = s.makeRoom(len(f.wire)); ok {
+			f.Retain()
+			o.telemetry.push(f)
+		}
+	case s.m.opts.Overflow == CloseSlow:
+		ok = false
+	default:
+		// Larger than the whole lane.
+		s.countLoss(f)
+		ok = s.queueLoss(lostRange{stream: f.stream, from: f.from, to: f.to, cause: LossSlowConsumer})
+	}
+	if !ok {
+		o.mu.Unlock()
+		s.overflow("telemetry queue full")
+		return ErrSlowConsumer
+	}
+	schedule := o.due == notDue
+	if schedule {
+		o.due = dueLater
+	}
+	o.mu.Unlock()
+	if schedule {
+		s.wake(dueLater)
+	}
+	return nil
+}
+
+// makeRoom drops the oldest telemetry until size more bytes fit, or nothing is
+// left to drop. It reports false when the policy is not to drop, or when the
+// loss can no longer be told exactly. The caller holds out.mu.
+func (s *Session) makeRoom(size int) bool {
+	o := &s.out
+	for o.telemetry.count > 0 && o.telemetry.bytes+size > s.m.opts.TelemetryBytes {
+		if s.m.opts.Overflow == CloseSlow {
+			return false
+		}
+		old := o.telemetry.pop()
+		cause := old.cause
+		if cause == "" {
+			cause = LossSlowConsumer
+			s.countLoss(old)
+		}
+		ok := o.noteLoss(lostRange{stream: old.stream, from: old.from, to: old.to, cause: cause})
+		old.Release()
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// queueLoss has a loss told behind the telemetry that is queued, so that the
+// receiver sees each stream in order. It reports false as makeRoom does. The
+// caller holds out.mu.
+func (s *Session) queueLoss(r lostRange) bool {
+	o := &s.out
+	if o.telemetry.count > 0 {
+		f := newLossFrame(r)
+		if !s.makeRoom(len(f.wire)) {
+			f.Release()
+			return false
+		}
+		if o.telemetry.count > 0 {
+			o.telemetry.push(f)
+			return true
+		}
+		f.Release()
+	}
+	return o.noteLoss(r)
+}
+
+// noteLoss has a loss told ahead of all telemetry that is queued. It reports
+// false when the ledger is full. The caller holds mu.
+func (o *outbox) noteLoss(r lostRange) bool {
+	if o.lost == nil {
+		o.lost = new(lossLedger)
+	}
+	return o.lost.add(r.stream, r.from, r.to, r.cause)
+}
+
+// ReportLoss tells this front end that samples [from, to) of a stream were
+// lost before they reached its outbox, behind the telemetry that is queued and
+// ahead of what follows.
+func (s *Session) ReportLoss(stream uint32, from, to uint64, cause LossCause) {
+	o := &s.out
+	o.mu.Lock()
+	if o.closing {
+		o.mu.Unlock()
+		return
+	}
+	ok := s.queueLoss(lostRange{stream: stream, from: from, to: to, cause: cause})
+	o.mu.Unlock()
+	if !ok {
+		s.overflow("too many separate losses to tell")
+		return
+	}
+	s.lostSamples.Add(to - from)
+	s.m.stats.LostSamples.Add(to - from)
+	s.Schedule()
+}
+
+// Schedule asks the session's flusher to write what is queued as soon as it
+// can, together with all other sessions that are due: the way for a message to
+// many receivers.
+func (s *Session) Schedule() {
+	o := &s.out
+	o.mu.Lock()
+	if o.writing {
+		o.again = true
+		o.mu.Unlock()
+		return
+	}
+	if o.due == dueNow {
+		o.mu.Unlock()
+		return
+	}
+	o.due = dueNow
+	o.mu.Unlock()
+	s.wake(dueNow)
+}
+
+// overflow has the session closed as a slow consumer by the wheel: a sender may
+// hold locks that OnDisconnect needs, so the close cannot happen here.
+func (s *Session) overflow(detail string) {
+	s.out.mu.Lock()
+	s.out.detail = detail
+	s.out.mu.Unlock()
+	if s.overflowed.CompareAndSwap(false, true) {
+		s.m.wheel.Schedule(&s.timer, time.Now())
+	}
+}
+
+// shut stops the outbox from accepting and puts the close frame behind what is
+// queued; telemetry goes, and with discard everything else too. It reports
+// false when the outbox was shut already.
+func (o *outbox) shut(code protocol.CloseCode, reason string, discard bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return false
+	}
+	o.closing = true
+	o.telemetry.clear()
+	o.lost = nil
+	if discard {
+		o.urgent.clear()
+		o.control.clear()
+	}
+	f := NewFrame(wsframe.HeaderSize(len(reason)+2) + len(reason) + 2)
+	f.wire = wsframe.AppendClose(f.wire, uint16(code), reason)
+	o.closeFrame = f
+	return true
+}
+
+// drop releases everything: the socket is gone.
+func (o *outbox) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closing = true
+	o.urgent.clear()
+	o.control.clear()
+	o.telemetry.clear()
+	o.lost = nil
+	if o.closeFrame != nil {
+		o.closeFrame.Release()
+		o.closeFrame = nil
+	}
+}
+
+// fill returns how full the fuller lane is, 0 to 1.
+func (o *outbox) fill(opts *Options) float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	control := float64(o.urgent.bytes+o.control.bytes) / float64(opts.ControlBytes)
+	telemetry := float64(o.telemetry.bytes) / float64(opts.TelemetryBytes)
+	return min(max(control, telemetry), 1)
+}

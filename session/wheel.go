@@ -1,0 +1,223 @@
+package session
+
+import (
+	"math/bits"
+	"sync"
+	"time"
+)
+
+// Expirer is told when its timer's deadline has passed. Expire runs on the
+// wheel's goroutine without any lock of the wheel held; it must not block.
+type Expirer interface {
+	Expire(now time.Time)
+}
+
+// Timer is an entry of a Wheel, meant to be embedded in what it watches. The
+// zero value, with Owner set, is ready. All other fields are guarded by the
+// wheel's lock.
+type Timer struct {
+	Owner      Expirer
+	next, prev *Timer
+	deadline   int64
+	slot       int32
+	armed      bool
+}
+
+const (
+	wheelSlots = 1024
+	dueSlot    = wheelSlots
+	wheelTick  = 10 * time.Millisecond
+)
+
+// Wheel is one hashed timing wheel for everything that waits: heartbeats,
+// idleness and command deadlines (Varghese and Lauck, SOSP 1987, scheme 6). A
+// timer fires at most one tick of 10 ms after its deadline and never before.
+// Scheduling and cancelling are O(1) and allocate nothing.
+//
+// Goroutines: one, owned by the wheel, ended by Stop. It sleeps to the next
+// slot in use, so an idle gateway does not wake up.
+type Wheel struct {
+	start time.Time
+	wake  chan struct{}
+	quit  chan struct{}
+	done  chan struct{}
+
+	// mu guards the rest and every armed Timer. It is a leaf: nothing else is
+	// locked while it is held.
+	mu sync.Mutex
+	// slots holds the timers by tick; the one behind the last is for those that
+	// are due and about to fire, where Cancel and Schedule still reach them.
+	slots [wheelSlots + 1]*Timer
+	used  [wheelSlots/64 + 1]uint64
+	// cursor is the tick up to which everything due has fired.
+	cursor int64
+	// sleepUntil is the tick for which the goroutine has set its alarm.
+	sleepUntil int64
+	stopped    bool
+}
+
+// NewWheel starts a wheel.
+func NewWheel() *Wheel {
+	w := &Wheel{
+		start: time.Now(),
+		wake:  make(chan struct{}, 1),
+		quit:  make(chan struct{}),
+		done:  make(chan struct{}),
+	}
+	go w.run()
+	return w
+}
+
+// Schedule arms t for the time at, or moves it there when it is armed already.
+// On a stopped wheel it does nothing.
+func (w *Wheel) Schedule(t *Timer, at time.Time) {
+	deadline := int64(at.Sub(w.start))
+	// Round up, so that a timer never fires early.
+	tick := (deadline + int64(wheelTick) - 1) / int64(wheelTick)
+
+	w.mu.Lock()
+	if w.stopped {
+		w.mu.Unlock()
+		return
+	}
+	if t.armed {
+		w.unlink(t)
+	}
+	if tick <= w.cursor {
+		tick = w.cursor + 1
+	}
+	t.deadline = tick
+	w.link(t, int32(tick&(wheelSlots-1)))
+	early := tick < w.sleepUntil
+	if early {
+		w.sleepUntil = tick
+	}
+	w.mu.Unlock()
+
+	if early {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Cancel disarms t: an Expire that has not begun does not happen. It does not
+// wait for one that is under way.
+func (w *Wheel) Cancel(t *Timer) {
+	w.mu.Lock()
+	if t.armed {
+		w.unlink(t)
+	}
+	w.mu.Unlock()
+}
+
+// Stop ends the wheel and waits for its goroutine; nothing fires after it.
+func (w *Wheel) Stop() {
+	w.mu.Lock()
+	if w.stopped {
+		w.mu.Unlock()
+		<-w.done
+		return
+	}
+	w.stopped = true
+	w.mu.Unlock()
+	close(w.quit)
+	<-w.done
+}
+
+func (w *Wheel) run() {
+	defer close(w.done)
+	alarm := time.NewTimer(time.Hour)
+	defer alarm.Stop()
+	for {
+		now := time.Now()
+		w.fire(now)
+		alarm.Reset(w.untilNext(now))
+		select {
+		case <-w.quit:
+			return
+		case <-w.wake:
+		case <-alarm.C:
+		}
+	}
+}
+
+// fire runs everything due at now, slot by slot.
+func (w *Wheel) fire(now time.Time) {
+	target := int64(now.Sub(w.start)) / int64(wheelTick)
+	w.mu.Lock()
+	first := w.cursor + 1
+	if target-first >= wheelSlots {
+		// Woken after more than a revolution: one look at each slot is enough.
+		first = target - wheelSlots + 1
+	}
+	for tick := first; tick <= target; tick++ {
+		for t := w.slots[tick&(wheelSlots-1)]; t != nil; {
+			next := t.next
+			if t.deadline <= target {
+				w.unlink(t)
+				w.link(t, dueSlot)
+			}
+			t = next
+		}
+	}
+	if target > w.cursor {
+		w.cursor = target
+	}
+	// One at a time, since an Expire may cancel or move another that is due.
+	for t := w.slots[dueSlot]; t != nil && !w.stopped; t = w.slots[dueSlot] {
+		w.unlink(t)
+		w.mu.Unlock()
+		t.Owner.Expire(now)
+		w.mu.Lock()
+	}
+	w.mu.Unlock()
+}
+
+// untilNext returns the time to the next slot in use, and notes it as the
+// alarm that is about to be set.
+func (w *Wheel) untilNext(now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := w.cursor + wheelSlots
+	for ahead := int64(1); ahead <= wheelSlots; {
+		slot := (w.cursor + ahead) & (wheelSlots - 1)
+		word := w.used[slot>>6] >> (slot & 63)
+		if word != 0 {
+			next = w.cursor + ahead + int64(bits.TrailingZeros64(word))
+			break
+		}
+		ahead += 64 - slot&63
+	}
+	w.sleepUntil = next
+	wait := time.Duration(next)*wheelTick - now.Sub(w.start)
+	return max(wait, 0)
+}
+
+// link puts t into a slot. The caller holds mu.
+func (w *Wheel) link(t *Timer, slot int32) {
+	t.slot, t.armed = slot, true
+	t.prev, t.next = nil, w.slots[slot]
+	if t.next != nil {
+		t.next.prev = t
+	}
+	w.slots[slot] = t
+	w.used[slot>>6] |= 1 << (slot & 63)
+}
+
+// unlink takes t out of its slot. The caller holds mu.
+func (w *Wheel) unlink(t *Timer) {
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		w.slots[t.slot] = t.next
+		if t.next == nil {
+			w.used[t.slot>>6] &^= 1 << (t.slot & 63)
+		}
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	t.next, t.prev, t.armed = nil, nil, false
+}
