@@ -1,0 +1,176 @@
+// Package router decides who gets what: unicast to a device, a user or a
+// session, broadcast, telemetry by subscription, and the answers to commands.
+// It knows sessions, not sockets, and plugs into a session.Manager as its
+// callbacks.
+package router
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+// Options configures a Router. A zero field takes the default named with it.
+type Options struct {
+	// Node is this gateway's name in notices and the welcome; "local".
+	Node string
+	// MaxMessage is the largest message accepted, in bytes, as the welcome
+	// tells it; 1 MiB. The server enforces it.
+	MaxMessage int
+	// MaxPending bounds the commands that one front end may have waiting for
+	// an answer; 256. One more is refused with overloaded.
+	MaxPending int
+	// MaxBadMessages closes a session with 4005 when it has sent more than
+	// that many unacceptable messages; 100.
+	MaxBadMessages int
+}
+
+// Router routes for one node.
+//
+// It has no goroutine of its own. Lock order: mu, then a device link's mu;
+// both may be held while queueing to an outbox, never while a session is
+// flushed or closed.
+type Router struct {
+	// Static after Bind.
+	opts    Options
+	manager *session.Manager
+	stats   Stats
+
+	// everyone holds all front ends, telemetryAll those that want every
+	// device's telemetry. The lists are replaced under mu, read without it.
+	everyone     atomic.Pointer[[]*session.Session]
+	telemetryAll atomic.Pointer[[]*session.Session]
+	// moves is odd while front ends move between telemetryAll and the devices'
+	// lists of subscribers.
+	moves     atomic.Uint64
+	commandID atomic.Uint64
+
+	// mu guards the rest: who is there and who wants what.
+	mu         sync.Mutex
+	devices    map[string]*device
+	users      map[string][]*session.Session
+	lastStream uint32
+	// listing is the encoded device list of the welcome; nil when it must be
+	// made anew.
+	listing []byte
+}
+
+// New returns a Router; Bind it before use.
+func New(opts Options) *Router {
+	if opts.Node == "" {
+		opts.Node = "local"
+	}
+	if opts.MaxMessage == 0 {
+		opts.MaxMessage = 1 << 20
+	}
+	if opts.MaxPending == 0 {
+		opts.MaxPending = 256
+	}
+	if opts.MaxBadMessages == 0 {
+		opts.MaxBadMessages = 100
+	}
+	r := &Router{opts: opts, devices: make(map[string]*device), users: make(map[string][]*session.Session)}
+	r.everyone.Store(new([]*session.Session))
+	r.telemetryAll.Store(new([]*session.Session))
+	return r
+}
+
+// Callbacks fills in the callbacks of a Manager's options.
+func (r *Router) Callbacks(opts *session.Options) {
+	opts.OnMessage = r.onMessage
+	opts.OnEndRead = r.onEndRead
+	opts.Prepare = r.prepare
+	opts.OnConnect = r.onConnect
+	opts.OnDisconnect = r.onDisconnect
+}
+
+// Bind ties the router to the Manager that was made with its callbacks.
+func (r *Router) Bind(m *session.Manager) { r.manager = m }
+
+// Node returns this gateway's name.
+func (r *Router) Node() string { return r.opts.Node }
+
+// Stats returns the router's counters.
+func (r *Router) Stats() *Stats { return &r.stats }
+
+// Error is a refusal or failure that a peer is told: a gateway.error, or the
+// error answer of the HTTP API.
+type Error struct {
+	Code    protocol.ErrorCode
+	Message string
+}
+
+// Error returns the code and the message.
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+// prepare makes the router's state of a session that nobody can find yet. The
+// welcome is queued here, since a command may come for a device as soon as it
+// can be found, and the welcome is the first message on every connection.
+func (r *Router) prepare(s *session.Session) any {
+	if s.Role() == session.RoleDevice {
+		d := r.deviceFor(s.Name())
+		r.welcomeDevice(s, d)
+		return newLink(s, d)
+	}
+	return &frontend{}
+}
+
+func (r *Router) onConnect(s *session.Session) {
+	if s.Role() == session.RoleDevice {
+		r.deviceConnected(s)
+	} else {
+		r.frontendConnected(s)
+	}
+	s.Flush()
+}
+
+func (r *Router) onDisconnect(s *session.Session, cause session.Cause) {
+	if s.Role() == session.RoleDevice {
+		r.deviceDisconnected(s, cause)
+	} else {
+		r.frontendDisconnected(s)
+	}
+}
+
+func (r *Router) onMessage(s *session.Session, op wsframe.Opcode, payload []byte) error {
+	if op == wsframe.OpBinary {
+		r.routeTelemetry(s, payload)
+	} else {
+		r.routeText(s, payload)
+	}
+	return nil
+}
+
+func (r *Router) onEndRead(s *session.Session) {
+	if l, ok := s.Attachment().(*link); ok {
+		r.sendBatch(l)
+	}
+}
+
+// refuse answers a message that cannot be accepted, and gives up on a peer
+// that sends too many of them. It runs on the session's reading goroutine.
+func (r *Router) refuse(s *session.Session, code protocol.ErrorCode, message string, id []byte) {
+	r.stats.countError(code)
+	if code == protocol.ErrBadMessage || code == protocol.ErrNotAllowed {
+		if s.NoteBadMessage() > r.opts.MaxBadMessages {
+			s.Fail(protocol.CloseBadMessage, message)
+			return
+		}
+	}
+	if s.SendError(code, message, string(id)) == nil {
+		s.Touch(s)
+	}
+}
+
+// sendFailure names the reason why a message could not be queued for its
+// receiver.
+func sendFailure(err error, offline protocol.ErrorCode) (protocol.ErrorCode, string) {
+	if errors.Is(err, session.ErrSlowConsumer) {
+		return protocol.ErrOverloaded, "the receiver's queue is full; it is being disconnected and was not given this message"
+	}
+	return offline, "the receiver is not connected; it was not given this message"
+}

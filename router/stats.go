@@ -1,0 +1,41 @@
+package router
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// Stats counts what the router did since it was made.
+type Stats struct {
+	TextIn            atomic.Uint64
+	TelemetryFramesIn atomic.Uint64
+	SamplesIn         atomic.Uint64
+	Commands          atomic.Uint64
+	Answers           atomic.Uint64
+
+	// errors counts refusals and failures by code; a leaf lock.
+	mu     sync.Mutex
+	errors map[protocol.ErrorCode]uint64
+}
+
+// Errors returns how many errors were told, by code.
+func (st *Stats) Errors() map[protocol.ErrorCode]uint64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	out := make(map[protocol.ErrorCode]uint64, len(st.errors))
+	for code, n := range st.errors {
+		out[code] = n
+	}
+	return out
+}
+
+func (st *Stats) countError(code protocol.ErrorCode) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.errors == nil {
+		st.errors = make(map[protocol.ErrorCode]uint64)
+	}
+	st.errors[code]++
+}

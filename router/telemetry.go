@@ -1,0 +1,92 @@
+package router
+
+import (
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+// batchBytes bounds the telemetry of one read event that is joined into one
+// frame of the outboxes: small enough that dropping one is no great loss, large
+// enough that queueing costs nothing per telemetry frame.
+const batchBytes = 16 << 10
+
+// routeTelemetry checks a telemetry frame, stamps the device's stream number
+// into it and adds it to the read event's batch.
+func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
+	l, ok := s.Attachment().(*link)
+	if !ok {
+		r.refuse(s, protocol.ErrNotAllowed, "binary frames are telemetry, which only devices send; connect to /ws/device/{device_id}", nil)
+		return
+	}
+	var h protocol.TelemetryHeader
+	if err := h.Parse(payload); err != nil {
+		r.refuse(s, protocol.ErrBadMessage, "telemetry frame: "+err.Error(), nil)
+		return
+	}
+	l.framesIn++
+	l.samplesIn += uint64(h.Count)
+	if all, listed := r.receivers(l.device); len(all)+len(listed) == 0 {
+		return
+	}
+	stream := l.device.stream
+	protocol.StampStream(payload, stream)
+	if l.batch == nil {
+		l.batch = session.NewFrame(max(l.batchHint, len(payload)+maxFrameHeader))
+	}
+	if l.batch.AppendTelemetry(payload, stream, h.Seq, h.End()) {
+		return
+	}
+	// Full, or a gap of the device's own: start another. A full one says that
+	// reads are long, so the next starts larger.
+	if l.batch.Len() > l.batchHint {
+		l.batchHint = min(2*l.batch.Len(), batchBytes)
+	}
+	r.sendBatch(l)
+	l.batch = session.NewFrame(max(l.batchHint, len(payload)+maxFrameHeader))
+	l.batch.AppendTelemetry(payload, stream, h.Seq, h.End())
+}
+
+// maxFrameHeader is the largest header of an unmasked WebSocket frame (RFC
+// 6455 section 5.2).
+const maxFrameHeader = 10
+
+// sendBatch queues the batch for all who want the device's telemetry. It runs
+// on the device's reading goroutine.
+func (r *Router) sendBatch(l *link) {
+	if l.framesIn > 0 {
+		r.stats.TelemetryFramesIn.Add(l.framesIn)
+		r.stats.SamplesIn.Add(l.samplesIn)
+		l.framesIn, l.samplesIn = 0, 0
+	}
+	f := l.batch
+	if f == nil {
+		return
+	}
+	l.batch = nil
+	if f.Len() < l.batchHint/4 {
+		l.batchHint /= 2
+	}
+	f = f.Compact()
+	all, listed := r.receivers(l.device)
+	for _, s := range all {
+		_ = s.SendTelemetry(f)
+	}
+	for _, s := range listed {
+		_ = s.SendTelemetry(f)
+	}
+	f.Release()
+}
+
+// receivers returns who wants a device's telemetry, both lists as they were at
+// one moment: a front end that changes from one to the other is in exactly one
+// of them, and so gets each batch once.
+func (r *Router) receivers(d *device) (all, listed []*session.Session) {
+	before := r.moves.Load()
+	all, listed = *r.telemetryAll.Load(), *d.subscribers.Load()
+	if before&1 == 0 && r.moves.Load() == before {
+		return all, listed
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return *r.telemetryAll.Load(), *d.subscribers.Load()
+}

@@ -1,0 +1,106 @@
+package router
+
+import (
+	"bytes"
+
+	"github.com/google/uuid"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+var gatewayPrefix = []byte(protocol.GatewayPrefix)
+
+// routeText routes one text message by its envelope.
+func (r *Router) routeText(s *session.Session, text []byte) {
+	r.stats.TextIn.Add(1)
+	var e protocol.Envelope
+	if err := e.Parse(text); err != nil {
+		r.refuse(s, protocol.ErrBadMessage, err.Error(), e.ID)
+		return
+	}
+	if bytes.HasPrefix(e.Type, gatewayPrefix) {
+		r.routeControl(s, &e)
+		return
+	}
+	dst, err := protocol.ParseDestination(e.Dst)
+	if err != nil {
+		r.refuse(s, protocol.ErrBadMessage, err.Error(), e.ID)
+		return
+	}
+	if l, ok := s.Attachment().(*link); ok {
+		if e.Re != nil {
+			r.routeAnswer(s, l, &e)
+			return
+		}
+		if dst.Kind == protocol.DstNone {
+			dst.Kind = protocol.DstFrontends
+		}
+	}
+	switch dst.Kind {
+	case protocol.DstDevice:
+		r.routeToDevice(s, &e, dst.Name)
+	case protocol.DstFrontends:
+		f := spliced(&e, protocol.Splice{Src: s.Source()})
+		sendAll(*r.everyone.Load(), f, e.Urgent, s)
+		f.Release()
+	case protocol.DstUser:
+		r.routeToUser(s, &e, dst.Name)
+	case protocol.DstSession:
+		r.routeToSession(s, &e, dst.Name)
+	default:
+		r.refuse(s, protocol.ErrBadMessage, `field "dst": missing; name a device id, @frontends, @user/NAME or @session/UUID`, e.ID)
+	}
+}
+
+// routeControl handles the messages that are for the gateway itself.
+func (r *Router) routeControl(s *session.Session, e *protocol.Envelope) {
+	switch string(e.Type) {
+	case protocol.TypeSubscribe:
+		r.subscribe(s, e, true)
+	case protocol.TypeUnsubscribe:
+		r.subscribe(s, e, false)
+	default:
+		r.refuse(s, protocol.ErrNotAllowed, `field "type": "gateway." types are the gateway's own; only gateway.subscribe and gateway.unsubscribe may be sent`, e.ID)
+	}
+}
+
+func (r *Router) routeToUser(s *session.Session, e *protocol.Envelope, user []byte) {
+	r.mu.Lock()
+	to := r.users[string(user)]
+	r.mu.Unlock()
+	f := spliced(e, protocol.Splice{Src: s.Source()})
+	n := sendAll(to, f, e.Urgent, nil)
+	f.Release()
+	if n == 0 {
+		r.refuse(s, protocol.ErrNotFound, "no session of that user is connected", e.ID)
+	}
+}
+
+func (r *Router) routeToSession(s *session.Session, e *protocol.Envelope, id []byte) {
+	var to *session.Session
+	if parsed, err := uuid.ParseBytes(id); err == nil {
+		to = r.manager.Get(parsed)
+	}
+	if to == nil || to.Role() != session.RoleFrontend {
+		r.refuse(s, protocol.ErrNotFound, "no front end has that session id; it may have reconnected under a new one", e.ID)
+		return
+	}
+	f := spliced(e, protocol.Splice{Src: s.Source()})
+	err := to.Send(f, e.Urgent)
+	f.Release()
+	if err != nil {
+		code, message := sendFailure(err, protocol.ErrNotFound)
+		r.refuse(s, code, message, e.ID)
+		return
+	}
+	s.Touch(to)
+}
+
+// spliced returns the message with its true source as a frame, encoded once
+// for all its receivers.
+func spliced(e *protocol.Envelope, sp protocol.Splice) *session.Frame {
+	f := session.NewTextFrameFor(e.SplicedSize(sp))
+	f.AppendEnvelope(e, sp)
+	return f
+}

@@ -1,0 +1,77 @@
+package router
+
+import (
+	"encoding/json"
+	"sort"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+// welcomeDevice queues the welcome, urgent like every welcome: it goes ahead of
+// whatever else is queued before the first write.
+func (r *Router) welcomeDevice(s *session.Session, d *device) {
+	w := r.welcome(s)
+	w.DeviceID = d.id
+	w.Stream = &d.stream
+	msg, err := protocol.NewMessage(protocol.TypeWelcome, w)
+	if err == nil {
+		// The queue of a new session takes it.
+		_ = s.SendMessage(&msg, true)
+	}
+}
+
+// welcomeFrontend queues the welcome with the list of devices. The caller
+// holds mu: whoever comes or goes after this list was made is announced to
+// this front end, and nobody twice.
+func (r *Router) welcomeFrontend(s *session.Session) error {
+	if r.listing == nil {
+		listing, err := json.Marshal(r.deviceInfos())
+		if err != nil {
+			return err
+		}
+		r.listing = listing
+	}
+	head, err := json.Marshal(r.welcome(s))
+	if err != nil {
+		return err
+	}
+	// The list is encoded once for all who come between two changes of it, and
+	// put in as the last member of the payload.
+	payload := make([]byte, 0, len(head)+len(r.listing)+16)
+	payload = append(payload, head[:len(head)-1]...)
+	payload = append(payload, `,"devices":`...)
+	payload = append(payload, r.listing...)
+	payload = append(payload, '}')
+	msg := protocol.Message{Type: protocol.TypeWelcome, Payload: payload}
+	return s.SendMessage(&msg, true)
+}
+
+func (r *Router) welcome(s *session.Session) protocol.Welcome {
+	return protocol.Welcome{
+		Session:      s.ID().String(),
+		Role:         s.Role().String(),
+		Node:         r.opts.Node,
+		ServerTimeUS: time.Now().UnixMicro(),
+		HeartbeatMS:  r.manager.Options().HeartbeatInterval.Milliseconds(),
+		MaxMessage:   r.opts.MaxMessage,
+	}
+}
+
+// deviceInfos lists the connected devices by id. The caller holds mu.
+func (r *Router) deviceInfos() []protocol.DeviceInfo {
+	infos := make([]protocol.DeviceInfo, 0, len(r.devices))
+	for _, d := range r.devices {
+		if d.session != nil {
+			infos = append(infos, r.deviceInfo(d))
+		}
+	}
+	sort.Slice(infos, func(i, j int) bool { return infos[i].DeviceID < infos[j].DeviceID })
+	return infos
+}
+
+func (r *Router) deviceInfo(d *device) protocol.DeviceInfo {
+	info := d.session.Info()
+	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: r.opts.Node, Type: info.Type, Customer: info.Customer, Meta: info.Meta}
+}
