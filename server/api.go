@@ -1,0 +1,258 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router"
+	"github.com/labgate/labgate/session"
+	"github.com/labgate/labgate/web"
+)
+
+// publicHandler routes the public listener: WebSockets, the HTTP API, the page.
+func (s *Server) publicHandler() http.Handler {
+	api := http.NewServeMux()
+	api.HandleFunc("GET /v1/devices", s.getDevices)
+	api.HandleFunc("GET /v1/devices/{id}", s.getDevice)
+	api.HandleFunc("POST /v1/devices/{id}/commands", s.postCommand)
+	api.HandleFunc("GET /v1/sessions", s.getSessions)
+	api.HandleFunc("GET /v1/sessions/{id}", s.getSession)
+	api.HandleFunc("DELETE /v1/sessions/{id}", s.deleteSession)
+	api.HandleFunc("POST /v1/broadcast", s.postBroadcast)
+	api.HandleFunc("POST /v1/users/{user}/messages", s.postUser)
+
+	page := web.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, "/ws/"):
+			s.serveWebSocket(w, r)
+		case strings.HasPrefix(path, "/v1/"):
+			s.serveAPI(api, w, r)
+		default:
+			page.ServeHTTP(w, r)
+		}
+	})
+}
+
+// serveAPI admits a request to the HTTP API, with a front end's token and from
+// an allowed origin.
+func (s *Server) serveAPI(api *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if !s.originAllowed(r) {
+		writeError(w, http.StatusForbidden, protocol.ErrNotAllowed, "this origin is neither the gateway's own nor allowed; add it with --allowed-origins")
+		return
+	}
+	if !s.frontendTokens.admit(presentedToken(r, nil)) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="labgate"`)
+		writeError(w, http.StatusUnauthorized, protocol.ErrNotAllowed, `a valid front end token is needed; send it as "Authorization: Bearer TOKEN"`)
+		return
+	}
+	handler, pattern := api.Handler(r)
+	if pattern == "" {
+		// Either nothing is there, or it wants another method: the mux knows.
+		probe := &statusProbe{header: http.Header{}}
+		handler.ServeHTTP(probe, r)
+		if allow := probe.header.Get("Allow"); allow != "" {
+			w.Header().Set("Allow", allow)
+			writeError(w, http.StatusMethodNotAllowed, protocol.ErrBadMessage, "method "+clip(r.Method)+" is not known here; use "+allow)
+			return
+		}
+		writeError(w, http.StatusNotFound, protocol.ErrNotFound, "no such endpoint; docs/protocol.md lists them")
+		return
+	}
+	api.ServeHTTP(w, r)
+}
+
+func (s *Server) getDevices(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"devices": s.router.Devices()})
+}
+
+func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) {
+	d, ok := s.router.Device(r.PathValue("id"))
+	if !ok {
+		writeError(w, http.StatusNotFound, protocol.ErrDeviceOffline, "device "+clip(r.PathValue("id"))+" is not connected")
+		return
+	}
+	writeJSON(w, http.StatusOK, d)
+}
+
+func (s *Server) postCommand(w http.ResponseWriter, r *http.Request) {
+	msg, ok := s.readMessage(w, r)
+	if !ok {
+		return
+	}
+	select {
+	case s.waiting <- struct{}{}:
+		defer func() { <-s.waiting }()
+	default:
+		writeError(w, http.StatusServiceUnavailable, protocol.ErrOverloaded, "too many requests wait for an answer; wait for some of them")
+		return
+	}
+	answer, err := s.router.Command(r.Context(), r.PathValue("id"), msg)
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(answer)
+}
+
+func (s *Server) postBroadcast(w http.ResponseWriter, r *http.Request) {
+	msg, ok := s.readMessage(w, r)
+	if !ok {
+		return
+	}
+	n, err := s.router.Broadcast(msg)
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]int{"delivered": n})
+}
+
+func (s *Server) postUser(w http.ResponseWriter, r *http.Request) {
+	msg, ok := s.readMessage(w, r)
+	if !ok {
+		return
+	}
+	n, err := s.router.SendUser(r.PathValue("user"), msg)
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]int{"delivered": n})
+}
+
+// sessionStatus is a session as the HTTP API shows it.
+type sessionStatus struct {
+	Session     string         `json:"session"`
+	Role        string         `json:"role"`
+	Name        string         `json:"name,omitempty"`
+	Remote      string         `json:"remote"`
+	ConnectedAt time.Time      `json:"connected_at"`
+	Health      session.Health `json:"health"`
+}
+
+func statusOf(s *session.Session) sessionStatus {
+	return sessionStatus{
+		Session: s.ID().String(), Role: s.Role().String(), Name: s.Name(),
+		Remote: s.Info().Remote, ConnectedAt: s.Since().UTC(), Health: s.Health(),
+	}
+}
+
+func (s *Server) getSessions(w http.ResponseWriter, _ *http.Request) {
+	all := s.manager.Sessions()
+	list := make([]sessionStatus, len(all))
+	for i, sess := range all {
+		list[i] = statusOf(sess)
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"sessions": list})
+}
+
+func (s *Server) getSession(w http.ResponseWriter, r *http.Request) {
+	if sess := s.findSession(w, r); sess != nil {
+		writeJSON(w, http.StatusOK, statusOf(sess))
+	}
+}
+
+func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request) {
+	if sess := s.findSession(w, r); sess != nil {
+		sess.Close(protocol.CloseKicked, "by the HTTP API")
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func (s *Server) findSession(w http.ResponseWriter, r *http.Request) *session.Session {
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		writeError(w, http.StatusBadRequest, protocol.ErrBadMessage, `field "id": not a session id; copy one from GET /v1/sessions`)
+		return nil
+	}
+	sess := s.manager.Get(id)
+	if sess == nil {
+		writeError(w, http.StatusNotFound, protocol.ErrNotFound, "no session with that id is connected")
+	}
+	return sess
+}
+
+// readMessage reads the body of a request; it has answered when it returns
+// false. The content type must be JSON, which a form of another site cannot
+// send.
+func (s *Server) readMessage(w http.ResponseWriter, r *http.Request) (protocol.Message, bool) {
+	if ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(ct), "application/json") {
+		writeError(w, http.StatusUnsupportedMediaType, protocol.ErrBadMessage, "header Content-Type: must be application/json")
+		return protocol.Message{}, false
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, int64(s.opts.MaxMessage)+1))
+	if err != nil {
+		writeError(w, http.StatusBadRequest, protocol.ErrBadMessage, "the body could not be read")
+		return protocol.Message{}, false
+	}
+	if len(body) > s.opts.MaxMessage {
+		writeError(w, http.StatusRequestEntityTooLarge, protocol.ErrTooLarge, "the body is larger than --max-message; send less")
+		return protocol.Message{}, false
+	}
+	// The envelope's own scanner holds the body to the limits of a message.
+	var e protocol.Envelope
+	if err := e.Parse(body); err != nil {
+		writeError(w, http.StatusBadRequest, protocol.ErrBadMessage, err.Error())
+		return protocol.Message{}, false
+	}
+	msg := e.Message()
+	if strings.HasPrefix(msg.Type, protocol.GatewayPrefix) {
+		writeError(w, http.StatusForbidden, protocol.ErrNotAllowed, `field "type": "gateway." types are the gateway's own`)
+		return protocol.Message{}, false
+	}
+	return protocol.Message{Type: msg.Type, Payload: msg.Payload, Urgent: msg.Urgent, TimeoutMS: msg.TimeoutMS, TS: msg.TS}, true
+}
+
+// writeFailure answers with what the router said.
+func writeFailure(w http.ResponseWriter, err error) {
+	var known *router.Error
+	var field *protocol.FieldError
+	switch {
+	case errors.As(err, &known):
+		writeError(w, known.Code.HTTPStatus(), known.Code, known.Message)
+	case errors.As(err, &field):
+		writeError(w, http.StatusBadRequest, protocol.ErrBadMessage, field.Error())
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		writeError(w, http.StatusServiceUnavailable, protocol.ErrUnavailable, "the request ended before the answer came")
+	default:
+		writeError(w, http.StatusInternalServerError, protocol.ErrUnavailable, err.Error())
+	}
+}
+
+func writeError(w http.ResponseWriter, status int, code protocol.ErrorCode, message string) {
+	writeJSON(w, status, map[string]protocol.ErrorPayload{"error": {Code: code, Message: message}})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":{"code":"unavailable","message":"the answer could not be encoded"}}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// statusProbe takes the headers of an answer that is not sent.
+type statusProbe struct{ header http.Header }
+
+// Header returns the probe's headers.
+func (p *statusProbe) Header() http.Header { return p.header }
+
+// WriteHeader does nothing.
+func (p *statusProbe) WriteHeader(int) {}
+
+// Write drops the body.
+func (p *statusProbe) Write(b []byte) (int, error) { return len(b), nil }

@@ -1,0 +1,204 @@
+package server
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+const (
+	devicePath   = "/ws/device/"
+	frontendPath = "/ws/frontend"
+
+	maxMeta      = 32
+	maxMetaKey   = 64
+	maxMetaValue = 256
+)
+
+// refusal is the answer to a request that is not served.
+type refusal struct {
+	status  int
+	code    protocol.ErrorCode
+	message string
+}
+
+func refuse(status int, code protocol.ErrorCode, format string, args ...any) *refusal {
+	return &refusal{status, code, fmt.Sprintf(format, args...)}
+}
+
+// handshake is what a request for a WebSocket asks for, once it was found
+// acceptable.
+type handshake struct {
+	info session.Info
+	// subprotocol is what the answer names: labgate.v1, or nothing when the
+	// client offered nothing.
+	subprotocol string
+}
+
+// checkHandshake reads role and name from the path, the rest from query and
+// headers, and says what is wrong with them (RFC 6455 section 4.2).
+func (s *Server) checkHandshake(r *http.Request) (handshake, *refusal) {
+	var h handshake
+	role, name, ref := roleAndName(r.URL.EscapedPath())
+	if ref != nil {
+		return h, ref
+	}
+	if ref := checkUpgradeHeaders(r); ref != nil {
+		return h, ref
+	}
+	if !s.originAllowed(r) {
+		return h, refuse(http.StatusForbidden, protocol.ErrNotAllowed, "origin %q is neither this gateway's own nor allowed; add it with --allowed-origins", clip(r.Header.Get("Origin")))
+	}
+	offered := offeredProtocols(r)
+	if slices.Contains(offered, protocol.Subprotocol) {
+		h.subprotocol = protocol.Subprotocol
+	} else if len(offered) > 0 {
+		return h, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Sec-WebSocket-Protocol: %s is not among the sub-protocols offered; offer it", protocol.Subprotocol)
+	}
+	allowed := s.frontendTokens
+	if role == session.RoleDevice {
+		allowed = s.deviceTokens
+	}
+	if !allowed.admit(presentedToken(r, offered)) {
+		return h, refuse(http.StatusUnauthorized, protocol.ErrNotAllowed, "a valid token is needed; send it as \"Authorization: Bearer TOKEN\" or, from a browser, as the sub-protocol bearer.TOKEN beside %s", protocol.Subprotocol)
+	}
+	h.info, ref = describePeer(r, role, name)
+	return h, ref
+}
+
+// roleAndName reads /ws/device/{id}, /ws/frontend and /ws/frontend/{user}.
+func roleAndName(path string) (session.Role, string, *refusal) {
+	if name, ok := strings.CutPrefix(path, devicePath); ok {
+		if !protocol.ValidName(name) {
+			return 0, "", refuse(http.StatusBadRequest, protocol.ErrBadMessage, "field \"device_id\": %q is not a device id; use 1 to %d letters, digits and . _ : - that start with a letter or digit", clip(name), protocol.MaxNameLen)
+		}
+		return session.RoleDevice, name, nil
+	}
+	if path == frontendPath || path == frontendPath+"/" {
+		return session.RoleFrontend, "", nil
+	}
+	if name, ok := strings.CutPrefix(path, frontendPath+"/"); ok {
+		if !protocol.ValidName(name) {
+			return 0, "", refuse(http.StatusBadRequest, protocol.ErrBadMessage, "field \"user\": %q is not a user name; use 1 to %d letters, digits and . _ : - that start with a letter or digit", clip(name), protocol.MaxNameLen)
+		}
+		return session.RoleFrontend, name, nil
+	}
+	return 0, "", refuse(http.StatusNotFound, protocol.ErrNotFound, "no such endpoint; connect to /ws/device/{device_id}, /ws/frontend or /ws/frontend/{user}")
+}
+
+func checkUpgradeHeaders(r *http.Request) *refusal {
+	if r.Method != http.MethodGet {
+		return refuse(http.StatusMethodNotAllowed, protocol.ErrBadMessage, "method %s: a WebSocket is asked for with GET", clip(r.Method))
+	}
+	if !headerHas(r.Header, "Connection", "upgrade") || !headerHas(r.Header, "Upgrade", "websocket") {
+		return refuse(http.StatusUpgradeRequired, protocol.ErrBadMessage, "this endpoint speaks WebSocket; connect with a WebSocket client, or, behind a proxy, have it pass the Upgrade and Connection headers on")
+	}
+	if r.Header.Get("Sec-Websocket-Version") != "13" {
+		return refuse(http.StatusUpgradeRequired, protocol.ErrBadMessage, "header Sec-WebSocket-Version: only 13 is spoken here")
+	}
+	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
+	if err != nil || len(key) != 16 {
+		return refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Sec-WebSocket-Key: must be 16 random bytes in base64")
+	}
+	return nil
+}
+
+func describePeer(r *http.Request, role session.Role, name string) (session.Info, *refusal) {
+	info := session.Info{Role: role, Name: name, Remote: r.RemoteAddr}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query: cannot be read; percent-encode its values")
+	}
+	for key, values := range query {
+		if len(values) != 1 {
+			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %q: given %d times; give it once", clip(key), len(values))
+		}
+		value := values[0]
+		if len(value) > maxMetaValue || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\uFFFD' }) {
+			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %q: at most %d bytes of printable UTF-8 allowed; shorten or clean it", clip(key), maxMetaValue)
+		}
+		switch meta, isMeta := strings.CutPrefix(key, "meta."); {
+		case role == session.RoleDevice && key == "type":
+			info.Type = value
+		case role == session.RoleDevice && key == "customer":
+			info.Customer = value
+		case role == session.RoleDevice && isMeta:
+			if !protocol.ValidName(meta) || len(meta) > maxMetaKey {
+				return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %q: after meta. come 1 to %d letters, digits and . _ : -", clip(key), maxMetaKey)
+			}
+			if info.Meta == nil {
+				info.Meta = make(map[string]string)
+			}
+			if info.Meta[meta] = value; len(info.Meta) > maxMeta {
+				return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query: more than %d meta values; send fewer", maxMeta)
+			}
+		case role == session.RoleFrontend && key == "telemetry":
+			if value != protocol.TelemetryAll && value != protocol.TelemetryNone {
+				return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query \"telemetry\": %q is unknown; use all or none", clip(value))
+			}
+			info.Telemetry = value
+		default:
+			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %q: unknown for a %s; devices know type, customer and meta.NAME, front ends telemetry", clip(key), role)
+		}
+	}
+	if role == session.RoleFrontend && info.Telemetry == "" {
+		info.Telemetry = protocol.TelemetryAll
+	}
+	return info, nil
+}
+
+// originAllowed lets a browser in from the gateway's own origin and from those
+// configured. A request without Origin does not come from a browser's page.
+func (s *Server) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	for _, allowed := range s.opts.AllowedOrigins {
+		if allowed == "*" || strings.EqualFold(allowed, origin) {
+			return true
+		}
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+}
+
+func offeredProtocols(r *http.Request) []string {
+	var offered []string
+	for _, line := range r.Header.Values("Sec-Websocket-Protocol") {
+		for p := range strings.SplitSeq(line, ",") {
+			if p = strings.TrimSpace(p); p != "" {
+				offered = append(offered, p)
+			}
+		}
+	}
+	return offered
+}
+
+// headerHas reports whether a comma-separated header holds the token.
+func headerHas(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for value := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(value), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// clip shortens what a stranger sent to a length that an answer and a log line
+// bear.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}

@@ -1,0 +1,190 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/session"
+)
+
+// IOMode says how plain connections are served.
+type IOMode string
+
+const (
+	// IONonBlocking: all connections share the pollers.
+	IONonBlocking IOMode = "nonblocking"
+	// IOBlocking: a reading and a writing goroutine for each connection.
+	IOBlocking IOMode = "blocking"
+	// IOMixed: the first MixedThreshold connections are blocking, the rest
+	// share the pollers.
+	IOMixed IOMode = "mixed"
+)
+
+// TLSMode says which implementation serves TLS.
+type TLSMode string
+
+const (
+	// TLSBlocking: the standard library's TLS, a reading and a writing
+	// goroutine for each connection.
+	TLSBlocking TLSMode = "blocking"
+	// TLSNonBlocking: llib's TLS on the pollers, a fork of Go 1.16's.
+	TLSNonBlocking TLSMode = "nonblocking"
+)
+
+// Options configures a Server. Zero values take the defaults named with them.
+type Options struct {
+	// Listen and AdminListen are host:port; port 0 picks a free one.
+	// 127.0.0.1:8080 and 127.0.0.1:8081.
+	Listen, AdminListen string
+	// Node is this gateway's name; the host name.
+	Node string
+
+	// IOMode is IONonBlocking; MixedThreshold is 256.
+	IOMode         IOMode
+	MixedThreshold int
+	// Pollers is a quarter of the processors, at least one; Listeners is 1.
+	Pollers, Listeners int
+	// ReadBuffer is a poller's or a blocking connection's read buffer in
+	// bytes, 1 KiB to 1 MiB; 16 KiB.
+	ReadBuffer int
+
+	// TLSCert and TLSKey are PEM files; both or none. TLSMode is TLSBlocking.
+	TLSCert, TLSKey string
+	TLSMode         TLSMode
+
+	// DeviceTokenFile and FrontendTokenFile hold the bearer tokens of each
+	// role, one a line; empty means that anybody may connect.
+	DeviceTokenFile, FrontendTokenFile string
+	// AllowedOrigins are the origins that browsers may come from besides the
+	// gateway's own; "*" allows all.
+	AllowedOrigins []string
+
+	// MaxConnections bounds the connections; what the descriptors allow.
+	MaxConnections int
+	// MaxMessage is the largest message in bytes, 1 KiB to 64 MiB; 1 MiB.
+	MaxMessage int
+	// MaxPending bounds a front end's commands that wait; 256.
+	MaxPending int
+	// MessagesPerSecond and MessageBurst limit a session's text messages; no
+	// limit.
+	MessagesPerSecond float64
+	MessageBurst      int
+
+	// HandshakeTimeout is the time from accept to the finished handshake;
+	// 10 s. WriteTimeout bounds a blocking connection's write; 10 s.
+	HandshakeTimeout, WriteTimeout time.Duration
+
+	HeartbeatInterval, HeartbeatTimeout time.Duration // 30 s, 90 s
+	IdleTimeout                         time.Duration // 0: never
+	FlushInterval                       time.Duration // 0: at once
+	Flushers                            int           // as many as pollers
+	ControlBytes, TelemetryBytes        int           // 1 MiB each
+	InflightBytes                       int           // 256 KiB
+	Overflow                            session.Overflow
+	RefuseDuplicate                     bool
+
+	// RetryAfter is what clients are told to wait when the gateway leaves; 1 s.
+	RetryAfter time.Duration
+	// Version is shown by the API and the metrics.
+	Version string
+
+	Logger zerolog.Logger
+}
+
+// withDefaults fills in the zero fields and checks the others. An error names
+// the option as the command line does.
+func (o Options) withDefaults() (Options, error) {
+	def(&o.Listen, "127.0.0.1:8080")
+	def(&o.AdminListen, "127.0.0.1:8081")
+	def(&o.Node, "local")
+	def(&o.IOMode, IONonBlocking)
+	def(&o.MixedThreshold, 256)
+	def(&o.Pollers, max(1, runtime.NumCPU()/4))
+	def(&o.Listeners, 1)
+	def(&o.ReadBuffer, 16<<10)
+	def(&o.TLSMode, TLSBlocking)
+	def(&o.MaxMessage, 1<<20)
+	def(&o.MaxPending, 256)
+	def(&o.HandshakeTimeout, 10*time.Second)
+	def(&o.WriteTimeout, 10*time.Second)
+	def(&o.Flushers, o.Pollers)
+	def(&o.ControlBytes, 1<<20)
+	def(&o.TelemetryBytes, 1<<20)
+	def(&o.InflightBytes, 256<<10)
+	def(&o.RetryAfter, time.Second)
+	def(&o.Version, "unknown")
+
+	for name, addr := range map[string]string{"listen": o.Listen, "admin-listen": o.AdminListen} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return o, fmt.Errorf("--%s %q is not an address; use host:port, for example 127.0.0.1:8080", name, addr)
+		}
+	}
+	switch o.IOMode {
+	case IONonBlocking, IOBlocking, IOMixed:
+	default:
+		return o, fmt.Errorf("--io-mode %q is unknown; use nonblocking, blocking or mixed", o.IOMode)
+	}
+	switch o.TLSMode {
+	case TLSBlocking, TLSNonBlocking:
+	default:
+		return o, fmt.Errorf("--tls-mode %q is unknown; use blocking or nonblocking", o.TLSMode)
+	}
+	if (o.TLSCert == "") != (o.TLSKey == "") {
+		return o, fmt.Errorf("--tls-cert and --tls-key belong together; give both or none")
+	}
+	if o.TLSCert != "" && o.TLSMode == TLSNonBlocking && o.IOMode != IONonBlocking {
+		return o, fmt.Errorf("--tls-mode nonblocking needs --io-mode nonblocking, not %s", o.IOMode)
+	}
+	for _, limit := range []struct {
+		flag             string
+		value, low, high int
+	}{
+		{"pollers", o.Pollers, 1, 256},
+		{"listeners", o.Listeners, 1, 64},
+		{"flushers", o.Flushers, 1, 256},
+		{"mixed-threshold", o.MixedThreshold, 1, 1 << 20},
+		{"read-buffer", o.ReadBuffer, 1 << 10, 1 << 20},
+		{"max-connections", o.MaxConnections, 0, 1 << 20},
+		{"max-message", o.MaxMessage, 1 << 10, 64 << 20},
+		{"max-pending", o.MaxPending, 1, 1 << 16},
+		{"control-bytes", o.ControlBytes, 4 << 10, 1 << 30},
+		{"telemetry-bytes", o.TelemetryBytes, 4 << 10, 1 << 30},
+		{"inflight-bytes", o.InflightBytes, 4 << 10, 1 << 30},
+		{"message-burst", o.MessageBurst, 0, 1 << 20},
+	} {
+		if limit.value < limit.low || limit.value > limit.high {
+			return o, fmt.Errorf("--%s %d is out of range; use %d to %d", limit.flag, limit.value, limit.low, limit.high)
+		}
+	}
+	if o.MessagesPerSecond < 0 {
+		return o, fmt.Errorf("--max-message-rate %v is negative; use 0 for no limit", o.MessagesPerSecond)
+	}
+	for _, limit := range []struct {
+		flag      string
+		value     time.Duration
+		low, high time.Duration
+	}{
+		{"handshake-timeout", o.HandshakeTimeout, 100 * time.Millisecond, 5 * time.Minute},
+		{"write-timeout", o.WriteTimeout, 100 * time.Millisecond, 5 * time.Minute},
+		{"flush-interval", o.FlushInterval, 0, time.Second},
+		{"idle-timeout", o.IdleTimeout, 0, 1000 * time.Hour},
+		{"retry-after", o.RetryAfter, 0, time.Hour},
+	} {
+		if limit.value < limit.low || limit.value > limit.high {
+			return o, fmt.Errorf("--%s %v is out of range; use %v to %v", limit.flag, limit.value, limit.low, limit.high)
+		}
+	}
+	return o, nil
+}
+
+// def gives a zero value its default.
+func def[T comparable](value *T, otherwise T) {
+	var zero T
+	if *value == zero {
+		*value = otherwise
+	}
+}

@@ -1,0 +1,27 @@
+package server
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// tuneSocket keeps the kernel from taking in more of a session's output than
+// it can send soon (TCP_NOTSENT_LOWAT, tcp(7)). What waits should wait in the
+// outbox, where it is bounded, where the oldest telemetry can give way and
+// where urgent messages overtake. A kernel that does not know the option
+// leaves its own, larger bound.
+func (s *Server) tuneSocket(conn net.Conn) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, s.opts.InflightBytes/2)
+	})
+}

@@ -1,0 +1,262 @@
+// The operator's page: what the gateway says goes in, what the operator does
+// goes out. The drawing happens once per animation frame, the numbers change
+// four times a second, whatever the rate of the telemetry.
+
+import { parseFrame } from "./protocol.js";
+import { Link } from "./link.js";
+import { Log, clip, clock } from "./log.js";
+import { DeviceList, Devices, setText } from "./devices.js";
+import { TelemetryView } from "./telemetry.js";
+
+const TOKEN_KEY = "labgate.token";
+const NUMBERS_EVERY = 250; // ms
+const BAD_FRAME_NOTES_EVERY = 5000; // ms
+
+const $ = (id) => document.getElementById(id);
+
+const devices = new Devices();
+const log = new Log($("log"));
+const list = new DeviceList($("device-list"), (id) => select(id));
+const view = new TelemetryView();
+const link = new Link({ state: showLink, needToken, text: receivedText, telemetry: receivedTelemetry, problem });
+
+let selected = null; // device id
+let devicesChanged = true;
+let reconnectAt = 0;
+let badFrames = 0;
+let badFramesNoted = -Infinity;
+const running = new Set(); // command types that wait for an answer
+
+// --- What the gateway says ---
+
+function receivedText(message) {
+  const { type, payload } = message;
+  log.add(message.src ? "in" : "gateway", message.src ?? "gateway", String(type), body(message));
+  switch (type) {
+    case "gateway.welcome":
+      setText($("node"), `Node ${payload.node}`);
+      devices.welcome(payload.devices ?? []);
+      devicesChanged = true;
+      break;
+    case "gateway.device_online":
+      devices.online(payload);
+      devicesChanged = true;
+      break;
+    case "gateway.device_offline":
+      devices.offline(payload);
+      devicesChanged = true;
+      break;
+    case "gateway.lost":
+      if (payload.stream === devices.get(selected)?.stream) view.lost(payload);
+      break;
+    case "test.state_changed":
+      if (typeof payload?.state === "string") devicesChanged = devices.setState(message.src, payload.state) || devicesChanged;
+      break;
+  }
+  if (devicesChanged && selected === null) chooseFirst();
+}
+
+function receivedTelemetry(buffer) {
+  let frame;
+  try {
+    frame = parseFrame(buffer);
+  } catch (error) {
+    badFrames++;
+    const now = performance.now();
+    if (now - badFramesNoted >= BAD_FRAME_NOTES_EVERY) {
+      badFramesNoted = now;
+      problem(`Telemetry frame ${badFrames} that cannot be read: ${error.message}`);
+    }
+    return;
+  }
+  // After a change of the selection some frames of the device before still come.
+  if (frame.stream !== devices.get(selected)?.stream) return;
+  const gap = view.take(frame, performance.now());
+  if (gap) log.add("page", selected, "gap", `samples ${gap.from} to ${gap.to - 1n} did not arrive`);
+}
+
+function problem(text) {
+  log.add("page", "page", "note", text);
+}
+
+// body is what the log shows of a message: whom it answers, and its payload.
+function body({ re, payload }) {
+  return [re === undefined ? "" : `re ${re}`, payload === undefined ? "" : JSON.stringify(payload)].filter(Boolean).join(" ");
+}
+
+// --- Devices ---
+
+function chooseFirst() {
+  const wanted = new URLSearchParams(location.hash.slice(1)).get("device");
+  const first = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/.test(wanted ?? "") ? wanted : devices.sorted("").find((d) => d.online)?.id;
+  if (first) select(first);
+}
+
+function select(id) {
+  if (id === selected) return;
+  selected = id;
+  const hash = new URLSearchParams({ device: id });
+  history.replaceState(null, "", `#${hash}`);
+  view.reset();
+  showAnswer("", "");
+  link.watch(id);
+  devicesChanged = true;
+}
+
+function showDevices() {
+  const leftOut = list.show(devices.sorted($("filter").value), selected);
+  setText($("device-count"), devices.size === 0 ? "" : `${devices.onlineCount} online`);
+  $("filter").hidden = devices.size < 8;
+  $("device-note").hidden = devices.size > 0 && leftOut === 0;
+  if (leftOut > 0) setText($("device-note"), `${leftOut} more; use the filter to find them.`);
+  else setText($("device-note"), "No device has connected yet.");
+
+  $("panel").hidden = selected === null;
+  $("no-panel").hidden = selected !== null;
+  if (selected === null) return;
+  const device = devices.get(selected) ?? { online: false, state: "", meta: [], reason: "not connected" };
+  setText($("panel-title"), selected);
+  setText($("panel-status"), device.online ? "online" : `offline${device.reason ? ` (${device.reason.replaceAll("_", " ")})` : ""}`);
+  $("panel-status").dataset.online = device.online;
+  setText($("panel-state"), device.state || "unknown");
+  $("panel-state").dataset.state = device.state;
+  showFacts(device);
+  const labels = device.meta.find(([key]) => key === "channels")?.[1] ?? "";
+  view.labels = labels.split(",").map((label) => label.trim());
+}
+
+function showFacts(device) {
+  const facts = [["Type", device.type], ["Customer", device.customer], ["Node", device.node], ...device.meta].filter(([, value]) => value);
+  const text = JSON.stringify(facts);
+  if ($("panel-facts").dataset.shown === text) return;
+  $("panel-facts").dataset.shown = text;
+  $("panel-facts").replaceChildren(
+    ...facts.map(([name, value]) => {
+      const pair = document.createElement("div");
+      pair.append(document.createElement("dt"), document.createElement("dd"));
+      pair.firstChild.textContent = name;
+      pair.lastChild.textContent = value;
+      return pair;
+    }),
+  );
+}
+
+// --- Commands ---
+
+async function command(type, fields) {
+  const device = selected;
+  if (device === null) return;
+  // A second Start before the first is answered is a slip; a second Stop is not.
+  if (running.has(type) && !fields.urgent) return;
+  running.add(type);
+  showAnswer("waiting", `${type}: waiting for the answer`);
+  let outcome;
+  try {
+    const sent = (text) => log.add("out", `to ${device}`, type, text);
+    outcome = answerText(await link.request(type, { dst: device, ...fields }, { sent }));
+  } catch (error) {
+    outcome = { kind: "error", text: error.message };
+  }
+  running.delete(type);
+  if (device === selected) showAnswer(outcome.kind, `${type}: ${outcome.text}`);
+}
+
+// answerText reads a device's answer: { ok, error } by convention, but the
+// payload may be anything.
+function answerText({ payload }) {
+  if (payload?.ok === false) return { kind: "error", text: clip(String(payload.error ?? "refused, without a reason")) };
+  const { ok, ...rest } = payload !== null && typeof payload === "object" && !Array.isArray(payload) ? payload : { value: payload };
+  const details = Object.entries(rest).filter(([, value]) => value !== undefined);
+  const text = details.map(([key, value]) => `${key.replaceAll("_", " ")} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ");
+  return { kind: "ok", text: clip([ok === true ? "ok" : "", text].filter(Boolean).join(", ") || "answered") };
+}
+
+function showAnswer(kind, text) {
+  $("answer").dataset.kind = kind;
+  setText($("answer"), text);
+}
+
+$("start").addEventListener("click", () => {
+  if (!$("speed").reportValidity()) return;
+  command("test.start", { payload: { speed_mm_min: $("speed").valueAsNumber } });
+});
+$("stop").addEventListener("click", () => command("test.stop", { urgent: true }));
+$("reset").addEventListener("click", () => command("test.reset", {}));
+$("speed").addEventListener("keydown", (event) => {
+  if (event.key === "Enter") $("start").click();
+});
+
+// --- Connection and token ---
+
+function showLink({ phase, text, until }) {
+  $("link").dataset.phase = phase;
+  setText($("link-text"), text);
+  reconnectAt = until ?? 0;
+  $("connect").hidden = phase !== "waiting" && phase !== "stopped";
+  if (phase === "waiting" || phase === "stopped") problem(text);
+}
+
+function showCountdown() {
+  const seconds = Math.ceil((reconnectAt - Date.now()) / 1000);
+  setText($("link-countdown"), reconnectAt > 0 && seconds > 0 ? `; next attempt in ${seconds} s` : "");
+}
+
+function needToken() {
+  $("access").open = true;
+  $("token").focus();
+}
+
+function storedToken() {
+  try {
+    return sessionStorage.getItem(TOKEN_KEY) ?? "";
+  } catch {
+    return ""; // storage is switched off: the token lasts as long as the page
+  }
+}
+
+function connect() {
+  link.connect($("token").value.trim());
+}
+
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  try {
+    sessionStorage.setItem(TOKEN_KEY, $("token").value.trim());
+  } catch {
+    // As above.
+  }
+  $("access").open = false;
+  connect();
+});
+$("connect").addEventListener("click", connect);
+$("filter").addEventListener("input", () => {
+  devicesChanged = true;
+});
+$("log-clear").addEventListener("click", () => log.clear());
+$("log-pause").addEventListener("click", (event) => {
+  const on = event.target.getAttribute("aria-pressed") !== "true";
+  event.target.setAttribute("aria-pressed", String(on));
+  log.paused = on;
+});
+
+// --- The clock of the page ---
+
+let numbersShown = -Infinity;
+
+function frame(now) {
+  requestAnimationFrame(frame);
+  if (selected !== null) view.draw();
+  if (devicesChanged) {
+    devicesChanged = false;
+    showDevices();
+  }
+  if (now - numbersShown < NUMBERS_EVERY) return;
+  numbersShown = now;
+  view.showNumbers(performance.now());
+  showCountdown();
+  log.flush();
+}
+
+$("token").value = storedToken();
+requestAnimationFrame(frame);
+connect();

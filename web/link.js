@@ -1,0 +1,250 @@
+// The connection to the gateway: it connects again by itself, matches answers
+// to requests, and keeps the telemetry subscription to the one device watched.
+
+import { SUBPROTOCOL, closeCode, encode, validToken } from "./protocol.js";
+
+// The pause before attempt n is random between 0 and min(MAX, MIN * 2^n)
+// ("full jitter"), plus what the gateway asked for. Milliseconds.
+const MIN_PAUSE = 500;
+const MAX_PAUSE = 20_000;
+const MAX_ASKED = 5 * 60_000;
+
+const WELCOME_TIMEOUT = 10_000;
+// Without a message for this long the gateway is asked for a sign of life: a
+// page does not see the pings, and an operator must know when Stop is dead.
+const QUIET = 10_000;
+const ANSWER_TIMEOUT = 5_000;
+// Commands end with the gateway's own timeout of 10 s; this is for a gateway
+// that does not say so.
+const COMMAND_TIMEOUT = 15_000;
+
+export function pauseBefore(attempt, asked, random) {
+  return Math.min(Math.max(asked, 0) || 0, MAX_ASKED) + random * Math.min(MAX_PAUSE, MIN_PAUSE * 2 ** Math.min(attempt, 30));
+}
+
+// Link calls the handlers it is given:
+//   state({ phase, text, until })  phase is connecting, online, waiting or stopped;
+//                                  until is when the next attempt starts, by Date.now()
+//   needToken()                    the gateway wants another token
+//   text(message)                  a message, also one that answers a request
+//   telemetry(buffer)              a telemetry frame
+//   problem(text)                  something for the log
+export class Link {
+  #on;
+  #token = "";
+  #socket = null;
+  #online = false;
+  #attempt = 0;
+  #asked = 0;
+  #timer = 0;
+  #epoch = 0; // changes with every attempt and every end of one
+  #heard = 0;
+  #askedForLife = 0;
+  #watched = null;
+  #pending = new Map(); // by id: { resolve, reject, timer }
+  #prefix = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
+  #lastID = 0;
+
+  constructor(handlers) {
+    this.#on = handlers;
+    setInterval(() => this.#checkLife(), 1000);
+  }
+
+  // connect starts over at once, with this token or none.
+  connect(token) {
+    this.#token = token;
+    this.#attempt = 0;
+    this.#asked = 0;
+    this.#drop();
+    this.#open();
+  }
+
+  // send sends a message. It returns its text, or null when there is no
+  // connection.
+  send(type, fields) {
+    if (!this.#online) return null;
+    const text = encode(type, fields);
+    this.#socket.send(text);
+    return text;
+  }
+
+  // request sends a message with an id and promises the answer. sent is called
+  // with the text that went out.
+  request(type, fields, { timeout = COMMAND_TIMEOUT, sent } = {}) {
+    return new Promise((resolve, reject) => {
+      const id = `${this.#prefix}-${++this.#lastID}`;
+      const text = this.send(type, { id, ...fields });
+      if (text === null) {
+        reject(new Error("There is no connection to the gateway; nothing was sent."));
+        return;
+      }
+      const timer = setTimeout(() => {
+        this.#pending.delete(id);
+        reject(new Error("The gateway did not answer; whether it was carried out is not known."));
+      }, timeout);
+      this.#pending.set(id, { resolve, reject, timer });
+      sent?.(text);
+    });
+  }
+
+  // watch subscribes to one device's telemetry in place of the one before;
+  // null for none. It holds over reconnects.
+  watch(device) {
+    if (device === this.#watched) return;
+    const before = this.#watched;
+    this.#watched = device;
+    if (!this.#online) return;
+    if (before !== null) this.#ask("gateway.unsubscribe", { devices: [before] });
+    if (device !== null) this.#ask("gateway.subscribe", { devices: [device] });
+  }
+
+  #open() {
+    this.#epoch++;
+    this.#on.state({ phase: "connecting", text: "Connecting" });
+    if (this.#token !== "" && !validToken(this.#token)) {
+      this.#stop("The token holds characters that a token cannot have: use letters, digits and . _ ~ -");
+      this.#on.needToken();
+      return;
+    }
+    const url = new URL("ws/frontend?telemetry=none", document.baseURI);
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = new WebSocket(url, this.#token === "" ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${this.#token}`]);
+    socket.binaryType = "arraybuffer";
+    this.#socket = socket;
+    let opened = false;
+    this.#timer = setTimeout(() => this.#ended(opened, 1006), WELCOME_TIMEOUT);
+    socket.onopen = () => {
+      opened = true;
+    };
+    socket.onmessage = (event) => {
+      if (socket === this.#socket) this.#received(event.data);
+    };
+    socket.onclose = (event) => {
+      if (socket === this.#socket) this.#ended(opened, event.code);
+    };
+  }
+
+  #received(data) {
+    this.#heard = Date.now();
+    this.#askedForLife = 0;
+    if (typeof data !== "string") {
+      this.#on.telemetry(data);
+      return;
+    }
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      this.#on.problem("The gateway sent a message that is not JSON.");
+      return;
+    }
+    if (message.type === "gateway.welcome") this.#welcomed();
+    if (message.type === "gateway.closing") this.#asked = Number(message.payload?.retry_after_ms) || 0;
+    this.#on.text(message);
+    const request = this.#pending.get(message.re);
+    if (!request) return;
+    this.#pending.delete(message.re);
+    clearTimeout(request.timer);
+    if (message.type === "gateway.error") request.reject(new Error(`${message.payload?.message} (${message.payload?.code})`));
+    else request.resolve(message);
+  }
+
+  #welcomed() {
+    clearTimeout(this.#timer);
+    this.#online = true;
+    // Only a connection that lasts is a success.
+    this.#timer = setTimeout(() => {
+      this.#attempt = 0;
+    }, MAX_PAUSE);
+    this.#on.state({ phase: "online", text: "Connected" });
+    if (this.#watched !== null) this.#ask("gateway.subscribe", { devices: [this.#watched] });
+  }
+
+  // ended decides what follows when a connection is over or was never made.
+  async #ended(opened, code) {
+    this.#drop();
+    const epoch = ++this.#epoch;
+    const { name, reconnect } = closeCode(code);
+    if (!reconnect) {
+      this.#stop(`The gateway closed the connection: ${name.replaceAll("_", " ")} (${code}).`);
+      if (code === 4001) this.#on.needToken();
+      return;
+    }
+    let reason = name === "abnormal" ? "The connection was lost" : `The gateway closed the connection: ${name.replaceAll("_", " ")} (${code})`;
+    if (!opened) {
+      // A browser does not say why a WebSocket was refused; the HTTP API does.
+      const refused = await this.#whyRefused();
+      if (epoch !== this.#epoch) return; // somebody pressed Connect meanwhile
+      if (refused?.status === 401) {
+        this.#stop(this.#token === "" ? "The gateway wants a token." : "The gateway does not accept this token.");
+        this.#on.needToken();
+        return;
+      }
+      if (refused?.status === 403) {
+        this.#stop("The gateway does not allow this page's origin; add it with --allowed-origins.");
+        return;
+      }
+      reason = refused ? "The gateway does not take the connection now" : "The gateway cannot be reached";
+      this.#asked = Math.max(this.#asked, refused?.retryAfter ?? 0);
+    }
+    const pause = pauseBefore(this.#attempt++, this.#asked, Math.random());
+    this.#asked = 0;
+    this.#timer = setTimeout(() => this.#open(), pause);
+    this.#on.state({ phase: "waiting", text: reason, until: Date.now() + pause });
+  }
+
+  async #whyRefused() {
+    try {
+      const answer = await fetch("v1/devices", {
+        method: "HEAD",
+        headers: this.#token === "" ? {} : { Authorization: `Bearer ${this.#token}` },
+        cache: "no-store",
+        signal: AbortSignal.timeout(ANSWER_TIMEOUT),
+      });
+      return { status: answer.status, retryAfter: 1000 * (Number(answer.headers.get("Retry-After")) || 0) };
+    } catch {
+      return null;
+    }
+  }
+
+  // drop lets go of the connection there is and fails what waits on it.
+  #drop() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#online = false;
+    this.#askedForLife = 0;
+    socket?.close(1000);
+    for (const { reject, timer } of this.#pending.values()) {
+      clearTimeout(timer);
+      reject(new Error("The connection was lost before the answer came; whether it was carried out is not known."));
+    }
+    this.#pending.clear();
+  }
+
+  #stop(text) {
+    this.#drop();
+    this.#on.state({ phase: "stopped", text });
+  }
+
+  #ask(type, payload) {
+    this.request(type, { payload }, { timeout: ANSWER_TIMEOUT }).catch((error) => this.#on.problem(`${type}: ${error.message}`));
+  }
+
+  // checkLife ends a connection on which not even an answer comes. A hidden
+  // page's timers are slow, so silence alone proves nothing.
+  #checkLife() {
+    if (!this.#online) return;
+    const now = Date.now();
+    if (this.#askedForLife > 0) {
+      if (now - this.#askedForLife >= ANSWER_TIMEOUT) this.#ended(true, 1006);
+    } else if (now - this.#heard >= QUIET) {
+      this.#askedForLife = now;
+      // Says what holds already, for the sake of the answer.
+      const watched = this.#watched;
+      if (watched === null) this.#ask("gateway.unsubscribe", { telemetry: "none" });
+      else this.#ask("gateway.subscribe", { devices: [watched] });
+    }
+  }
+}

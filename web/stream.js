@@ -1,0 +1,178 @@
+// What one device's telemetry leaves behind: the last seconds of every
+// channel, and an honest account of what came and what did not.
+
+import { KIND_SAMPLES } from "./protocol.js";
+
+export const WINDOW_SECONDS = 10;
+export const MAX_CHANNELS = 16;
+
+// Bounds of what is kept of each channel, in samples. A stream faster than the
+// upper one allows is shown over less time, never thinned out.
+const MIN_SAMPLES = 16;
+const MAX_SAMPLES = 1 << 19;
+const SAMPLES_WITHOUT_DT = 100_000;
+const MAX_GAPS_KEPT = 256;
+
+// Ring holds the newest samples of each channel by their number. Numbers count
+// from the first sample that the ring saw. What never came is NaN, so that the
+// time axis stays true.
+export class Ring {
+  constructor(channels, capacity, ArrayType = Float64Array) {
+    this.capacity = capacity;
+    this.channels = Array.from({ length: channels }, () => new ArrayType(capacity));
+    this.start = 0; // number of the oldest sample kept
+    this.end = 0; // number of the next sample
+    this.gaps = []; // [from, to) of what is missing, oldest first
+  }
+
+  // push adds count samples of width interleaved values, of which the ring
+  // takes as many as it has channels.
+  push(values, count, width) {
+    const size = this.capacity;
+    for (let c = 0; c < this.channels.length; c++) {
+      const channel = this.channels[c];
+      let at = this.end % size;
+      for (let i = c; i < count * width; i += width) {
+        channel[at] = values[i];
+        if (++at === size) at = 0;
+      }
+    }
+    this.#advance(count);
+  }
+
+  // skip leaves out count samples, fewer than the ring's capacity.
+  skip(count) {
+    const from = this.end % this.capacity;
+    for (const channel of this.channels) {
+      channel.fill(NaN, from, Math.min(from + count, this.capacity));
+      if (from + count > this.capacity) channel.fill(NaN, 0, from + count - this.capacity);
+    }
+    this.gaps.push([this.end, this.end + count]);
+    if (this.gaps.length > MAX_GAPS_KEPT) this.gaps.shift();
+    this.#advance(count);
+  }
+
+  latest(channel) {
+    return this.end === 0 ? NaN : this.channels[channel][(this.end - 1) % this.capacity];
+  }
+
+  #advance(count) {
+    this.end += count;
+    this.start = Math.max(0, this.end - this.capacity);
+    while (this.gaps.length > 0 && this.gaps[0][1] <= this.start) this.gaps.shift();
+  }
+}
+
+// Stream takes the frames of one device.
+export class Stream {
+  ring = null; // null until the first frame; a new one when the stream starts over
+  channels = 0; // as sent; the ring may hold fewer
+  dt = 0; // nanoseconds between samples, 0 when the device does not say
+  lastSample = null; // BigInt, nanoseconds since 1970 by the device's clock
+
+  received = 0; // samples
+  frames = 0;
+  missing = 0; // samples whose numbers never came
+  gaps = 0;
+  reported = new Map(); // samples that the gateway says were lost, by cause
+  restarts = 0;
+  passedOver = 0; // frames of a kind that is not shown
+  arrivals = new RateMeter();
+
+  #next = null; // BigInt: the number that comes next if nothing is missing
+  #format = "";
+
+  // take adds a frame. It returns the gap before it, { from, to } as BigInts,
+  // or null. Samples before the first frame seen are not missing.
+  take(frame, now) {
+    if (frame.kind !== KIND_SAMPLES) {
+      this.passedOver++;
+      return null;
+    }
+    let gap = null;
+    if (this.#next !== null && frame.seq < this.#next) {
+      this.restarts++;
+      this.ring = null;
+    } else if (this.#next !== null && frame.seq > this.#next) {
+      gap = { from: this.#next, to: frame.seq };
+      this.missing += Number(gap.to - gap.from);
+      this.gaps++;
+    }
+    this.#next = frame.seq + BigInt(frame.count);
+    this.received += frame.count;
+    this.frames++;
+    this.arrivals.add(frame.count, now);
+    this.lastSample = frame.t0 + BigInt(frame.count - 1) * BigInt(frame.dt);
+
+    // Some devices send the measured dt, which differs a little each time.
+    const sameRate = Math.abs(frame.dt - this.dt) <= this.dt / 50;
+    if (frame.channels !== this.channels || !sameRate || frame.format !== this.#format) this.ring = null;
+    if (gap && this.ring) {
+      const count = Number(gap.to - gap.from);
+      if (count < this.ring.capacity) this.ring.skip(count);
+      else this.ring = null;
+    }
+    this.ring ??= this.#newRing(frame);
+    this.ring.push(frame.values, frame.count, frame.channels);
+    return gap;
+  }
+
+  // lost takes the payload of gateway.lost. It is counted apart from missing:
+  // the same samples show up there when the next frame comes.
+  lost({ from, to, cause }) {
+    const count = Number(to) - Number(from);
+    if (!(count > 0)) return;
+    const name = String(cause ?? "unknown").slice(0, 32);
+    if (this.reported.size < 8 || this.reported.has(name)) {
+      this.reported.set(name, (this.reported.get(name) ?? 0) + count);
+    }
+  }
+
+  get reportedTotal() {
+    let sum = 0;
+    for (const count of this.reported.values()) sum += count;
+    return sum;
+  }
+
+  #newRing(frame) {
+    this.channels = frame.channels;
+    this.dt = frame.dt;
+    this.#format = frame.format;
+    const wanted = frame.dt > 0 ? Math.ceil((WINDOW_SECONDS * 1e9) / frame.dt) : SAMPLES_WITHOUT_DT;
+    const capacity = Math.max(MIN_SAMPLES, Math.min(wanted, MAX_SAMPLES));
+    const exact = frame.format === "f64" || frame.format === "i32";
+    return new Ring(Math.min(frame.channels, MAX_CHANNELS), capacity, exact ? Float64Array : Float32Array);
+  }
+}
+
+// RateMeter counts what arrived during the last two seconds, in slots of a
+// quarter of a second. Times are in milliseconds.
+export class RateMeter {
+  #slots = new Float64Array(9); // eight full ones and the present
+  #slot = null;
+  #began = 0;
+
+  add(count, now) {
+    this.#turn(now);
+    this.#slots[this.#slot % 9] += count;
+  }
+
+  // perSecond is the rate over the full slots.
+  perSecond(now) {
+    if (this.#slot === null) return 0;
+    this.#turn(now);
+    let sum = 0;
+    for (let i = 1; i <= 8; i++) sum += this.#slots[(this.#slot + i) % 9];
+    const full = Math.min(8, this.#slot - this.#began);
+    return full > 0 ? sum / (full * 0.25) : 0;
+  }
+
+  #turn(now) {
+    const slot = Math.floor(now / 250);
+    if (this.#slot === null) this.#slot = this.#began = slot;
+    for (let behind = Math.min(9, slot - this.#slot); behind > 0; behind--) {
+      this.#slots[(slot - behind + 1) % 9] = 0;
+    }
+    this.#slot = Math.max(this.#slot, slot);
+  }
+}

@@ -1,0 +1,130 @@
+// The selected device's telemetry in the page: plots and numbers.
+
+import { MAX_CHANNELS, Stream } from "./stream.js";
+import { Plot } from "./plot.js";
+import { clock } from "./log.js";
+import { setText } from "./devices.js";
+
+const $ = (id) => document.getElementById(id);
+
+export class TelemetryView {
+  labels = []; // of the channels, in their order; "" for none
+
+  #stream = new Stream();
+  #plots = []; // { plot, figure, title, latest, min, max, range }
+  #theme = readTheme();
+
+  constructor() {
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.#theme = readTheme();
+    });
+  }
+
+  // reset begins a new account, for another device.
+  reset() {
+    this.#stream = new Stream();
+    this.#setPlots(0);
+  }
+
+  take(frame, now) {
+    return this.#stream.take(frame, now);
+  }
+
+  lost(payload) {
+    this.#stream.lost(payload);
+  }
+
+  draw() {
+    const { ring, dt } = this.#stream;
+    if (!ring) return;
+    if (ring.channels.length !== this.#plots.length) this.#setPlots(ring.channels.length);
+    for (const shown of this.#plots) shown.range = shown.plot.draw(ring, dt, this.#theme);
+  }
+
+  showNumbers(now) {
+    const s = this.#stream;
+    const rate = s.arrivals.perSecond(now);
+    setData("rate", Math.round(rate), s.frames === 0 ? "–" : `${group(Math.round(rate))} /s`);
+    setText($("nominal"), s.dt > 0 ? `nominal ${group(Number((1e9 / s.dt).toPrecision(6)))} /s` : "");
+    setData("received", s.received, group(s.received));
+    setText($("frames"), `samples in ${group(s.frames)} ${s.frames === 1 ? "frame" : "frames"}`);
+    setData("missing", s.missing, group(s.missing));
+    setText($("gaps"), `${group(s.gaps)} ${s.gaps === 1 ? "gap" : "gaps"}`);
+    $("missing-box").dataset.some = s.missing > 0;
+    setData("reported", s.reportedTotal, group(s.reportedTotal));
+    setText($("causes"), [...s.reported].map(([cause, n]) => `${cause.replaceAll("_", " ")} ${group(n)}`).join(", ") || "none");
+    $("reported-box").dataset.some = s.reportedTotal > 0;
+    setText($("last-sample"), s.lastSample === null ? "–" : clock(new Date(Number(s.lastSample / 1_000_000n))));
+    this.#showNotes(s);
+
+    this.#plots.forEach((shown, channel) => {
+      setText(shown.title, this.labels[channel] || `Channel ${channel + 1}`);
+      setText(shown.latest, s.ring ? value(s.ring.latest(channel)) : "–");
+      setText(shown.min, shown.range ? value(shown.range.min) : "–");
+      setText(shown.max, shown.range ? value(shown.range.max) : "–");
+    });
+  }
+
+  #showNotes(s) {
+    const notes = [];
+    if (s.channels > MAX_CHANNELS) notes.push(`The first ${MAX_CHANNELS} of ${group(s.channels)} channels are shown.`);
+    if (s.restarts > 0) notes.push(`The stream started over ${group(s.restarts)} ${s.restarts === 1 ? "time" : "times"}.`);
+    if (s.passedOver > 0) notes.push(`${group(s.passedOver)} envelope frames are not shown.`);
+    $("stream-note").hidden = notes.length === 0;
+    setText($("stream-note"), notes.join(" "));
+    $("no-telemetry").hidden = s.frames > 0;
+  }
+
+  #setPlots(count) {
+    this.#plots = Array.from({ length: count }, (_, channel) => newPlot(channel));
+    $("plots").replaceChildren(...this.#plots.map((shown) => shown.figure));
+  }
+}
+
+function newPlot(channel) {
+  const figure = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  const canvas = document.createElement("canvas");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `Channel ${channel + 1} over the last seconds; its figures stand above`);
+  const shown = { figure, plot: new Plot(canvas, channel), range: null };
+  shown.title = append(caption, "span", "title");
+  for (const [name, label] of [["latest", "latest"], ["min", "min"], ["max", "max"]]) {
+    const pair = append(caption, "span", `reading ${name}`);
+    append(pair, "span", "muted").textContent = label;
+    shown[name] = append(pair, "span", "value");
+  }
+  figure.append(caption, canvas);
+  return shown;
+}
+
+function append(parent, name, className) {
+  const element = document.createElement(name);
+  element.className = className;
+  parent.append(element);
+  return element;
+}
+
+function setData(id, number, text) {
+  $(id).value = String(number);
+  setText($(id), text);
+}
+
+// group writes a count with narrow spaces between the thousands.
+function group(n) {
+  return n.toLocaleString("en", { maximumFractionDigits: 6 }).replaceAll(",", "\u202f");
+}
+
+// value writes a measured value with five digits.
+function value(v) {
+  if (!Number.isFinite(v)) return Number.isNaN(v) ? "no value" : String(v);
+  if (v !== 0 && (Math.abs(v) >= 1e7 || Math.abs(v) < 1e-4)) return v.toExponential(3).replace("-", "\u2212");
+  const text = v.toLocaleString("en", { minimumSignificantDigits: 5, maximumSignificantDigits: 5 });
+  return text.replaceAll(",", "\u202f").replace("-", "\u2212");
+}
+
+function readTheme() {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+  return { font: style.fontFamily, muted: colour("muted"), grid: colour("grid"), trace: colour("trace"), gap: colour("gap") };
+}
