@@ -1,0 +1,164 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// conn is one established connection: the handshake is done and the gateway
+// has said welcome.
+type conn struct {
+	ws      *websocket.Conn
+	net     *batchConn
+	welcome protocol.Welcome
+	cause   atomic.Pointer[error] // why this side gave the connection up, if it did
+}
+
+// dial makes one attempt to connect, within HandshakeTimeout.
+func dial(ctx context.Context, cfg *Config, url string) (*conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.HandshakeTimeout,
+		fmt.Errorf("client: no welcome from the gateway within %v", cfg.HandshakeTimeout))
+	defer cancel()
+	c, err := handshake(ctx, cfg, url)
+	if err != nil {
+		return nil, err
+	}
+	c.ws.SetReadLimit(cfg.ReadLimit)
+	if err := c.readWelcome(ctx); err != nil {
+		c.ws.CloseNow()
+		return nil, err
+	}
+	return c, nil
+}
+
+func handshake(ctx context.Context, cfg *Config, url string) (*conn, error) {
+	// A transport of its own for each attempt: it is how the network connection
+	// below the WebSocket is got hold of, and nothing is left behind in a pool.
+	var network atomic.Pointer[batchConn]
+	transport := &http.Transport{
+		Proxy:             http.ProxyFromEnvironment,
+		TLSClientConfig:   cfg.TLS.Clone(),
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, netw, addr string) (net.Conn, error) {
+			c, err := cfg.Dial(ctx, netw, addr)
+			if err != nil {
+				return nil, err
+			}
+			b := newBatchConn(c, cfg.WriteTimeout)
+			network.Store(b)
+			return b, nil
+		},
+	}
+	header := cfg.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	if cfg.Token != "" {
+		header.Set("Authorization", "Bearer "+cfg.Token)
+	}
+	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+		HTTPClient: &http.Client{
+			Transport: transport,
+			// A redirected handshake is reported, not followed: it would take
+			// the token to a place that nobody configured.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		HTTPHeader:   header,
+		Subprotocols: []string{protocol.Subprotocol},
+	})
+	switch {
+	case err != nil && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
+		return nil, refusal(resp)
+	case err != nil:
+		return nil, fmt.Errorf("client: %w", withCause(ctx, err))
+	case ws.Subprotocol() != protocol.Subprotocol:
+		ws.CloseNow()
+		return nil, fmt.Errorf("client: the server does not speak %s; is this a Labgate gateway?", protocol.Subprotocol)
+	}
+	return &conn{ws: ws, net: network.Load()}, nil
+}
+
+// readWelcome reads the first message.
+func (c *conn) readWelcome(ctx context.Context) error {
+	typ, raw, err := c.ws.Read(ctx)
+	if err != nil {
+		return fmt.Errorf("client: waiting for the gateway's welcome: %w", withCause(ctx, closeError(err)))
+	}
+	var e protocol.Envelope
+	if typ != websocket.MessageText {
+		return errors.New("client: the gateway's first message is not text")
+	}
+	if err := e.Parse(raw); err != nil {
+		return fmt.Errorf("client: the gateway's first message: %w", err)
+	}
+	if string(e.Type) != protocol.TypeWelcome {
+		return fmt.Errorf("client: the gateway's first message is %q, not %q", e.Type, protocol.TypeWelcome)
+	}
+	if err := json.Unmarshal(e.Payload, &c.welcome); err != nil {
+		return fmt.Errorf("client: the gateway's welcome: %w", err)
+	}
+	return nil
+}
+
+// giveUp ends the connection from this side, at once; reads and writes fail.
+// The first cause counts.
+func (c *conn) giveUp(cause error) {
+	c.cause.CompareAndSwap(nil, &cause)
+	c.net.Close()
+}
+
+// refusal reads the answer {"error":{"code","message"}} to a handshake that was
+// not accepted; whatever else the body holds is shown as it is.
+func refusal(resp *http.Response) error {
+	e := &RefusedError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"))}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // what could be read is enough
+	var answer struct{ Error protocol.ErrorPayload }
+	if json.Unmarshal(body, &answer) == nil && answer.Error.Code != "" {
+		e.Code, e.Message = answer.Error.Code, answer.Error.Message
+		return e
+	}
+	e.Message, _, _ = strings.Cut(strings.TrimSpace(strings.ToValidUTF8(string(body), "?")), "\n")
+	if to := resp.Header.Get("Location"); to != "" {
+		e.Message = "it is elsewhere: " + to
+	}
+	return e
+}
+
+// retryAfter reads the header of that name, RFC 9110 section 10.2.3, in its
+// form of whole seconds.
+func retryAfter(value string) time.Duration {
+	seconds, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxAsked)
+}
+
+// closeError turns the library's error for a received close frame into ours.
+func closeError(err error) error {
+	if ce, ok := errors.AsType[websocket.CloseError](err); ok {
+		return &DisconnectError{Code: protocol.CloseCode(ce.Code), Reason: ce.Reason}
+	}
+	return err
+}
+
+// withCause replaces "context deadline exceeded" by the deadline's own words.
+func withCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}

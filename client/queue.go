@@ -1,0 +1,291 @@
+package client
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// lane is a priority of sending.
+type lane uint8
+
+const (
+	laneUrgent lane = iota
+	laneText
+	laneTelemetry
+)
+
+// frameOverhead is what a queued message counts beside its own bytes, so that
+// the bound on bytes also bounds tiny messages.
+const frameOverhead = 64
+
+// spareBytes bounds the telemetry buffers kept for use again.
+const spareBytes = 256 << 10
+
+// waiting says what the sending goroutine sleeps for, so that it is woken only
+// for that.
+type waiting uint8
+
+const (
+	forNothing  waiting = iota // it runs
+	forAnything                // everything is sent
+	forUrgency                 // telemetry lingers to be sent together; text and a full batch end that
+)
+
+// queue holds what waits to be sent, in three lanes. Any goroutine puts in; one
+// goroutine, the connection's sender, takes out. Text belongs to a connection,
+// numbered by its epoch, and dies with it; telemetry outlives connections.
+type queue struct {
+	limits SendBuffer
+	wake   chan struct{} // capacity 1
+
+	mu         sync.Mutex
+	epoch      uint64 // number of the present or last connection
+	connected  bool
+	final      error // set once nothing will be sent any more
+	maxMessage int   // bytes, the gateway's limit
+	waits      waiting
+
+	lanes          [3]deque[[]byte]
+	textBytes      int
+	telemetryBytes int
+	unsent         bool            // something was taken out and is not flushed
+	idle           []chan struct{} // closed when everything is sent
+	free           [][]byte
+
+	droppedFrames  uint64
+	droppedSamples uint64
+}
+
+func newQueue(limits SendBuffer) *queue {
+	return &queue{limits: limits, wake: make(chan struct{}, 1)}
+}
+
+// connect starts a new connection's epoch.
+func (q *queue) connect(maxMessage int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.epoch++
+	q.connected = true
+	q.maxMessage = maxMessage
+	q.waits = forNothing
+	q.unsent = false
+}
+
+// disconnect ends the epoch: text not yet sent is given up and waiters are let
+// go, having to look for themselves.
+func (q *queue) disconnect() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.connected = false
+	q.lanes[laneUrgent], q.lanes[laneText] = deque[[]byte]{}, deque[[]byte]{}
+	q.textBytes = 0
+	q.letGo()
+	q.signal()
+}
+
+// finish makes everything from now on fail with err.
+func (q *queue) finish(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.final = err
+	q.lanes[laneTelemetry] = deque[[]byte]{}
+	q.telemetryBytes = 0
+	q.free = nil
+}
+
+// present returns the epoch to send in, or why there is none.
+func (q *queue) present() (uint64, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.epoch, q.unavailable(q.epoch)
+}
+
+// still returns nil while the connection of that epoch is there.
+func (q *queue) still(epoch uint64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.unavailable(epoch)
+}
+
+// putText queues an encoded message for the given epoch's connection.
+func (q *queue) putText(epoch uint64, msg []byte, urgent bool) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.unavailable(epoch); err != nil {
+		return err
+	}
+	if q.maxMessage > 0 && len(msg) > q.maxMessage {
+		return ErrTooLarge
+	}
+	size := len(msg) + frameOverhead
+	if q.textBytes+size > q.limits.Text {
+		return ErrQueueFull
+	}
+	q.textBytes += size
+	l := laneText
+	if urgent {
+		l = laneUrgent
+	}
+	q.lanes[l].push(msg)
+	if q.waits != forNothing {
+		q.signal()
+	}
+	return nil
+}
+
+// putTelemetry queues a frame, whether or not there is a connection, and drops
+// the oldest ones to make room. The queue then owns the frame.
+func (q *queue) putTelemetry(frame []byte) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.final != nil {
+		return q.final
+	}
+	q.telemetryBytes += len(frame) + frameOverhead
+	t := &q.lanes[laneTelemetry]
+	t.push(frame)
+	for q.telemetryBytes > q.limits.Telemetry {
+		q.drop(q.popTelemetry())
+	}
+	if q.waits == forAnything || q.waits == forUrgency && q.telemetryBytes >= batchSize {
+		q.signal()
+	}
+	return nil
+}
+
+// buffer returns an empty buffer with room for size bytes.
+func (q *queue) buffer(size int) []byte {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n := len(q.free); n > 0 {
+		b := q.free[n-1]
+		q.free = q.free[:n-1]
+		if cap(b) >= size {
+			return b[:0]
+		}
+	}
+	return make([]byte, 0, size)
+}
+
+// take returns the next message to send. If there is none it says so, having
+// noted what the sender is going to wait for: with linger set only for what
+// ends a linger, otherwise for anything.
+func (q *queue) take(linger bool) (msg []byte, from lane, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waits = forNothing
+	for l := range q.lanes {
+		if q.lanes[l].len() == 0 {
+			continue
+		}
+		if lane(l) == laneTelemetry {
+			msg = q.popTelemetry()
+			if q.maxMessage > 0 && len(msg) > q.maxMessage { // this node takes less than the one before
+				q.drop(msg)
+				return q.takeNothing(linger)
+			}
+		} else {
+			msg = q.lanes[l].pop()
+			q.textBytes -= len(msg) + frameOverhead
+		}
+		q.unsent = true
+		return msg, lane(l), true
+	}
+	return q.takeNothing(linger)
+}
+
+func (q *queue) takeNothing(linger bool) ([]byte, lane, bool) {
+	switch {
+	case q.lanes[laneTelemetry].len() > 0:
+		q.signal() // an oversized frame was dropped; come again
+	case linger:
+		q.waits = forUrgency
+	default:
+		q.waits = forAnything
+	}
+	return nil, 0, false
+}
+
+// flushed notes that all that was taken is on the network.
+func (q *queue) flushed() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unsent = false
+	if q.empty() {
+		q.letGo()
+	}
+}
+
+// recycle gives back the buffer of a telemetry frame that was sent.
+func (q *queue) recycle(b []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.recycleLocked(b)
+}
+
+// whenIdle returns a channel that is closed when everything queued is on the
+// network, or the connection of the returned epoch is gone.
+func (q *queue) whenIdle() (<-chan struct{}, uint64, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.unavailable(q.epoch); err != nil {
+		return nil, 0, err
+	}
+	done := make(chan struct{})
+	if q.empty() && !q.unsent {
+		close(done)
+	} else {
+		q.idle = append(q.idle, done)
+	}
+	return done, q.epoch, nil
+}
+
+// unavailable says why nothing can be sent in this epoch; mu is held.
+func (q *queue) unavailable(epoch uint64) error {
+	switch {
+	case q.final != nil:
+		return q.final
+	case !q.connected || q.epoch != epoch:
+		return ErrNotConnected
+	}
+	return nil
+}
+
+func (q *queue) empty() bool {
+	return q.lanes[laneUrgent].len()+q.lanes[laneText].len()+q.lanes[laneTelemetry].len() == 0
+}
+
+func (q *queue) letGo() {
+	for _, done := range q.idle {
+		close(done)
+	}
+	q.idle = nil
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) popTelemetry() []byte {
+	b := q.lanes[laneTelemetry].pop()
+	q.telemetryBytes -= len(b) + frameOverhead
+	return b
+}
+
+// drop counts a frame that will not be sent.
+func (q *queue) drop(frame []byte) {
+	q.droppedFrames++
+	q.droppedSamples += uint64(binary.LittleEndian.Uint16(frame[protocol.TelemetryHeaderSize-2:]))
+	q.recycleLocked(frame)
+}
+
+func (q *queue) recycleLocked(b []byte) {
+	if (len(q.free)+1)*cap(b) <= spareBytes && q.final == nil {
+		q.free = append(q.free, b)
+	}
+}

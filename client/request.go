@@ -1,0 +1,155 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// answerGrace is how much longer than the command's timeout the client waits
+// for the gateway to say that the timeout has passed.
+const answerGrace = 2 * time.Second
+
+// CommandOption changes how a command is given.
+type CommandOption func(*commandOptions)
+
+type commandOptions struct {
+	urgent  bool
+	timeout time.Duration
+}
+
+// Urgent makes the command go ahead of everything that is queued for the
+// device. It is meant for stopping a machine.
+func Urgent() CommandOption { return func(o *commandOptions) { o.urgent = true } }
+
+// Timeout is how long the gateway waits for the device's answer, between 1 ms
+// and 10 minutes. Without it that is the time left to the context's deadline,
+// or 10 s if it has none.
+func Timeout(d time.Duration) CommandOption { return func(o *commandOptions) { o.timeout = d } }
+
+// Command sends a command to a device and waits for its answer. The payload is
+// nil, a json.RawMessage that is sent as it is, or anything encoding/json takes.
+//
+// The command is sent at most once, and only now. The error is a *GatewayError
+// if the gateway refused it or gave it up (device_offline, device_disconnected,
+// timeout, overloaded, ...), ErrNotConnected if there is no connection,
+// ErrConnectionLost if it was lost before the answer, ErrNoAnswer if the
+// gateway fell silent, or the context's. That a device answered does not mean
+// that it did what it was told: the answer's payload says that.
+func (f *Frontend) Command(ctx context.Context, deviceID, typ string, payload any, opts ...CommandOption) (protocol.Message, error) {
+	var o commandOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if !protocol.ValidName(deviceID) {
+		return protocol.Message{}, nameError("device id", deviceID)
+	}
+	if err := ctx.Err(); err != nil {
+		return protocol.Message{}, err
+	}
+	timeout, err := commandTimeout(ctx, o.timeout)
+	if err != nil {
+		return protocol.Message{}, err
+	}
+	m, err := protocol.NewMessage(typ, payload)
+	if err != nil {
+		return protocol.Message{}, err
+	}
+	m.Dst, m.Urgent, m.TimeoutMS = deviceID, o.urgent, int(timeout.Milliseconds())
+	return f.request(ctx, m, timeout+answerGrace)
+}
+
+// commandTimeout is the timeout to send, in whole milliseconds.
+func commandTimeout(ctx context.Context, asked time.Duration) (time.Duration, error) {
+	const most = protocol.MaxTimeoutMS * time.Millisecond
+	deadline, ok := ctx.Deadline()
+	switch {
+	case asked < 0 || asked > most:
+		return 0, fmt.Errorf("client: timeout %v is out of range, must be 1ms to %v", asked, most)
+	case asked > 0:
+		return max(asked, time.Millisecond), nil
+	case ok:
+		return min(max(time.Until(deadline), time.Millisecond), most), nil
+	}
+	return protocol.DefaultTimeoutMS * time.Millisecond, nil
+}
+
+// outcome ends a pending request.
+type outcome struct {
+	answer protocol.Message
+	err    error
+}
+
+// request sends a message with a new id and waits for what has that id in re.
+func (f *Frontend) request(ctx context.Context, m protocol.Message, patience time.Duration) (protocol.Message, error) {
+	m.ID = f.newID()
+	// First the epoch, then the entry, then the message: when that connection
+	// ends, either the entry is found or the message is not taken, and it never
+	// goes out on the next connection.
+	epoch, err := f.link.queue.present()
+	if err != nil {
+		return protocol.Message{}, err
+	}
+	result := make(chan outcome, 1)
+	f.mu.Lock()
+	f.pending[m.ID] = result
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		delete(f.pending, m.ID)
+		f.mu.Unlock()
+	}()
+	if err := f.link.sendIn(epoch, m); err != nil {
+		return protocol.Message{}, err
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case r := <-result:
+		return r.answer, r.err
+	case <-ctx.Done():
+		return protocol.Message{}, ctx.Err()
+	case <-timer.C:
+		return protocol.Message{}, ErrNoAnswer
+	}
+}
+
+// resolve gives an answer to the request it belongs to. It reports false if
+// nobody waits for it.
+func (f *Frontend) resolve(e *protocol.Envelope) bool {
+	f.mu.Lock()
+	result, ok := f.pending[string(e.Re)]
+	delete(f.pending, string(e.Re))
+	f.mu.Unlock()
+	if !ok {
+		return false
+	}
+	r := outcome{answer: e.Message()}
+	if string(e.Type) == protocol.TypeError {
+		var p protocol.ErrorPayload
+		if err := json.Unmarshal(e.Payload, &p); err != nil {
+			p.Message = "the gateway's error cannot be read: " + err.Error()
+		}
+		r = outcome{err: &GatewayError{Code: p.Code, Message: p.Message}}
+	}
+	result <- r
+	return true
+}
+
+// failPending ends all pending requests when their connection has ended.
+func (f *Frontend) failPending(cause error) {
+	err := fmt.Errorf("%w: %w", ErrConnectionLost, cause)
+	if errors.Is(cause, ErrClosed) {
+		err = ErrClosed
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, result := range f.pending {
+		delete(f.pending, id)
+		result <- outcome{err: err} // has room: each channel gets one outcome
+	}
+}
