@@ -1,0 +1,84 @@
+package bench
+
+import "github.com/HdrHistogram/hdrhistogram-go"
+
+// Range and precision of latencies, in ns: from a quarter of a microsecond to
+// ten minutes, to three digits.
+const (
+	minLatency = 256
+	maxLatency = 600e9
+	digits     = 3
+)
+
+// recorder sorts latencies by the phase in which their message was due. A
+// message that was due before a stall and answered after it counts for the
+// phase it belongs to, with all of its delay.
+type recorder struct {
+	phases []latencyPhase
+}
+
+type latencyPhase struct {
+	name string
+	from int64
+	hist *hdrhistogram.Histogram // nil: not kept
+}
+
+// begin starts a phase at a time, in ns; keep says whether it is recorded.
+func (r *recorder) begin(name string, from int64, keep bool) {
+	p := latencyPhase{name: name, from: from}
+	if keep {
+		p.hist = hdrhistogram.New(minLatency, maxLatency, digits)
+	}
+	r.phases = append(r.phases, p)
+}
+
+// record takes the latency of a message that was due at one time and arrived
+// at another, both in ns.
+func (r *recorder) record(due, arrived int64) {
+	for i := len(r.phases) - 1; i >= 0; i-- {
+		if p := &r.phases[i]; due >= p.from {
+			if p.hist != nil {
+				_ = p.hist.RecordValue(min(max(arrived-due, 0), maxLatency))
+			}
+			return
+		}
+	}
+}
+
+// summary is the named phase's; nil when nothing was recorded.
+func (r *recorder) summary(name string) *Latency {
+	for i := range r.phases {
+		if p := &r.phases[i]; p.name == name && p.hist != nil && p.hist.TotalCount() > 0 {
+			return newLatency(p.hist)
+		}
+	}
+	return nil
+}
+
+// p99 is the last phase's so far, in ns.
+func (r *recorder) p99() int64 {
+	if n := len(r.phases); n > 0 && r.phases[n-1].hist != nil {
+		return r.phases[n-1].hist.ValueAtPercentile(99)
+	}
+	return 0
+}
+
+// Latency summarises delays in microseconds, counted from the moment each
+// message was due.
+type Latency struct {
+	Count int64   `json:"count"`
+	Mean  float64 `json:"mean_us"`
+	P50   float64 `json:"p50_us"`
+	P90   float64 `json:"p90_us"`
+	P99   float64 `json:"p99_us"`
+	P999  float64 `json:"p99_9_us"`
+	Max   float64 `json:"max_us"`
+}
+
+func newLatency(h *hdrhistogram.Histogram) *Latency {
+	at := func(q float64) float64 { return float64(h.ValueAtPercentile(q)) / 1e3 }
+	return &Latency{
+		Count: h.TotalCount(), Mean: h.Mean() / 1e3,
+		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(h.Max()) / 1e3,
+	}
+}

@@ -1,0 +1,336 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// The scenarios that Run knows.
+const (
+	ScenarioFanout    = "fanout"    // devices' telemetry frames of a given size to every front end
+	ScenarioUnicast   = "unicast"   // text from each front end to a device of its own
+	ScenarioTelemetry = "telemetry" // devices at a sample rate, S samples a frame, to every front end
+	ScenarioCommands  = "commands"  // round trips front end, device, front end
+	ScenarioIdle      = "idle"      // connections kept open
+	ScenarioStorm     = "storm"     // connections dropped and made again all at once
+)
+
+// Scenarios lists the names that Options.Scenario takes.
+var Scenarios = []string{ScenarioFanout, ScenarioUnicast, ScenarioTelemetry, ScenarioCommands, ScenarioIdle, ScenarioStorm}
+
+// Options describes one run. Zero values mean the scenario's default, which
+// Run fills in; the report shows the values used.
+type Options struct {
+	Scenario string `json:"scenario"`
+	// Target is the gateway's base URL: http:// or ws://, host and port.
+	Target string `json:"target"`
+	// FrontendTarget is where front ends connect; empty: Target. For measuring
+	// across two nodes.
+	FrontendTarget string `json:"frontend_target,omitempty"`
+
+	Devices     int `json:"devices,omitempty"`     // devices that send or answer
+	Frontends   int `json:"frontends,omitempty"`   // front ends that receive or ask
+	Connections int `json:"connections,omitempty"` // idle and storm: connections besides
+
+	// Rate is, by scenario: fanout, frames/s of each device; telemetry,
+	// samples/s of each device; unicast, commands and storm, messages/s in all.
+	Rate     float64 `json:"rate,omitempty"`
+	Samples  int     `json:"samples,omitempty"`  // samples a frame, per channel
+	Channels int     `json:"channels,omitempty"` // values a sample
+	// Size is in bytes, by scenario: fanout, the telemetry frame with its
+	// 32-byte header; unicast, commands and storm, the JSON payload.
+	Size int `json:"size,omitempty"`
+
+	// CommandRate adds commands/s to fanout and telemetry.
+	CommandRate    float64       `json:"command_rate,omitempty"`
+	UrgentShare    float64       `json:"urgent_share,omitempty"` // of the commands, 0 to 1
+	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty"`
+
+	Duration time.Duration `json:"duration_ns"` // the measured part
+	Warmup   time.Duration `json:"warmup_ns"`   // before it, sent and verified but not measured
+	Drain    time.Duration `json:"drain_ns"`    // after it, longest wait without progress for what is still under way
+	Timeout  time.Duration `json:"timeout_ns"`  // the whole run
+	// Tick is the least time between two turns of the senders; what becomes
+	// due within one goes out in one write per connection.
+	Tick time.Duration `json:"tick_ns"`
+
+	ConnectRate        float64       `json:"connect_rate,omitempty"` // connections/s; 0: as fast as ConnectConcurrency lets
+	ConnectConcurrency int           `json:"connect_concurrency,omitempty"`
+	ConnectTimeout     time.Duration `json:"connect_timeout_ns,omitempty"` // one connection, up to gateway.welcome
+
+	// Saturate (fanout, unicast) raises the rate by steps until loss or a
+	// growing backlog, and narrows the highest clean rate down to 5 %.
+	Saturate     bool          `json:"saturate,omitempty"`
+	StepDuration time.Duration `json:"step_duration_ns,omitempty"`
+
+	AllowLoss   bool   `json:"allow_loss,omitempty"`   // accept loss that the gateway reported exactly
+	AllowRemote bool   `json:"allow_remote,omitempty"` // accept targets other than loopback
+	Sources     int    `json:"sources,omitempty"`      // local addresses 127.0.0.1, 127.0.0.2, ... in turn
+	Role        string `json:"role,omitempty"`         // idle, storm: "device" or "frontend"
+	Drop        string `json:"drop,omitempty"`         // storm: "reset" (RST) or "fin" (FIN without a close frame)
+	Prefix      string `json:"prefix,omitempty"`       // of device and user names; empty: one of this run's own
+
+	ServerPID int    `json:"server_pid,omitempty"` // the gateway's process, for CPU and memory; 0: unknown
+	AdminURL  string `json:"admin_url,omitempty"`  // the gateway's admin listener, for its goroutines
+
+	DeviceToken   string `json:"-"` // bearer token of devices
+	FrontendToken string `json:"-"` // bearer token of front ends
+
+	// Progress gets a line that overwrites itself; nil: none.
+	Progress io.Writer `json:"-"`
+}
+
+// Limits of the options.
+const (
+	maxPeers         = 20000
+	maxPairs         = 4 << 20 // receivers × streams, each with a state of its own
+	maxRate          = 50e6
+	maxFrame         = 1 << 20
+	maxSize          = 1 << 20
+	maxDuration      = 24 * time.Hour
+	maxCommandsARun  = 100_000_000
+	telemetryPayload = 128
+	defaultSources   = 8
+)
+
+// withDefaults returns o with every zero value replaced by the scenario's
+// default.
+func (o Options) withDefaults() Options {
+	type defaults struct {
+		devices, frontends, connections, samples, size int
+		rate                                           float64
+		role                                           string
+	}
+	d := map[string]defaults{
+		ScenarioFanout:    {devices: 1, frontends: 200, size: telemetryPayload, rate: 250},
+		ScenarioUnicast:   {devices: 200, frontends: 200, size: 128, rate: 10000},
+		ScenarioTelemetry: {devices: 1, frontends: 20, samples: 10, rate: 10000},
+		ScenarioCommands:  {devices: 10, frontends: 10, size: 128, rate: 1000},
+		ScenarioIdle:      {connections: 10000, role: "frontend"},
+		ScenarioStorm:     {devices: 10, frontends: 10, connections: 5000, size: 128, rate: 1000, role: "device"},
+	}[o.Scenario]
+	if o.Saturate {
+		// Low enough to be clean on anything, high enough to get on.
+		d.rate = 2000
+	}
+	orInt(&o.Devices, d.devices)
+	orInt(&o.Frontends, d.frontends)
+	orInt(&o.Connections, d.connections)
+	orInt(&o.Size, d.size)
+	orFloat(&o.Rate, d.rate)
+	orInt(&o.Channels, 1)
+	if o.Scenario == ScenarioFanout && o.Samples == 0 {
+		o.Samples = (o.Size - headerSize) / (valueSize * o.Channels)
+	}
+	orInt(&o.Samples, d.samples)
+	if o.CommandRate > 0 {
+		orInt(&o.Size, 128)
+	}
+	if o.Scenario == ScenarioUnicast {
+		o.Devices = o.Frontends
+	}
+	if o.Role == "" {
+		o.Role = d.role
+	}
+	if o.Drop == "" && o.Scenario == ScenarioStorm {
+		o.Drop = "reset"
+	}
+	orDuration(&o.CommandTimeout, 10*time.Second)
+	orDuration(&o.Duration, 10*time.Second)
+	orDuration(&o.Warmup, 500*time.Millisecond)
+	orDuration(&o.Drain, 2*time.Second)
+	if o.Saturate {
+		orDuration(&o.Tick, 500*time.Microsecond)
+	}
+	orDuration(&o.Tick, 100*time.Microsecond)
+	orInt(&o.ConnectConcurrency, 64)
+	orDuration(&o.ConnectTimeout, 10*time.Second)
+	orDuration(&o.StepDuration, 2*time.Second)
+	orInt(&o.Sources, defaultSources)
+	if o.Timeout == 0 {
+		o.Timeout = o.Duration + o.Warmup + time.Minute
+		if o.Saturate {
+			o.Timeout = 5 * time.Minute
+		}
+	}
+	return o
+}
+
+// optionError names a bad option, its limit and what to do.
+type optionError struct{ option, problem string }
+
+func (e *optionError) Error() string { return fmt.Sprintf("bench: option %s: %s", e.option, e.problem) }
+
+// check refuses what cannot be run. o has its defaults.
+func (o *Options) check() error {
+	bad := func(option, format string, args ...any) error {
+		return &optionError{option, fmt.Sprintf(format, args...)}
+	}
+	known := false
+	for _, s := range Scenarios {
+		known = known || s == o.Scenario
+	}
+	switch {
+	case !known:
+		return bad("scenario", "%q is unknown; use one of %v", o.Scenario, Scenarios)
+	case o.Devices < 0 || o.Frontends < 0 || o.Connections < 0 ||
+		o.Devices > maxPeers || o.Frontends > maxPeers || o.Connections > maxPeers:
+		return bad("devices/frontends/connections", "each must lie between 0 and %d", maxPeers)
+	case o.Devices*o.Frontends > maxPairs && o.fansOut():
+		return bad("devices × frontends", "%d streams to verify, at most %d; lower one of them", o.Devices*o.Frontends, maxPairs)
+	case o.Rate < 0 || o.Rate > maxRate || o.Rate != o.Rate:
+		return bad("rate", "%g must lie between 0 and %g", o.Rate, float64(maxRate))
+	case o.CommandRate < 0 || o.CommandRate > maxRate || o.CommandRate != o.CommandRate:
+		return bad("command-rate", "%g must lie between 0 and %g", o.CommandRate, float64(maxRate))
+	case o.CommandRate > 0 && !o.fansOut():
+		return bad("command-rate", "only for fanout and telemetry; the others take their message rate from --rate")
+	case !(o.UrgentShare >= 0 && o.UrgentShare <= 1):
+		return bad("urgent-share", "%g must lie between 0 and 1", o.UrgentShare)
+	case o.Size < 0 || o.Size > maxSize:
+		return bad("size", "%d bytes must lie between 0 and %d", o.Size, maxSize)
+	case o.Channels < 1 || o.Channels > 65535:
+		return bad("channels", "%d must lie between 1 and 65535", o.Channels)
+	case o.Sources < 1 || o.Sources > 250:
+		return bad("sources", "%d must lie between 1 and 250", o.Sources)
+	case o.ConnectConcurrency < 1 || o.ConnectConcurrency > maxPeers:
+		return bad("connect-concurrency", "%d must lie between 1 and %d", o.ConnectConcurrency, maxPeers)
+	case o.ConnectRate < 0 || o.ConnectRate > 1e6 || o.ConnectRate != o.ConnectRate:
+		return bad("connect-rate", "%g must lie between 0 (no limit) and 1e6", o.ConnectRate)
+	case o.Saturate && o.Scenario != ScenarioFanout && o.Scenario != ScenarioUnicast:
+		return bad("saturate", "only for fanout and unicast")
+	case o.Saturate && o.AllowLoss:
+		return bad("allow-loss", "contradicts saturate, which looks for the highest rate without loss; drop one of them")
+	case o.Role != "" && o.Role != "device" && o.Role != "frontend":
+		return bad("role", "%q must be device or frontend", o.Role)
+	case o.Drop != "" && o.Drop != "reset" && o.Drop != "fin":
+		return bad("drop", "%q must be reset or fin", o.Drop)
+	case len(o.Prefix) > 64:
+		return bad("prefix", "%d bytes, at most 64 allowed; shorten it", len(o.Prefix))
+	case o.ServerPID < 0:
+		return bad("server-pid", "%d must be a process id", o.ServerPID)
+	}
+	if err := o.checkDurations(bad); err != nil {
+		return err
+	}
+	return o.checkTraffic(bad)
+}
+
+func (o *Options) checkDurations(bad func(option, format string, args ...any) error) error {
+	for _, d := range []struct {
+		option   string
+		d        time.Duration
+		min, max time.Duration
+	}{
+		{"duration", o.Duration, time.Millisecond, maxDuration},
+		{"warmup", o.Warmup, 0, time.Hour},
+		{"drain", o.Drain, time.Millisecond, time.Hour},
+		{"timeout", o.Timeout, time.Millisecond, maxDuration + time.Hour},
+		{"tick", o.Tick, time.Microsecond, time.Second},
+		{"connect-timeout", o.ConnectTimeout, time.Millisecond, time.Hour},
+		{"step-duration", o.StepDuration, 10 * time.Millisecond, time.Hour},
+		{"command-timeout", o.CommandTimeout, time.Millisecond, 10 * time.Minute},
+	} {
+		if d.d < d.min || d.d > d.max {
+			return bad(d.option, "%v must lie between %v and %v", d.d, d.min, d.max)
+		}
+	}
+	return nil
+}
+
+func (o *Options) checkTraffic(bad func(option, format string, args ...any) error) error {
+	if o.fansOut() {
+		frame := headerSize + o.Samples*o.Channels*valueSize
+		switch {
+		case o.Samples < 1 || o.Samples > 65535:
+			return bad("samples", "%d a frame must lie between 1 and 65535", o.Samples)
+		case frame > maxFrame:
+			return bad("samples", "a frame would have %d bytes, at most %d allowed; lower samples or channels", frame, maxFrame)
+		case o.Scenario == ScenarioFanout && frame != o.Size:
+			return bad("size", "%d bytes is no telemetry frame: it takes %d + %d × samples; use %d", o.Size, headerSize, valueSize*o.Channels, frame)
+		}
+	}
+	if o.hasText() && o.textSize() < minTextPayload {
+		return bad("size", "%d bytes of payload, at least %d needed for the check fields", o.textSize(), minTextPayload)
+	}
+	total := (o.Duration + o.Warmup).Seconds() * o.commandsPerSecond()
+	if total > maxCommandsARun {
+		return bad("rate", "%.0f commands in one run, at most %d; lower rate or duration", total, maxCommandsARun)
+	}
+	if o.Scenario != ScenarioIdle {
+		if o.Devices < 1 || o.Frontends < 1 {
+			return bad("devices/frontends", "at least one of each is needed")
+		}
+		if o.Rate == 0 {
+			return bad("rate", "must be above 0")
+		}
+	} else if o.Connections < 1 {
+		return bad("connections", "at least one is needed")
+	}
+	return nil
+}
+
+// fansOut says whether telemetry goes to every front end.
+func (o *Options) fansOut() bool {
+	return o.Scenario == ScenarioFanout || o.Scenario == ScenarioTelemetry
+}
+
+// hasText says whether text messages with check fields are sent.
+func (o *Options) hasText() bool {
+	return o.CommandRate > 0 || o.Scenario == ScenarioUnicast || o.commandsPerSecond() > 0
+}
+
+// textSize is the payload size of text messages. In fanout Size is the
+// telemetry frame, so that the commands besides keep a size of their own.
+func (o *Options) textSize() int {
+	if o.Scenario == ScenarioFanout {
+		return telemetryPayload
+	}
+	return o.Size
+}
+
+func (o *Options) commandsPerSecond() float64 {
+	switch o.Scenario {
+	case ScenarioCommands, ScenarioStorm:
+		return o.Rate
+	}
+	return o.CommandRate
+}
+
+// framesPerSecond is the telemetry frame rate of all devices together.
+func (o *Options) framesPerSecond() float64 {
+	perDevice := o.Rate
+	if o.Scenario == ScenarioTelemetry {
+		perDevice = o.Rate / float64(o.Samples)
+	}
+	return perDevice * float64(o.Devices)
+}
+
+// connections is the number of sockets that the run holds at once.
+func (o *Options) connections() int {
+	switch o.Scenario {
+	case ScenarioIdle:
+		return o.Connections
+	case ScenarioStorm:
+		return o.Connections + o.Devices + o.Frontends
+	}
+	return o.Devices + o.Frontends
+}
+
+func orInt(p *int, d int) {
+	if *p == 0 {
+		*p = d
+	}
+}
+
+func orFloat(p *float64, d float64) {
+	if *p == 0 {
+		*p = d
+	}
+}
+
+func orDuration(p *time.Duration, d time.Duration) {
+	if *p == 0 {
+		*p = d
+	}
+}

@@ -1,0 +1,195 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestParseTarget(t *testing.T) {
+	for _, tc := range []struct {
+		raw    string
+		remote bool
+		addr   string
+		path   string
+		says   string // of the error
+	}{
+		{raw: "http://127.0.0.1:8080", addr: "127.0.0.1:8080"},
+		{raw: "ws://127.0.0.1:8080/lab/", addr: "127.0.0.1:8080", path: "/lab"},
+		{raw: "127.0.0.1:81", addr: "127.0.0.1:81"},
+		{raw: "http://127.9.9.9", addr: "127.9.9.9:80"},
+		{raw: "http://[::1]:90", addr: "[::1]:90"},
+		{raw: "http://localhost:91", addr: "127.0.0.1:91"},
+		{raw: "http://192.0.2.1:80", says: "--allow-remote"},
+		{raw: "http://192.0.2.1:80", remote: true, addr: "192.0.2.1:80"},
+		{raw: "http://0.0.0.0:80", says: "--allow-remote"},
+		{raw: "wss://127.0.0.1", says: "TLS"},
+		{raw: "ftp://127.0.0.1", says: "scheme"},
+		{raw: "http://127.0.0.1:0", says: "port"},
+		{raw: "http://127.0.0.1:99999", says: "port"},
+		{raw: "http://u:p@127.0.0.1:80", says: "only"},
+		{raw: "http://127.0.0.1:80?a=b", says: "only"},
+		{raw: "", says: "missing"},
+	} {
+		got, err := parseTarget(context.Background(), "target", tc.raw, tc.remote)
+		if tc.says != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%q: error %v, want one saying %q", tc.raw, err, tc.says)
+			}
+			continue
+		}
+		if err != nil || got.addr.String() != tc.addr || got.path != tc.path {
+			t.Errorf("%q: %v %q, %v; want %s %q", tc.raw, got.addr, got.path, err, tc.addr, tc.path)
+		}
+	}
+}
+
+func TestSourceAddrs(t *testing.T) {
+	if got := sourceAddrs(netip.MustParseAddr("127.0.0.1"), 3); len(got) != 3 || got[2].String() != "127.0.0.3" {
+		t.Errorf("got %v", got)
+	}
+	for _, dst := range []string{"::1", "192.0.2.1"} {
+		if got := sourceAddrs(netip.MustParseAddr(dst), 3); got != nil {
+			t.Errorf("%s: got %v, want the kernel's choice", dst, got)
+		}
+	}
+}
+
+func TestCheckFields(t *testing.T) {
+	for _, size := range []int{minTextPayload, minTextPayload + 1, 128, 4096} {
+		if p := textPayload(kindCommand, size); len(p) != size {
+			t.Errorf("payload of %d bytes, want %d: %s", len(p), size, p)
+		}
+	}
+	want := checkFields{kind: kindUnicast, seq: 1<<64 - 1, due: 1_700_000_000_123_456_789, index: 19999}
+	wire := textFrame(`{"type":"bench.unicast"`, textPayload(kindUnicast, 128))
+	want.put(wire[checkOffset(wire):])
+	var got checkFields
+	if !got.read(wire[checkOffset(wire):]) || got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	for _, bad := range []string{"", "u", "u" + strings.Repeat("0", 39), "u" + strings.Repeat("0", 39) + "G", "q" + strings.Repeat("0", 40), "u" + strings.Repeat("F", 40)} {
+		if got.read([]byte(bad)) {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+func TestField(t *testing.T) {
+	for _, tc := range []struct{ raw, key, want string }{
+		{`{"src":"a","type":"b"}`, `"src":`, "a"},
+		{`{"type":"b","id":""}`, `"id":`, ""},
+		{`{"type":"b"}`, `"id":`, ""},
+		{`{"id":5}`, `"id":`, ""},
+		{`{"id":"5`, `"id":`, ""},
+		{`{"id":`, `"id":`, ""},
+	} {
+		if got := field([]byte(tc.raw), tc.key); string(got) != tc.want {
+			t.Errorf("%s of %s: %q, want %q", tc.key, tc.raw, got, tc.want)
+		}
+	}
+}
+
+func TestParseProc(t *testing.T) {
+	const stat = "4242 (a name) S) R 1 2 3 4 5 6 7 8 9 10 1250 250 13 14 15"
+	if s, err := parseStat([]byte(stat)); err != nil || s != 15 {
+		t.Errorf("%v s, %v; want 15 s", s, err)
+	}
+	for _, bad := range []string{"", "1 (x) R", "1 (x) R 1 2 3 4 5 6 7 8 9 10 a b"} {
+		if _, err := parseStat([]byte(bad)); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	rss, peak := parseStatus([]byte("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t    1024 kB\nThreads:\t3\n"))
+	if rss != 1024 || peak != 2048 {
+		t.Errorf("rss %d, peak %d; want 1024 and 2048", rss, peak)
+	}
+	if s := sampleServer(&Options{ServerPID: os.Getpid()}); s.err != nil || s.rssKiB == 0 || s.peakKiB < s.rssKiB {
+		t.Errorf("this process: %+v", s)
+	}
+}
+
+func TestScrape(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/metrics" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = w.Write([]byte("# TYPE go_goroutines gauge\ngo_goroutines_max 9\ngo_goroutines 17\n"))
+	}))
+	defer srv.Close()
+	if n, err := sampleGoroutines(&Options{AdminURL: srv.URL + "/"}); err != nil || n != 17 {
+		t.Errorf("%d, %v; want 17", n, err)
+	}
+	if _, err := scrape(srv.URL, "absent"); err == nil {
+		t.Error("an absent metric was found")
+	}
+	if _, err := scrape(srv.URL+"/x", "go_goroutines"); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("error %v, want the status", err)
+	}
+}
+
+func TestCheckFileLimit(t *testing.T) {
+	if err := checkFileLimit(19000, 20000); err != nil {
+		t.Error(err)
+	}
+	if err := checkFileLimit(20000, 20000); err == nil || !strings.Contains(err.Error(), "at most 19936") {
+		t.Errorf("error %v, want the number that fits", err)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	a := `{"scenario":"fanout","results":{"telemetry":{"deliveries_per_s":100,"latency":{"p99_us":4}}}}` + "\n\n" + `{"scenario":"idle"}` + "\n"
+	b := `{"scenario":"fanout","results":{"telemetry":{"deliveries_per_s":150,"latency":{"p99_us":2}}}}` + "\n"
+	var out bytes.Buffer
+	if err := Compare(&out, strings.NewReader(a), strings.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"fanout", "telemetry deliveries/s", "1.500", "0.500"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, out.String())
+		}
+	}
+	for name, files := range map[string][2]string{
+		"nothing in common": {`{"scenario":"idle"}`, `{"scenario":"storm"}`},
+		"no JSON":           {"x", b},
+	} {
+		if err := Compare(&out, strings.NewReader(files[0]), strings.NewReader(files[1])); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestCheckUpgrade(t *testing.T) {
+	const key = "dGhlIHNhbXBsZSBub25jZQ==" // RFC 6455 section 1.3
+	good := []string{"HTTP/1.1 101 Switching Protocols", "Upgrade: WebSocket", "Connection: upgrade",
+		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "Sec-WebSocket-Protocol: labgate.v1"}
+	for _, tc := range []struct {
+		line int
+		with string
+		says string
+	}{
+		{line: -1},
+		{0, "HTTP/1.1 401 Unauthorized", "401"},
+		{0, "SSH-2.0", "no HTTP answer"},
+		{1, "X: y", "Upgrade"},
+		{2, "X: y", "Connection"},
+		{3, "Sec-WebSocket-Accept: x", "Accept"},
+		{4, "Sec-WebSocket-Protocol: other", "sub-protocol"},
+		{4, "X: y", "sub-protocol"},
+	} {
+		lines := append([]string(nil), good...)
+		if tc.line >= 0 {
+			lines[tc.line] = tc.with
+		}
+		err := checkUpgrade(strings.Join(lines, "\r\n"), nil, key)
+		if (err != nil) != (tc.says != "") || err != nil && !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%q: error %v, want one saying %q", tc.with, err, tc.says)
+		}
+	}
+}

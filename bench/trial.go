@@ -1,0 +1,242 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Phases of a recorder in a trial.
+const (
+	phaseWarmup   = "warmup"
+	phaseMeasured = "measured"
+)
+
+const (
+	devicePart   = "-d" // between prefix and index in names
+	userPart     = "-f"
+	extraPart    = "-x"
+	startDelay   = 5 * time.Millisecond  // before the first message is due
+	readyTimeout = 10 * time.Second      // for front ends to hear of every device
+	linger       = 50 * time.Millisecond // after the last delivery, for one too many
+)
+
+func (w *world) deviceName(i int) string { return fmt.Sprintf("%s%s%d", w.prefix, devicePart, i) }
+func (w *world) userName(i int) string   { return fmt.Sprintf("%s%s%d", w.prefix, userPart, i) }
+
+func (w *world) devicePeers(n int) []peer {
+	peers := make([]peer, n)
+	for i := range peers {
+		peers[i] = peer{role: roleDevice, index: i, path: "/ws/device/" + w.deviceName(i) + "?type=bench"}
+	}
+	return peers
+}
+
+func (w *world) frontendPeers(n int, telemetry string) []peer {
+	peers := make([]peer, n)
+	for i := range peers {
+		peers[i] = peer{role: roleFrontend, index: i, frontend: true, path: "/ws/frontend/" + w.userName(i) + "?telemetry=" + telemetry}
+	}
+	return peers
+}
+
+// extraPeers are connections that are only there.
+func (w *world) extraPeers(n int, asRole string) []peer {
+	peers := make([]peer, n)
+	for i := range peers {
+		name := fmt.Sprintf("%s%s%d", w.prefix, extraPart, i)
+		peers[i] = peer{role: roleExtra, index: i, path: "/ws/device/" + name + "?type=bench"}
+		if asRole == "frontend" {
+			peers[i].frontend = true
+			peers[i].path = "/ws/frontend/" + name + "?telemetry=none"
+		}
+	}
+	return peers
+}
+
+// populate opens devices, then front ends, and waits until every front end
+// knows every device when telemetry needs that.
+func (w *world) populate(ctx context.Context) (*Connects, error) {
+	telemetry := "none"
+	if w.o.fansOut() {
+		telemetry = "all"
+	}
+	res, err := w.connect(ctx, w.devicePeers(w.o.Devices))
+	if err == nil && res.Failed == 0 {
+		var fe *Connects
+		fe, err = w.connect(ctx, w.frontendPeers(w.o.Frontends, telemetry))
+		res.merge(fe)
+	}
+	if err != nil {
+		return res, err
+	}
+	if res.Failed > 0 {
+		return res, errIncomplete
+	}
+	ready := func() bool {
+		return !slices.ContainsFunc(w.frontends, func(c *conn) bool { return c.knows < len(c.known) })
+	}
+	if err := w.run(ctx, w.clock.now()+int64(readyTimeout), ready); err != nil {
+		return res, err
+	}
+	for _, c := range w.frontends {
+		if c.knows < len(c.known) {
+			w.problems.add(problemUnready, "%s heard of %d of %d devices within %v", c, c.knows, len(c.known), readyTimeout)
+		}
+	}
+	if !ready() {
+		return res, errIncomplete
+	}
+	return res, nil
+}
+
+// startTraffic begins the flows of the scenario; they end at until.
+func (w *world) startTraffic(start, until int64) {
+	if w.o.fansOut() {
+		w.telemetry = newTelemetryFlow(w, newSchedule(start, w.o.framesPerSecond()), until)
+		w.tickers = append(w.tickers, w.telemetry.gen)
+	}
+	if w.o.Scenario == ScenarioUnicast {
+		w.unicast = newUnicastFlow(w, newSchedule(start, w.o.Rate), until)
+		w.tickers = append(w.tickers, w.unicast.gen)
+	}
+	if rate := w.o.commandsPerSecond(); rate > 0 {
+		w.commands = newCommandFlow(w, newSchedule(start, rate), until)
+		w.tickers = append(w.tickers, w.commands.gen)
+	}
+	w.nextTick = start
+}
+
+// phase begins a phase in every recorder.
+func (w *world) phase(name string, from int64, keep bool) {
+	for _, r := range w.recorders() {
+		r.begin(name, from, keep)
+	}
+}
+
+func (w *world) recorders() (all []*recorder) {
+	if f := w.telemetry; f != nil {
+		all = append(all, &f.lat, &f.gen.lag, &f.gen.late)
+	}
+	if f := w.unicast; f != nil {
+		all = append(all, &f.lat, &f.gen.lag, &f.gen.late)
+	}
+	if f := w.commands; f != nil {
+		all = append(all, &f.lat, &f.latUrg, &f.gen.lag, &f.gen.late)
+	}
+	return all
+}
+
+// lateness is how late the generators' turns were in a phase, the worse one of
+// two.
+func (w *world) lateness(phase string) (worst *Latency) {
+	var gens []*generator
+	if w.telemetry != nil {
+		gens = append(gens, w.telemetry.gen)
+	}
+	if w.unicast != nil {
+		gens = append(gens, w.unicast.gen)
+	}
+	if w.commands != nil {
+		gens = append(gens, w.commands.gen)
+	}
+	for _, g := range gens {
+		if l := g.late.summary(phase); l != nil && (worst == nil || l.P99 > worst.P99) {
+			worst = l
+		}
+	}
+	return worst
+}
+
+// settled says whether all flows are accounted for.
+func (w *world) settled() bool {
+	return (w.telemetry == nil || w.telemetry.settled()) &&
+		(w.unicast == nil || w.unicast.settled()) &&
+		(w.commands == nil || w.commands.settled())
+}
+
+// accounted grows with every delivery and every report of loss.
+func (w *world) accounted() (n uint64) {
+	for _, c := range w.frontends {
+		n += c.tally.accounted()
+	}
+	for _, c := range w.devices {
+		n += c.tally.accounted()
+	}
+	if f := w.commands; f != nil {
+		n += f.delivered + f.answered + f.refused
+	}
+	return n
+}
+
+// outcome is how waiting for the rest ended.
+type outcome uint8
+
+const (
+	settledAll  outcome = iota // everything is accounted for
+	stalledRest                // nothing came any more, something is missing
+	cutRest                    // it was still coming
+)
+
+// drain waits for what is under way: until all is accounted for, nothing has
+// come for Options.Drain, or longest is over. took is the time to the last
+// delivery, in ns from the call.
+func (w *world) drain(ctx context.Context, longest time.Duration) (out outcome, took int64, err error) {
+	begun := w.clock.now()
+	last, lastAt, nextCheck := w.accounted(), begun, begun
+	out = cutRest
+	err = w.run(ctx, begun+int64(longest), func() bool {
+		now := w.clock.now()
+		if now < nextCheck {
+			return false
+		}
+		nextCheck = now + int64(time.Millisecond)
+		if n := w.accounted(); n != last {
+			last, lastAt = n, now
+		}
+		switch {
+		case w.settled():
+			out = settledAll
+		case now-lastAt > int64(w.o.Drain):
+			out = stalledRest
+		default:
+			return false
+		}
+		return true
+	})
+	if err == nil && out == settledAll {
+		err = w.run(ctx, w.clock.now()+int64(linger), nil)
+	}
+	return out, lastAt - begun, err
+}
+
+// mark is a moment at which everything is read off.
+type mark struct {
+	at         int64
+	deliveries uint64 // frames and messages, commands counted at both ends
+	telemetry  uint64 // of these
+	unicast    uint64
+	answers    uint64
+	bytesIn    int64
+	own        usage
+	server     serverSample
+}
+
+func (w *world) mark() mark {
+	m := mark{bytesIn: w.bytesIn, own: ownUsage()}
+	for _, c := range w.frontends {
+		m.telemetry += c.frames
+	}
+	for _, c := range w.devices {
+		m.unicast += c.frames
+	}
+	m.deliveries = m.telemetry + m.unicast
+	if f := w.commands; f != nil {
+		m.answers = f.answered
+		m.deliveries += f.delivered + f.answered
+	}
+	m.server = sampleServer(w.o)
+	m.at = w.clock.now()
+	return m
+}

@@ -1,0 +1,264 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// readBuffer is shared by all connections: one read takes what has come.
+	readBuffer = 256 << 10
+	// maxSleep bounds how late a cancelled context is noticed.
+	maxSleep = 50 * time.Millisecond
+	// Sockets served in one round: all that are being measured, but few of the
+	// crowd.
+	pollEvents  = 512
+	crowdEvents = 16
+)
+
+// ticker is something with a schedule: a ramp of connections, a generator.
+type ticker interface {
+	tick(now int64)
+	// nextDue is when tick has work again; never when it waits for events.
+	nextDue() int64
+}
+
+// world is one population of connections and what they do. It belongs to one
+// goroutine, which also runs the event loop.
+type world struct {
+	// Set at creation.
+	o              *Options
+	prefix         string // of names
+	target         target
+	frontendTarget target
+	clock          clock
+	poll           *poller
+	crowd          *poller // of roleExtra; part of poll
+
+	// Event loop.
+	conns    []*conn // by descriptor
+	buf      []byte  // one read
+	scratch  []byte  // one write of a sender
+	now      int64   // clock of the read under way
+	tickers  []ticker
+	nextTick int64
+	bytesIn  int64
+	progress *progress
+
+	// Population, by index; nil: never opened.
+	devices   []*conn
+	frontends []*conn
+	extras    []*conn
+	tables    map[string]*streamTable // by node
+	sourced   int                     // next local address
+
+	connectLat recorder
+
+	// Traffic; nil: none of that kind.
+	telemetry *telemetryFlow
+	unicast   *unicastFlow
+	commands  *commandFlow
+
+	problems problems
+	down     int // open connections that ended without us
+}
+
+func newWorld(ctx context.Context, o *Options, prefix string) (*world, error) {
+	w := &world{
+		o: o, prefix: prefix, clock: newClock(),
+		buf: make([]byte, readBuffer), scratch: make([]byte, 0, maxBatch+maxFrame),
+		tables: map[string]*streamTable{},
+	}
+	var err error
+	if w.target, err = parseTarget(ctx, "target", o.Target, o.AllowRemote); err != nil {
+		return nil, err
+	}
+	w.frontendTarget = w.target
+	if o.FrontendTarget != "" {
+		if w.frontendTarget, err = parseTarget(ctx, "frontend-target", o.FrontendTarget, o.AllowRemote); err != nil {
+			return nil, err
+		}
+	}
+	if w.poll, err = newPoller(pollEvents); err != nil {
+		return nil, err
+	}
+	if w.crowd, err = newPoller(crowdEvents); err != nil {
+		w.poll.close()
+		return nil, err
+	}
+	if err = w.poll.add(w.crowd.fd, false); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// close resets what is still open.
+func (w *world) close() {
+	for _, c := range w.conns {
+		if c != nil {
+			c.shut(true)
+		}
+	}
+	w.crowd.close()
+	w.poll.close()
+}
+
+// run drives sockets and schedules until a time, or until done says so; done
+// may be nil.
+func (w *world) run(ctx context.Context, until int64, done func() bool) error {
+	for {
+		now := w.clock.now()
+		if now >= w.nextTick {
+			w.turn(now)
+		}
+		if done != nil && done() {
+			return nil
+		}
+		if now >= until {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		w.progress.show(now)
+		if err := w.dispatch(min(w.nextTick, until, now+int64(maxSleep)) - now); err != nil {
+			return err
+		}
+	}
+}
+
+// turn lets everything scheduled do what is due.
+func (w *world) turn(now int64) {
+	next := int64(never)
+	for _, t := range w.tickers {
+		t.tick(now)
+		next = min(next, t.nextDue())
+	}
+	// Senders that are woken for every single message would leave no time for
+	// the receivers: due messages gather for at least a tick.
+	w.nextTick = max(next, now+int64(w.o.Tick))
+}
+
+// dispatch waits for sockets, at most timeout ns, and serves them. A few of
+// the crowd come last, so that thousands of them that connect at once do not
+// hold up what is being measured.
+func (w *world) dispatch(timeout int64) error {
+	n, err := w.poll.wait(timeout)
+	if err != nil {
+		return err
+	}
+	crowd := false
+	for i := range n {
+		fd, readable, writable := w.poll.ready(i)
+		if fd == w.crowd.fd {
+			crowd = true
+			continue
+		}
+		w.serve(fd, readable, writable)
+	}
+	if !crowd {
+		return nil
+	}
+	if n, err = w.crowd.wait(0); err != nil {
+		return err
+	}
+	for i := range n {
+		w.serve(w.crowd.ready(i))
+	}
+	return nil
+}
+
+// serve handles one ready socket. A schedule that falls due meanwhile is kept:
+// serving hundreds of sockets takes long.
+func (w *world) serve(fd int, readable, writable bool) {
+	c := w.conns[fd]
+	if c == nil {
+		return // closed earlier in this round
+	}
+	if writable {
+		c.onWritable(w.clock.now())
+		w.now = w.clock.now()
+	}
+	if readable && c.state != stateClosed && c.state != stateDialing {
+		c.onReadable()
+	}
+	if w.now >= w.nextTick {
+		w.turn(w.now)
+	}
+}
+
+// attach begins to watch a new socket.
+func (w *world) attach(c *conn) error {
+	for len(w.conns) <= c.fd {
+		w.conns = append(w.conns, nil)
+	}
+	w.conns[c.fd] = c
+	c.armed = true
+	if c.poll = w.poll; c.role == roleExtra {
+		c.poll = w.crowd
+	}
+	return c.poll.add(c.fd, true)
+}
+
+// onDown follows the end of a connection that we did not end.
+func (w *world) onDown(c *conn, was connState, err error) {
+	switch {
+	case c.hs != nil:
+		c.hs.ramp.failed(c, err)
+	case was == stateClosing:
+	default:
+		w.down++
+		w.problems.add(problemClosed, "%s: %v", c, err)
+	}
+}
+
+// String names the connection in problems.
+func (c *conn) String() string {
+	return fmt.Sprintf("%s %d", [...]string{"device", "front end", "extra connection"}[c.role], c.index)
+}
+
+// goodbye closes everything in order and waits a little for the gateway to
+// end it, so that its sessions are gone when the next population comes.
+func (w *world) goodbye(ctx context.Context) {
+	open := 0
+	for _, c := range w.conns {
+		if c != nil {
+			c.sendClose()
+		}
+	}
+	done := func() bool {
+		open = 0
+		for _, c := range w.conns {
+			if c != nil {
+				open++
+			}
+		}
+		return open == 0
+	}
+	w.tickers, w.nextTick = nil, never
+	_ = w.run(ctx, w.clock.now()+int64(2*time.Second), done)
+}
+
+// drop ends connections at once, as a crash would; the senders keep their
+// turns.
+func (w *world) drop(conns []*conn, reset bool) {
+	for i, c := range conns {
+		if c != nil {
+			c.shut(reset)
+		}
+		if now := w.clock.now(); i%perTurn == 0 && now >= w.nextTick {
+			w.turn(now)
+		}
+	}
+}
+
+func countOpen(conns []*conn) (n int) {
+	for _, c := range conns {
+		if c != nil && c.state == stateOpen {
+			n++
+		}
+	}
+	return n
+}
