@@ -1,0 +1,20 @@
+package main
+
+import (
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// newLogger logs for people on a terminal, and JSON lines otherwise.
+func newLogger(w io.Writer, level string, asJSON bool) zerolog.Logger {
+	if isTerminal(w) && !asJSON {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	}
+	lvl, err := zerolog.ParseLevel(level)
+	if err != nil {
+		lvl = zerolog.InfoLevel
+	}
+	return zerolog.New(w).Level(lvl).With().Timestamp().Logger()
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/labgate/labgate/client"
+	"github.com/labgate/labgate/protocol"
+)
+
+// SendCmd sends one command and waits for its answer.
+type SendCmd struct {
+	clientOptions
+	Device  string        `arg:"" help:"The device to command."`
+	Type    string        `arg:"" help:"The command, such as test.start."`
+	Payload string        `arg:"" optional:"" help:"JSON payload, such as '{\"speed_mm_min\": 50}'."`
+	Urgent  bool          `help:"Ahead of everything that waits for the device."`
+	Timeout time.Duration `help:"How long to wait for the answer." default:"10s" placeholder:"TIME"`
+}
+
+// Run prints the answer as the gateway delivered it. No answer is an error.
+func (c *SendCmd) Run(ctx context.Context, out *Streams) error {
+	token, err := c.token()
+	if err != nil {
+		return err
+	}
+	var payload any
+	if c.Payload != "" {
+		if !json.Valid([]byte(c.Payload)) {
+			return fmt.Errorf("PAYLOAD is not JSON; quote strings twice, as in '\"text\"'")
+		}
+		payload = json.RawMessage(c.Payload)
+	}
+	if c.Timeout <= 0 {
+		return fmt.Errorf("--timeout %v is out of range; use more than 0", c.Timeout)
+	}
+	dial, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	fe, err := client.DialFrontend(dial, client.Config{URL: c.URL, Token: token}, client.FrontendConfig{Telemetry: protocol.TelemetryNone})
+	if err != nil {
+		return err
+	}
+	defer fe.Close()
+	opts := []client.CommandOption{client.Timeout(c.Timeout)}
+	if c.Urgent {
+		opts = append(opts, client.Urgent())
+	}
+	answer, err := fe.Command(ctx, c.Device, c.Type, payload, opts...)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out.Out, "%s\n", text); err != nil {
+		return err
+	}
+	// A device says in the payload that it did not do what it was told.
+	var result struct {
+		OK    *bool  `json:"ok"`
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(answer.Payload, &result) == nil && result.OK != nil && !*result.OK {
+		return errors.New("the device refused: " + result.Error)
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/labgate/labgate/server"
+	"github.com/labgate/labgate/session"
+)
+
+// serveGroups orders the options of labgate serve in its help.
+var serveGroups = []kong.Group{
+	{Key: "net", Title: "Listeners and limits:"},
+	{Key: "auth", Title: "Who may connect:"},
+	{Key: "tls", Title: "TLS:"},
+	{Key: "live", Title: "Liveness:"},
+	{Key: "queue", Title: "Queues and flushing:"},
+	{Key: "io", Title: "Event loop:"},
+}
+
+// ServeCmd runs the gateway.
+type ServeCmd struct {
+	CheckConfig bool `help:"Check options and files, print the result and exit."`
+
+	Listen         string  `group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	AdminListen    string  `group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. It asks for no token: keep it on loopback." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
+	Node           string  `group:"net" help:"This gateway's name in messages and metrics. Default: the host name." placeholder:"NAME"`
+	MaxConnections int     `group:"net" help:"Connections at most; more are answered with 503. 0: as many as file descriptors allow." default:"0" placeholder:"N"`
+	MaxMessage     int     `group:"net" help:"Largest message accepted, in bytes; a larger one closes its session with 1009." default:"1048576" placeholder:"BYTES"`
+	MaxMessageRate float64 `group:"net" help:"Text messages a second that one session may send; more are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry is not counted. 0: no limit." default:"5000" placeholder:"N"`
+	MessageBurst   int     `group:"net" help:"Text messages that one session may send at once. 0: twice the rate." default:"0" placeholder:"N"`
+	MaxPending     int     `group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded." default:"256" placeholder:"N"`
+
+	HandshakeTimeout time.Duration `group:"net" help:"Time from the connection to the finished handshake." default:"10s" placeholder:"TIME"`
+	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s" placeholder:"TIME"`
+	RetryAfter       time.Duration `group:"net" help:"What clients are told to wait before they connect again when the gateway leaves." default:"1s" placeholder:"TIME"`
+
+	DeviceTokenFile   string   `group:"auth" help:"File with the tokens that devices must present, one a line. Default: no token is asked for." type:"path" placeholder:"FILE"`
+	FrontendTokenFile string   `group:"auth" help:"The same for front ends and the HTTP API." type:"path" placeholder:"FILE"`
+	AllowedOrigins    []string `group:"auth" help:"Origins that browsers may come from besides the gateway's own, such as https://lab.example; * allows all." placeholder:"ORIGIN"`
+	DuplicateDevice   string   `group:"auth" help:"When a device id connects twice: replace closes the older connection with 4000, refuse the newer with 4007." enum:"replace,refuse" default:"replace"`
+
+	TLSCert string `group:"tls" name:"tls-cert" help:"PEM file with the certificate chain; switches TLS on." type:"path" placeholder:"FILE"`
+	TLSKey  string `group:"tls" name:"tls-key" help:"PEM file with the key." type:"path" placeholder:"FILE"`
+	TLSMode string `group:"tls" name:"tls-mode" help:"blocking: Go's own TLS, two goroutines a connection. nonblocking: llib's TLS on the pollers, far less memory with thousands of connections, but a fork of Go 1.16's crypto/tls: no post-quantum key exchange, and without the security fixes that crypto/tls has had since." enum:"blocking,nonblocking" default:"blocking"`
+
+	HeartbeatInterval time.Duration `group:"live" help:"Time between pings." default:"30s" placeholder:"TIME"`
+	HeartbeatTimeout  time.Duration `group:"live" help:"A session from which nothing was heard for that long is closed with 4002." default:"90s" placeholder:"TIME"`
+	IdleTimeout       time.Duration `group:"live" help:"A session without any application message for that long is closed with 4003. 0: never." default:"10m" placeholder:"TIME"`
+	WriteTimeout      time.Duration `group:"live" help:"Time for one write of a blocking connection." default:"10s" placeholder:"TIME"`
+
+	FlushInterval     time.Duration `group:"queue" help:"How long telemetry may wait to leave together with more. 0: sent at once. Text messages never wait." default:"1ms" placeholder:"TIME"`
+	ControlBytes      int           `group:"queue" help:"Text messages that may wait for one receiver; beyond it the receiver is closed with 4004." default:"1048576" placeholder:"BYTES"`
+	TelemetryBytes    int           `group:"queue" help:"Telemetry that may wait for one receiver." default:"1048576" placeholder:"BYTES"`
+	TelemetryOverflow string        `group:"queue" help:"When that is full: drop-oldest drops the oldest and tells the receiver exactly which samples; close closes it with 4004." enum:"drop-oldest,close" default:"drop-oldest"`
+	InflightBytes     int           `group:"queue" help:"Bytes handed to the event loop and not yet taken by the kernel, for one receiver." default:"262144" placeholder:"BYTES"`
+	Flushers          int           `group:"queue" help:"Goroutines that write telemetry. 0: as many as pollers." default:"0" placeholder:"N"`
+
+	IOMode         string `group:"io" name:"io-mode" help:"nonblocking: all connections share the pollers. blocking: two goroutines a connection. mixed: the first --mixed-threshold connections are blocking. Plain connections only; see --tls-mode." enum:"nonblocking,blocking,mixed" default:"nonblocking"`
+	MixedThreshold int    `group:"io" help:"Blocking connections in mixed mode." default:"256" placeholder:"N"`
+	Pollers        int    `group:"io" help:"Event loops. 0: a quarter of the processors, at least one." default:"0" placeholder:"N"`
+	Listeners      int    `group:"io" help:"Accepting sockets that share the port." default:"1" placeholder:"N"`
+	ReadBuffer     int    `group:"io" help:"Read buffer of an event loop or a blocking connection." default:"16384" placeholder:"BYTES"`
+}
+
+// Run serves until ctx ends, then drains.
+func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
+	opts, err := c.options(out)
+	if err != nil {
+		return err
+	}
+	server.SetEngineLogger(out.Log)
+	s, err := server.New(opts)
+	if err != nil {
+		return err
+	}
+	if c.CheckConfig {
+		_, err := fmt.Fprintln(out.Out, "configuration is good")
+		return err
+	}
+	c.spareProcessors(s)
+	if err := s.Start(); err != nil {
+		return err
+	}
+	c.warnOpen(out, s.Addr())
+	out.Log.Info().Str("listen", s.Addr()).Str("admin", s.AdminAddr()).Str("version", buildVersion()).Str("node", opts.Node).Msg("ready")
+	<-ctx.Done()
+
+	out.Log.Info().Int("sessions", s.Manager().Len()).Dur("drain_timeout", c.DrainTimeout).Msg("draining; a second signal ends at once")
+	drain, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)
+	defer cancel()
+	if err := s.Shutdown(drain); err != nil {
+		out.Log.Warn().Err(err).Msg("some sessions were cut off")
+	}
+	out.Log.Info().Msg("stopped")
+	return nil
+}
+
+func (c *ServeCmd) options(out *Streams) (server.Options, error) {
+	node := c.Node
+	if node == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return server.Options{}, fmt.Errorf("host name: %w; give --node", err)
+		}
+		node = host
+	}
+	if c.DrainTimeout <= 0 {
+		return server.Options{}, fmt.Errorf("--drain-timeout %v is out of range; use more than 0", c.DrainTimeout)
+	}
+	opts := server.Options{
+		Listen: c.Listen, AdminListen: c.AdminListen, Node: node, Version: buildVersion(), Logger: out.Log,
+		IOMode: server.IOMode(c.IOMode), MixedThreshold: c.MixedThreshold, Pollers: c.Pollers, Listeners: c.Listeners, ReadBuffer: c.ReadBuffer,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSMode: server.TLSMode(c.TLSMode),
+		DeviceTokenFile: c.DeviceTokenFile, FrontendTokenFile: c.FrontendTokenFile, AllowedOrigins: c.AllowedOrigins,
+		MaxConnections: c.MaxConnections, MaxMessage: c.MaxMessage, MaxPending: c.MaxPending,
+		MessagesPerSecond: c.MaxMessageRate, MessageBurst: c.MessageBurst,
+		HandshakeTimeout: c.HandshakeTimeout, WriteTimeout: c.WriteTimeout, RetryAfter: c.RetryAfter,
+		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout, IdleTimeout: c.IdleTimeout,
+		FlushInterval: c.FlushInterval, Flushers: c.Flushers, ControlBytes: c.ControlBytes, TelemetryBytes: c.TelemetryBytes, InflightBytes: c.InflightBytes,
+		RefuseDuplicate: c.DuplicateDevice == "refuse",
+	}
+	if c.TelemetryOverflow == "close" {
+		opts.Overflow = session.CloseSlow
+	}
+	return opts, nil
+}
+
+// spareProcessors makes sure that Go has more processors to run on than
+// pollers: a poller sleeps in the kernel with one, and with none left the rest
+// would wait until the scheduler notices.
+func (c *ServeCmd) spareProcessors(s *server.Server) {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) <= s.Pollers() {
+		runtime.GOMAXPROCS(s.Pollers() + 1)
+	}
+}
+
+// warnOpen says when strangers on the network can connect.
+func (c *ServeCmd) warnOpen(out *Streams, addr string) {
+	host, _, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err != nil || ip != nil && ip.IsLoopback() {
+		return
+	}
+	if c.DeviceTokenFile == "" || c.FrontendTokenFile == "" {
+		out.Log.Warn().Str("listen", addr).Msg("anybody who reaches this address can connect; set --device-token-file and --frontend-token-file")
+	}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/labgate/labgate/client"
+	"github.com/labgate/labgate/internal/tensile"
+	"github.com/labgate/labgate/protocol"
+)
+
+// SimulateCmd connects simulated tensile testers.
+type SimulateCmd struct {
+	clientOptions
+	Device          string  `help:"Device id. With more than one device, -1, -2, ... are appended." default:"tensile-1" placeholder:"ID"`
+	Devices         int     `help:"Number of testers." default:"1" placeholder:"N"`
+	Rate            float64 `help:"Samples per second of each tester." default:"10000" placeholder:"HZ"`
+	SamplesPerFrame int     `help:"Samples in one telemetry frame: fewer arrive sooner, more cost less." default:"100" placeholder:"N"`
+	Seed            uint64  `help:"Seed of noise and scatter: equal seeds give equal measurements." default:"1" placeholder:"N"`
+}
+
+// channels of the telemetry, in this order: force (N), extension (mm),
+// temperature (°C).
+const channels = 3
+
+// produceEvery is how often the samples that have become due are made.
+const produceEvery = 5 * time.Millisecond
+
+// Run connects the testers and lets them report until ctx ends.
+func (c *SimulateCmd) Run(ctx context.Context, out *Streams) error {
+	if c.Devices < 1 || c.Devices > 1000 {
+		return fmt.Errorf("--devices %d is out of range; use 1 to 1000", c.Devices)
+	}
+	token, err := c.token()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	errs := make(chan error, c.Devices)
+	for i := range c.Devices {
+		id := c.Device
+		if c.Devices > 1 {
+			id = fmt.Sprintf("%s-%d", c.Device, i+1)
+		}
+		running.Go(func() {
+			if err := c.simulate(ctx, out, id, token, c.Seed+uint64(i)); err != nil && ctx.Err() == nil {
+				errs <- fmt.Errorf("%s: %w", id, err)
+				cancel()
+			}
+		})
+	}
+	running.Wait()
+	close(errs)
+	return <-errs
+}
+
+// simulate runs one tester.
+func (c *SimulateCmd) simulate(ctx context.Context, out *Streams, id, token string, seed uint64) error {
+	machine, err := tensile.New(tensile.Options{Rate: c.Rate, Seed: seed})
+	if err != nil {
+		return err
+	}
+	t := &tester{machine: machine}
+	log := out.Log.With().Str("device", id).Logger()
+	dev, err := client.DialDevice(ctx, client.Config{URL: c.URL, Token: token, Logger: &log}, client.DeviceConfig{
+		ID: id, Type: "tensile_tester",
+		Meta:      map[string]string{"channels": "force_n,extension_mm,temperature_c", "rate_hz": fmt.Sprint(c.Rate)},
+		OnConnect: t.reportState,
+		OnCommand: t.command,
+		OnMessage: func(m protocol.Message) {
+			if m.Type == protocol.TypeError {
+				log.Warn().RawJSON("error", m.Payload).Msg("the gateway refused a message")
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	t.attach(dev)
+	period := time.Duration(float64(time.Second) / c.Rate)
+	stream, err := client.NewStream[float32](dev, channels, period, c.SamplesPerFrame)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	log.Info().Str("url", c.URL).Float64("rate_hz", c.Rate).Msg("tester connected")
+	return t.produce(ctx, dev, stream, period)
+}
+
+// tester is one simulated machine on its connection.
+type tester struct {
+	// mu guards the machine, which commands and the production of samples
+	// share. It is held while a change of state is queued, so that changes are
+	// told in order.
+	mu      sync.Mutex
+	machine *tensile.Machine
+	dev     *client.Device
+}
+
+// attach gives the tester its device, once it is known.
+func (t *tester) attach(dev *client.Device) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dev = dev
+}
+
+// produce makes samples as the clock makes them due.
+func (t *tester) produce(ctx context.Context, dev *client.Device, stream *client.Stream[float32], period time.Duration) error {
+	pacer, err := tensile.NewPacer(time.Now(), period)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(produceEvery)
+	defer tick.Stop()
+	values := make([]float32, 0, 1024)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-dev.Done():
+			return dev.Err()
+		case now := <-tick.C:
+			_, due := pacer.Due(now)
+			values = values[:0]
+			t.mu.Lock()
+			for range due {
+				s := t.machine.Next()
+				values = append(values, float32(s.Force), float32(s.Extension), float32(s.Temperature))
+			}
+			err := t.tellChanges()
+			t.mu.Unlock()
+			if err == nil && len(values) > 0 {
+				err = stream.Append(values...)
+			}
+			if err != nil && !errors.Is(err, client.ErrNotConnected) {
+				return err
+			}
+		}
+	}
+}
+
+// command carries out one command of a front end.
+func (t *tester) command(_ context.Context, m protocol.Message) (any, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	result, err := t.machine.Do(m.Type, m.Payload)
+	if err != nil {
+		return nil, err
+	}
+	return result, t.tellChanges()
+}
+
+// stateChange is the payload of test.state_changed.
+type stateChange struct {
+	State    tensile.State `json:"state"`
+	Previous tensile.State `json:"previous,omitempty"`
+	Reason   string        `json:"reason"`
+	Sample   uint64        `json:"sample"` // index of the first sample in this state
+}
+
+// reportState tells the state after each connect: what changed while there was
+// none is told here.
+func (t *tester) reportState(dev *client.Device, _ protocol.Welcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.machine.Changes()
+	_ = t.tell(dev, stateChange{State: t.machine.State(), Reason: "connected", Sample: t.machine.Taken()})
+}
+
+// tellChanges reports the changes of state since the last call. The caller
+// holds mu.
+func (t *tester) tellChanges() error {
+	for _, c := range t.machine.Changes() {
+		if t.dev == nil {
+			continue
+		}
+		if err := t.tell(t.dev, stateChange{State: c.State, Previous: c.Previous, Reason: c.Reason, Sample: c.Sample}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tester) tell(dev *client.Device, change stateChange) error {
+	m, err := protocol.NewMessage("test.state_changed", change)
+	if err != nil {
+		return err
+	}
+	m.TS = time.Now().UnixMicro()
+	err = dev.Send(m)
+	if errors.Is(err, client.ErrNotConnected) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env node
+// A front end: has a device stream for some seconds and checks that each sample
+// arrives once and in order.
+//
+//   node frontend.js [ws://127.0.0.1:8080] [device-id] [samples-per-frame] [seconds]
+//
+// Prints one JSON object; the exit code is 0 when nothing was missing.
+'use strict'
+const WebSocket = require('ws')
+
+const [url = 'ws://127.0.0.1:8080', device = 'python-1', perFrame = '100', seconds = '5'] = process.argv.slice(2)
+const expected = 10_000 * Number(seconds)
+const seen = { samples: 0, frames: 0, gaps: 0, repeated: 0, lost: 0, answer: null, finished: false }
+let stream = null // the device's number in telemetry frames
+let next = 0n // the sample that must come next
+
+const ws = new WebSocket(`${url}/ws/frontend?telemetry=all`, ['labgate.v1'])
+const timer = setTimeout(() => end('timed out'), (Number(seconds) + 20) * 1000)
+ws.on('error', err => end(err.message))
+ws.on('close', code => end(`closed with ${code}`))
+ws.on('message', (data, isBinary) => isBinary ? onTelemetry(data) : onMessage(JSON.parse(data)))
+
+function onMessage (message) {
+  const { type, payload } = message
+  if (type === 'gateway.welcome') payload.devices.forEach(found)
+  if (type === 'gateway.device_online') found(payload)
+  if (type === 'gateway.lost') seen.lost += payload.to - payload.from
+  if (type === 'gateway.error') end(payload.message)
+  if (message.re === 'start-1') seen.answer = message
+  if (type === 'stream.finished' && message.src === device) seen.finished = true
+  check()
+}
+
+// Once the device is there, its number is known and it can be commanded.
+function found (info) {
+  if (info.device_id !== device || stream !== null) return
+  stream = info.stream
+  const payload = { seconds: Number(seconds), samples_per_frame: Number(perFrame) }
+  ws.send(JSON.stringify({ type: 'stream.start', id: 'start-1', dst: device, payload }))
+}
+
+function onTelemetry (frame) {
+  if (frame.readUInt32LE(4) !== stream) return
+  const seq = frame.readBigUInt64LE(8)
+  const count = frame.readUInt16LE(30)
+  if (seq > next) seen.gaps += Number(seq - next)
+  if (seq < next) seen.repeated += Number(next - seq)
+  next = seq + BigInt(count)
+  seen.samples += count
+  seen.frames++
+  check()
+}
+
+function check () {
+  if (seen.finished && seen.answer && seen.samples >= expected) end(null)
+}
+
+function end (error) {
+  clearTimeout(timer)
+  const good = !error && seen.samples === expected && seen.gaps + seen.repeated + seen.lost === 0
+  console.log(JSON.stringify({ good, error, expected, ...seen }))
+  process.exit(good ? 0 : 1)
+}
