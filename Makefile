@@ -1,0 +1,54 @@
+# make run    the gateway with two simulated testers
+# make test   everything that must hold, with the set-up it needs
+# make lint   golangci-lint and go vet
+# make bench  the load scenarios on this machine
+# make build  bin/labgate
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+LINT    := .tools/golangci-lint
+LINT_VERSION := v2.15.0
+FUZZTIME ?= 10s
+APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
+
+.PHONY: run build setup test lint vet bench fuzz cross clean
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/labgate ./cmd/labgate
+
+run: build
+	@scripts/demo
+
+# What the tests need beside Go: a Python and a Node client, a browser, ip and
+# tc, and a C compiler for the race detector.
+setup:
+	@scripts/setup
+
+test: setup
+	$(GO) vet ./...
+	$(GO) test -race -timeout 15m ./...
+
+lint: vet $(LINT)
+	$(LINT) run ./...
+
+vet:
+	$(GO) vet ./...
+
+$(LINT):
+	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+bench: build
+	@scripts/bench
+
+# Every fuzz target for a short time.
+fuzz:
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+cross:
+	for arch in amd64 arm64 arm; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null ./cmd/labgate || exit 1; \
+	done
+
+clean:
+	rm -rf bin

@@ -1,0 +1,63 @@
+package acceptance
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// A peer whose link is cut sends not even a FIN: the heartbeat must find it,
+// after its timeout and not before.
+func TestDroppedLinkIsFoundByHeartbeat(t *testing.T) {
+	lab := fmt.Sprintf("lg-lab-%d", os.Getpid())
+	field := fmt.Sprintf("lg-dev-%d", os.Getpid())
+	link(t, lab, field)
+
+	g := startGatewayIn(t, []string{"ip", "netns", "exec", lab}, "10.99.0.1:8080", "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
+	watcher := start(t, "ip", "netns", "exec", lab, labgate, "tail", "--json", "--url", "ws://"+g.addr)
+	start(t, "ip", "netns", "exec", field, labgate, "simulate", "--url", "ws://"+g.addr, "--device", "far-1")
+	watcher.stdout.await(t, protocol.TypeDeviceOnline, 10*time.Second)
+	// Telemetry flows: the last byte heard is as young as can be.
+	time.Sleep(500 * time.Millisecond)
+
+	run(t, "ip", "-n", field, "link", "set", "eth0", "down")
+	cut := time.Now()
+	watcher.stdout.await(t, protocol.TypeDeviceOffline, 10*time.Second)
+	after := time.Since(cut)
+	if least, most := 3*time.Second, 4*time.Second; after < least-100*time.Millisecond || after > most+200*time.Millisecond {
+		t.Errorf("gone %v after the cut, want %v to %v", after, least, most)
+	}
+	watcher.stdout.await(t, protocol.CloseHeartbeatTimeout.Name(), time.Second)
+	t.Logf("gone %v after the cut", after)
+	g.signal(syscall.SIGTERM)
+	if code := g.wait(t, 10*time.Second); code != 0 {
+		t.Errorf("gateway's exit code %d", code)
+	}
+}
+
+// link makes two network namespaces of our own with a cable between them.
+func link(t *testing.T, lab, field string) {
+	t.Helper()
+	for _, ns := range []string{lab, field} {
+		run(t, "ip", "netns", "add", ns)
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
+		run(t, "ip", "-n", ns, "link", "set", "lo", "up")
+	}
+	run(t, "ip", "-n", lab, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", field)
+	for ns, addr := range map[string]string{lab: "10.99.0.1/24", field: "10.99.0.2/24"} {
+		run(t, "ip", "-n", ns, "addr", "add", addr, "dev", "eth0")
+		run(t, "ip", "-n", ns, "link", "set", "eth0", "up")
+	}
+}
+
+func run(t *testing.T, argv ...string) {
+	t.Helper()
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v: %s (network namespaces need root)", argv, err, out)
+	}
+}

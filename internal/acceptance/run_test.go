@@ -1,0 +1,93 @@
+package acceptance
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// make run shows the main job: a front end sees both testers' state and 10 kHz
+// telemetry, and starts and stops a test on one of them.
+func TestMakeRun(t *testing.T) {
+	listen, admin := freeAddr(t), freeAddr(t)
+	demo := start(t, "env", "LISTEN="+listen, "ADMIN_LISTEN="+admin, "make", "--no-print-directory", "run")
+	demo.stdout.await(t, "http://"+listen+"/", time.Minute)
+	demo.stdout.await(t, "test.start", time.Second)
+
+	fe := connect(t, listen, "/ws/frontend/visitor", 0)
+	streams := map[string]uint32{}
+	welcome := decode[protocol.Welcome](t, fe.awaitText(protocol.TypeWelcome, 5*time.Second))
+	for _, d := range welcome.Devices {
+		streams[d.DeviceID] = d.Stream
+	}
+	for len(streams) < 2 {
+		d := decode[protocol.DeviceNotice](t, fe.awaitText(protocol.TypeDeviceOnline, 10*time.Second))
+		streams[d.DeviceID] = d.Stream
+	}
+
+	const seconds = 2
+	book := newLedger(t)
+	for begin := time.Now(); time.Since(begin) < seconds*time.Second; {
+		m, err := fe.next(5 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		book.take(m)
+	}
+	for _, id := range []string{"tensile-1", "tensile-2"} {
+		// A loaded machine may be late by half a second, but not wrong.
+		if n := book.samples[streams[id]]; n < 10_000*seconds*3/4 || n > 10_000*seconds*5/4 {
+			t.Errorf("%s: %d samples in %d s", id, n, seconds)
+		}
+	}
+
+	for _, step := range []struct{ command, payload, state string }{
+		{"test.start", `{"speed_mm_min":20}`, "running"},
+		{"test.stop", `{}`, "stopped"},
+	} {
+		fe.sendText(`{"type":"%s","id":"%s","dst":"tensile-1","payload":%s}`, step.command, step.command, step.payload)
+		var answered, changed bool
+		for deadline := time.Now().Add(5 * time.Second); !answered || !changed; {
+			m, err := fe.next(time.Until(deadline))
+			if err != nil {
+				t.Fatalf("%s: answered %v, state changed %v: %v", step.command, answered, changed, err)
+			}
+			if m.text.Re == step.command {
+				answered = true
+				if r := decode[struct{ OK bool }](t, m.text); !r.OK || m.text.Src != "tensile-1" {
+					t.Errorf("%s: %+v %s", step.command, m.text, m.text.Payload)
+				}
+			}
+			if m.text.Type == "test.state_changed" && m.text.Src == "tensile-1" {
+				if c := decode[struct{ State string }](t, m.text); c.State == step.state {
+					changed = true
+				}
+			}
+		}
+	}
+	demo.signal(syscall.SIGINT)
+	demo.wait(t, 15*time.Second)
+	if out := demo.stderr.tail(200); strings.Contains(out, `"level":"error"`) || strings.Contains(out, "panic") {
+		t.Error(out)
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", demo.cmd.Process.Pid)); err == nil {
+		t.Error("something is left running")
+	}
+}
+
+// freeAddr returns a loopback address that was free a moment ago.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}

@@ -1,0 +1,210 @@
+package acceptance
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// ledger follows each stream as one front end sees it.
+type ledger struct {
+	t       *testing.T
+	next    map[uint32]uint64 // the sample that must come next
+	samples map[uint32]uint64
+	lost    map[uint32]uint64
+	gaps    int
+	urgent  *protocol.Message
+	// overtaken counts the samples that came after the urgent message.
+	overtaken uint64
+}
+
+func newLedger(t *testing.T) *ledger {
+	return &ledger{t: t, next: map[uint32]uint64{}, samples: map[uint32]uint64{}, lost: map[uint32]uint64{}}
+}
+
+func (l *ledger) take(m incoming) {
+	if h := m.telemetry; h != nil {
+		if next, seen := l.next[h.Stream]; seen && next != h.Seq {
+			l.gaps++
+			l.t.Errorf("stream %d: sample %d came where %d was due, and nobody said so", h.Stream, h.Seq, next)
+		}
+		l.next[h.Stream] = h.End()
+		l.samples[h.Stream] += uint64(h.Count)
+		if l.urgent != nil {
+			l.overtaken += uint64(h.Count)
+		}
+		return
+	}
+	switch m.text.Type {
+	case protocol.TypeLost:
+		lost := decode[protocol.Lost](l.t, m.text)
+		if next, seen := l.next[lost.Stream]; seen && next != lost.From {
+			l.t.Errorf("stream %d: told of a loss from %d where %d was due", lost.Stream, lost.From, next)
+		}
+		l.next[lost.Stream] = lost.To
+		l.lost[lost.Stream] += lost.To - lost.From
+	case "alarm.stop":
+		l.urgent = &m.text
+	}
+}
+
+// drain reads until nothing comes for the quiet time.
+func (l *ledger) drain(p *peer, quiet time.Duration) {
+	for {
+		m, err := p.next(quiet)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.take(m)
+	}
+}
+
+// A front end that stops reading under 10 kHz telemetry from four devices
+// harms nobody, costs bounded memory, and learns exactly what it lost. An
+// urgent message that was sent last overtakes all the telemetry that waits.
+func TestSlowFrontendLosesExactlyWhatItIsTold(t *testing.T) {
+	const devices, telemetryBytes = 4, 256 << 10
+	g := startGateway(t, "--telemetry-bytes", "262144", "--inflight-bytes", "65536")
+	fast := connect(t, g.addr, "/ws/frontend/fast", 0)
+	slow := connect(t, g.addr, "/ws/frontend/slow", 16<<10)
+
+	// Four devices of 10 kHz with one sample a frame, from this process, so
+	// that the test knows what was sent.
+	stop := make(chan struct{})
+	sent := make(chan uint64, devices)
+	var sources []*peer
+	for i := range devices {
+		p := connect(t, g.addr, "/ws/device/slow-test-"+string(rune('a'+i)), 0)
+		sources = append(sources, p)
+		go func() { sent <- streamSamples(p, 10_000, stop) }()
+	}
+
+	fastBook := newLedger(t)
+	before := g.residentKiB(t)
+	most := before
+	for begin := time.Now(); time.Since(begin) < 8*time.Second; {
+		m, err := fast.next(5 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fastBook.take(m)
+		if len(fastBook.samples) > 0 && fastBook.samples[1]%20_000 == 0 {
+			most = max(most, g.residentKiB(t))
+		}
+	}
+	close(stop)
+	total := uint64(0)
+	for range devices {
+		total += <-sent
+	}
+	fastBook.drain(fast, time.Second)
+	sources[0].sendText(`{"type":"alarm.stop","urgent":true,"payload":"halt"}`)
+	fastBook.drain(fast, time.Second)
+
+	var got, lost uint64
+	for stream, n := range fastBook.samples {
+		got += n
+		lost += fastBook.lost[stream]
+	}
+	if got != total || lost != 0 || fastBook.gaps != 0 {
+		t.Errorf("the fast front end got %d of %d samples, %d lost, %d gaps", got, total, lost, fastBook.gaps)
+	}
+	if grown := most - before; grown > 64<<10 {
+		t.Errorf("the gateway grew by %d KiB for one front end that does not read", grown)
+	}
+	t.Logf("resident memory %d KiB before, %d KiB at most", before, most)
+
+	slowBook := newLedger(t)
+	slowBook.drain(slow, time.Second)
+	var slowGot, slowLost uint64
+	for stream, n := range slowBook.samples {
+		slowGot += n
+		slowLost += slowBook.lost[stream]
+	}
+	if slowGot+slowLost != total {
+		t.Errorf("the slow front end got %d and was told of %d lost: %d of %d", slowGot, slowLost, slowGot+slowLost, total)
+	}
+	if slowLost == 0 {
+		t.Error("nothing was lost: the test did not fill the queue")
+	}
+	if slowBook.urgent == nil {
+		t.Fatal("the urgent message did not come")
+	}
+	if slowBook.overtaken < telemetryBytes/100 {
+		t.Errorf("the urgent message overtook %d samples only", slowBook.overtaken)
+	}
+	t.Logf("slow: %d received + %d lost = %d sent; the urgent message overtook %d samples", slowGot, slowLost, total, slowBook.overtaken)
+}
+
+// streamSamples sends one sample a frame until stop and returns how many.
+func streamSamples(p *peer, rate int, stop <-chan struct{}) uint64 {
+	begin, seq := time.Now(), uint64(0)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return seq
+		case <-tick.C:
+		}
+		for due := uint64(time.Since(begin).Seconds() * float64(rate)); seq < due; seq++ {
+			p.sendBinary(telemetryFrame(seq, 1))
+		}
+	}
+}
+
+// An urgent command overtakes what already waits for its device.
+func TestUrgentCommandOvertakesBacklog(t *testing.T) {
+	g := startGateway(t, "--inflight-bytes", "65536", "--control-bytes", "4194304", "--max-message-rate", "0")
+	device := connect(t, g.addr, "/ws/device/busy-1", 16<<10)
+	operator := connect(t, g.addr, "/ws/frontend/op", 0)
+	operator.awaitText(protocol.TypeWelcome, 5*time.Second)
+
+	// The device also streams, so that the way back is full as well.
+	stop, sent := make(chan struct{}), make(chan uint64, 1)
+	go func() { sent <- streamSamples(device, 10_000, stop) }()
+
+	filler := make([]byte, 8<<10)
+	for i := range filler {
+		filler[i] = 'x'
+	}
+	const backlog = 300
+	for i := range backlog {
+		operator.sendText(`{"type":"log.note","dst":"busy-1","payload":{"n":%d,"text":"%s"}}`, i, filler)
+	}
+	operator.sendText(`{"type":"test.stop","id":"halt","dst":"busy-1","urgent":true}`)
+	eventually(t, 10*time.Second, "the gateway has read all", func() bool {
+		return g.metric(t, "labgate_commands_total") >= backlog+1
+	})
+
+	notes := 0
+	for {
+		m, err := device.next(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.text.Type == "log.note" {
+			notes++
+		}
+		if m.text.Type == "test.stop" {
+			break
+		}
+	}
+	if notes >= backlog/2 {
+		t.Errorf("test.stop came after %d of %d notes", notes, backlog)
+	}
+	device.sendText(`{"type":"test.stopped","re":"halt","urgent":true}`)
+	answer := operator.awaitText("test.stopped", 10*time.Second)
+	if answer.Re != "halt" || answer.Src != "busy-1" {
+		t.Errorf("answer %+v", answer)
+	}
+	close(stop)
+	<-sent
+	t.Logf("test.stop overtook %d of %d notes", backlog-notes, backlog)
+}

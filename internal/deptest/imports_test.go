@@ -1,0 +1,76 @@
+// Package deptest holds the direction of imports (docs/architecture.md).
+package deptest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/labgate/labgate"
+
+// may lists, for each package, what it may import of ours. Those that are
+// missing, the commands and tests, may import everything.
+var may = map[string][]string{
+	"protocol":         {},
+	"internal/wsframe": {},
+	"internal/tensile": {},
+	"web":              {},
+	"session":          {"protocol", "internal/wsframe"},
+	"router":           {"protocol", "internal/wsframe", "session"},
+	"server":           {"protocol", "internal/wsframe", "session", "router", "web"},
+	"client":           {"protocol"},
+	"bench":            {"protocol", "internal/wsframe", "client"},
+}
+
+// foreign lists who alone may import a module that is not ours.
+var foreign = map[string][]string{
+	"github.com/lesismal/":            {"server", "bench"},
+	"github.com/prometheus/":          {"server"},
+	"github.com/alecthomas/kong":      {"cmd/labgate"},
+	"github.com/coder/websocket":      {"client"},
+	"github.com/HdrHistogram/":        {"bench"},
+	"net/http":                        {"protocol", "server", "web", "client", "bench", "cmd/labgate"},
+	"github.com/rs/zerolog":           {"session", "server", "client", "cmd/labgate"},
+	"github.com/google/uuid":          {"session", "router", "server", "client"},
+	"golang.org/x/sys/unix":           {"server", "bench"},
+	"github.com/prometheus/client_go": {"server"},
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; packages++ {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		allowed, known := may[name]
+		for _, imp := range p.Imports {
+			if ours, ok := strings.CutPrefix(imp, module+"/"); ok && known && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s", name, ours)
+			}
+			for prefix, who := range foreign {
+				if strings.HasPrefix(imp, prefix) && !slices.Contains(who, name) {
+					t.Errorf("%s imports %s; only %v may", name, imp, who)
+				}
+			}
+		}
+	}
+	if packages < len(may) {
+		t.Errorf("%d packages looked at, at least %d expected", packages, len(may))
+	}
+}
