@@ -5,7 +5,9 @@ import (
 	"time"
 )
 
-// IdleResult is what it takes to keep connections open.
+// IdleResult is what it takes to keep connections open. Memory per connection
+// is the growth since before the first one: it says something only of a
+// gateway that was just started, for others reuse what they freed.
 type IdleResult struct {
 	Connections     int     `json:"connections"` // open at the end
 	Closed          int     `json:"closed"`      // by the gateway, meanwhile

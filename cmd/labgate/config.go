@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -68,6 +69,12 @@ func (c configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 	value, ok := c[flag.Name]
 	if !ok {
 		return nil, nil
+	}
+	// kong asks the file even where a variable has spoken.
+	for _, name := range flag.Envs {
+		if _, set := os.LookupEnv(name); set {
+			return nil, nil
+		}
 	}
 	switch v := value.(type) {
 	case json.Number:

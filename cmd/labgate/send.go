@@ -18,7 +18,7 @@ type SendCmd struct {
 	Type    string        `arg:"" help:"The command, such as test.start."`
 	Payload string        `arg:"" optional:"" help:"JSON payload, such as '{\"speed_mm_min\": 50}'."`
 	Urgent  bool          `help:"Ahead of everything that waits for the device."`
-	Timeout time.Duration `help:"How long to wait for the answer." default:"10s" placeholder:"TIME"`
+	Timeout time.Duration `help:"How long to wait for the answer." default:"10s"`
 }
 
 // Run prints the answer as the gateway delivered it. No answer is an error.

@@ -28,18 +28,18 @@ var serveGroups = []kong.Group{
 type ServeCmd struct {
 	CheckConfig bool `help:"Check options and files, print the result and exit."`
 
-	Listen         string  `group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
-	AdminListen    string  `group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. It asks for no token: keep it on loopback." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
+	Listen         string  `group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one." default:"127.0.0.1:8080"`
+	AdminListen    string  `group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. It asks for no token: keep it on loopback." default:"127.0.0.1:8081"`
 	Node           string  `group:"net" help:"This gateway's name in messages and metrics. Default: the host name." placeholder:"NAME"`
-	MaxConnections int     `group:"net" help:"Connections at most; more are answered with 503. 0: as many as file descriptors allow." default:"0" placeholder:"N"`
-	MaxMessage     int     `group:"net" help:"Largest message accepted, in bytes; a larger one closes its session with 1009." default:"1048576" placeholder:"BYTES"`
-	MaxMessageRate float64 `group:"net" help:"Text messages a second that one session may send; more are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry is not counted. 0: no limit." default:"5000" placeholder:"N"`
-	MessageBurst   int     `group:"net" help:"Text messages that one session may send at once. 0: twice the rate." default:"0" placeholder:"N"`
-	MaxPending     int     `group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded." default:"256" placeholder:"N"`
+	MaxConnections int     `group:"net" help:"Connections at most; more are answered with 503. 0: as many as file descriptors allow." default:"0"`
+	MaxMessage     int     `group:"net" help:"Largest message accepted, in bytes; a larger one closes its session with 1009." default:"1048576"`
+	MaxMessageRate float64 `group:"net" help:"Text messages a second that one session may send; more are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry is not counted. 0: no limit." default:"5000"`
+	MessageBurst   int     `group:"net" help:"Text messages that one session may send at once. 0: twice the rate." default:"0"`
+	MaxPending     int     `group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded." default:"256"`
 
-	HandshakeTimeout time.Duration `group:"net" help:"Time from the connection to the finished handshake." default:"10s" placeholder:"TIME"`
-	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s" placeholder:"TIME"`
-	RetryAfter       time.Duration `group:"net" help:"What clients are told to wait before they connect again when the gateway leaves." default:"1s" placeholder:"TIME"`
+	HandshakeTimeout time.Duration `group:"net" help:"Time from the connection to the finished handshake." default:"10s"`
+	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s"`
+	RetryAfter       time.Duration `group:"net" help:"What clients are told to wait before they connect again when the gateway leaves." default:"1s"`
 
 	DeviceTokenFile   string   `group:"auth" help:"File with the tokens that devices must present, one a line. Default: no token is asked for." type:"path" placeholder:"FILE"`
 	FrontendTokenFile string   `group:"auth" help:"The same for front ends and the HTTP API." type:"path" placeholder:"FILE"`
@@ -50,23 +50,23 @@ type ServeCmd struct {
 	TLSKey  string `group:"tls" name:"tls-key" help:"PEM file with the key." type:"path" placeholder:"FILE"`
 	TLSMode string `group:"tls" name:"tls-mode" help:"blocking: Go's own TLS, two goroutines a connection. nonblocking: llib's TLS on the pollers, far less memory with thousands of connections, but a fork of Go 1.16's crypto/tls: no post-quantum key exchange, and without the security fixes that crypto/tls has had since." enum:"blocking,nonblocking" default:"blocking"`
 
-	HeartbeatInterval time.Duration `group:"live" help:"Time between pings." default:"30s" placeholder:"TIME"`
-	HeartbeatTimeout  time.Duration `group:"live" help:"A session from which nothing was heard for that long is closed with 4002." default:"90s" placeholder:"TIME"`
-	IdleTimeout       time.Duration `group:"live" help:"A session without any application message for that long is closed with 4003. 0: never." default:"10m" placeholder:"TIME"`
-	WriteTimeout      time.Duration `group:"live" help:"Time for one write of a blocking connection." default:"10s" placeholder:"TIME"`
+	HeartbeatInterval time.Duration `group:"live" help:"Time between pings." default:"30s"`
+	HeartbeatTimeout  time.Duration `group:"live" help:"A session from which nothing was heard for that long is closed with 4002." default:"90s"`
+	IdleTimeout       time.Duration `group:"live" help:"A session without any application message for that long is closed with 4003. 0: never." default:"10m"`
+	WriteTimeout      time.Duration `group:"live" help:"Time for one write of a blocking connection." default:"10s"`
 
-	FlushInterval     time.Duration `group:"queue" help:"How long telemetry may wait to leave together with more. 0: sent at once. Text messages never wait." default:"1ms" placeholder:"TIME"`
-	ControlBytes      int           `group:"queue" help:"Text messages that may wait for one receiver; beyond it the receiver is closed with 4004." default:"1048576" placeholder:"BYTES"`
-	TelemetryBytes    int           `group:"queue" help:"Telemetry that may wait for one receiver." default:"1048576" placeholder:"BYTES"`
+	FlushInterval     time.Duration `group:"queue" help:"How long telemetry may wait to leave together with more. 0: sent at once. Text messages never wait." default:"1ms"`
+	ControlBytes      int           `group:"queue" help:"Text messages that may wait for one receiver; beyond it the receiver is closed with 4004." default:"1048576"`
+	TelemetryBytes    int           `group:"queue" help:"Telemetry that may wait for one receiver." default:"1048576"`
 	TelemetryOverflow string        `group:"queue" help:"When that is full: drop-oldest drops the oldest and tells the receiver exactly which samples; close closes it with 4004." enum:"drop-oldest,close" default:"drop-oldest"`
-	InflightBytes     int           `group:"queue" help:"Bytes handed to the event loop and not yet taken by the kernel, for one receiver." default:"262144" placeholder:"BYTES"`
-	Flushers          int           `group:"queue" help:"Goroutines that write telemetry. 0: as many as pollers." default:"0" placeholder:"N"`
+	InflightBytes     int           `group:"queue" help:"Bytes handed to the event loop and not yet taken by the kernel, for one receiver." default:"262144"`
+	Flushers          int           `group:"queue" help:"Goroutines that write telemetry. 0: as many as pollers." default:"0"`
 
 	IOMode         string `group:"io" name:"io-mode" help:"nonblocking: all connections share the pollers. blocking: two goroutines a connection. mixed: the first --mixed-threshold connections are blocking. Plain connections only; see --tls-mode." enum:"nonblocking,blocking,mixed" default:"nonblocking"`
-	MixedThreshold int    `group:"io" help:"Blocking connections in mixed mode." default:"256" placeholder:"N"`
-	Pollers        int    `group:"io" help:"Event loops. 0: a quarter of the processors, at least one." default:"0" placeholder:"N"`
-	Listeners      int    `group:"io" help:"Accepting sockets that share the port." default:"1" placeholder:"N"`
-	ReadBuffer     int    `group:"io" help:"Read buffer of an event loop or a blocking connection." default:"16384" placeholder:"BYTES"`
+	MixedThreshold int    `group:"io" help:"Blocking connections in mixed mode." default:"256"`
+	Pollers        int    `group:"io" help:"Event loops. 0: a quarter of the processors, at least one." default:"0"`
+	Listeners      int    `group:"io" help:"Accepting sockets that share the port." default:"1"`
+	ReadBuffer     int    `group:"io" help:"Read buffer of an event loop or a blocking connection." default:"16384"`
 }
 
 // Run serves until ctx ends, then drains.

@@ -15,11 +15,11 @@ import (
 // SimulateCmd connects simulated tensile testers.
 type SimulateCmd struct {
 	clientOptions
-	Device          string  `help:"Device id. With more than one device, -1, -2, ... are appended." default:"tensile-1" placeholder:"ID"`
-	Devices         int     `help:"Number of testers." default:"1" placeholder:"N"`
-	Rate            float64 `help:"Samples per second of each tester." default:"10000" placeholder:"HZ"`
-	SamplesPerFrame int     `help:"Samples in one telemetry frame: fewer arrive sooner, more cost less." default:"100" placeholder:"N"`
-	Seed            uint64  `help:"Seed of noise and scatter: equal seeds give equal measurements." default:"1" placeholder:"N"`
+	Device          string  `help:"Device id. With more than one device, -1, -2, ... are appended." default:"tensile-1"`
+	Devices         int     `help:"Number of testers." default:"1"`
+	Rate            float64 `help:"Samples per second of each tester." default:"10000"`
+	SamplesPerFrame int     `help:"Samples in one telemetry frame: fewer arrive sooner, more cost less." default:"100"`
+	Seed            uint64  `help:"Seed of noise and scatter: equal seeds give equal measurements." default:"1"`
 }
 
 // channels of the telemetry, in this order: force (N), extension (mm),
@@ -28,6 +28,11 @@ const channels = 3
 
 // produceEvery is how often the samples that have become due are made.
 const produceEvery = 5 * time.Millisecond
+
+// produceMost is how many samples are made at a time: after a long pause of
+// the process commands are not kept waiting and memory stays bounded, while
+// the stream drops what is too old.
+const produceMost = 4096
 
 // Run connects the testers and lets them report until ctx ends.
 func (c *SimulateCmd) Run(ctx context.Context, out *Streams) error {
@@ -82,7 +87,6 @@ func (c *SimulateCmd) simulate(ctx context.Context, out *Streams, id, token stri
 		return err
 	}
 	defer dev.Close()
-	t.attach(dev)
 	period := time.Duration(float64(time.Second) / c.Rate)
 	stream, err := client.NewStream[float32](dev, channels, period, c.SamplesPerFrame)
 	if err != nil {
@@ -100,14 +104,7 @@ type tester struct {
 	// told in order.
 	mu      sync.Mutex
 	machine *tensile.Machine
-	dev     *client.Device
-}
-
-// attach gives the tester its device, once it is known.
-func (t *tester) attach(dev *client.Device) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.dev = dev
+	dev     *client.Device // set when it connects, before its first command
 }
 
 // produce makes samples as the clock makes them due.
@@ -127,22 +124,31 @@ func (t *tester) produce(ctx context.Context, dev *client.Device, stream *client
 			return dev.Err()
 		case now := <-tick.C:
 			_, due := pacer.Due(now)
-			values = values[:0]
-			t.mu.Lock()
-			for range due {
-				s := t.machine.Next()
-				values = append(values, float32(s.Force), float32(s.Extension), float32(s.Temperature))
-			}
-			err := t.tellChanges()
-			t.mu.Unlock()
-			if err == nil && len(values) > 0 {
-				err = stream.Append(values...)
-			}
-			if err != nil && !errors.Is(err, client.ErrNotConnected) {
-				return err
+			for due > 0 && ctx.Err() == nil {
+				n := min(due, produceMost)
+				due -= n
+				var err error
+				if values, err = t.measure(values[:0], n); err == nil {
+					err = stream.Append(values...)
+				}
+				if err != nil {
+					return err
+				}
 			}
 		}
 	}
+}
+
+// measure appends the next n samples to values and tells the changes of state
+// they brought.
+func (t *tester) measure(values []float32, n int) ([]float32, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for range n {
+		s := t.machine.Next()
+		values = append(values, float32(s.Force), float32(s.Extension), float32(s.Temperature))
+	}
+	return values, t.tellChanges()
 }
 
 // command carries out one command of a front end.
@@ -169,6 +175,7 @@ type stateChange struct {
 func (t *tester) reportState(dev *client.Device, _ protocol.Welcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.dev = dev
 	t.machine.Changes()
 	_ = t.tell(dev, stateChange{State: t.machine.State(), Reason: "connected", Sample: t.machine.Taken()})
 }
@@ -177,9 +184,6 @@ func (t *tester) reportState(dev *client.Device, _ protocol.Welcome) {
 // holds mu.
 func (t *tester) tellChanges() error {
 	for _, c := range t.machine.Changes() {
-		if t.dev == nil {
-			continue
-		}
 		if err := t.tell(t.dev, stateChange{State: c.State, Previous: c.Previous, Reason: c.Reason, Sample: c.Sample}); err != nil {
 			return err
 		}

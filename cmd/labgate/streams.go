@@ -17,7 +17,7 @@ type Streams struct {
 
 // clientOptions are the options of every command that connects to a gateway.
 type clientOptions struct {
-	URL       string `name:"url" help:"The gateway's address: ws://, wss://, http:// or https://." default:"ws://127.0.0.1:8080" placeholder:"URL"`
+	URL       string `name:"url" help:"The gateway's address: ws://, wss://, http:// or https://." default:"ws://127.0.0.1:8080"`
 	TokenFile string `help:"File whose first line is the token to present." type:"path" placeholder:"FILE"`
 }
 

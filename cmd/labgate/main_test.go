@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// labgate runs the command line in this process.
+func labgate(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(context.Background(), func() {}, args, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestEveryOptionHasFlagVariableAndKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "labgate.json")
+	if err := os.WriteFile(file, []byte(`{"max_message": 500, "flush-interval": "2ms", "allowed_origins": ["https://a.example"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		env  string
+		args []string
+		code int
+		says string
+	}{
+		{"nothing", "", nil, 0, "configuration is good"},
+		{"flag", "", []string{"--max-message=700"}, 1, "--max-message 700"},
+		{"variable", "600", nil, 1, "--max-message 600"},
+		{"file", "", []string{"--config", file}, 1, "--max-message 500"},
+		{"variable over file", "600", []string{"--config", file}, 1, "--max-message 600"},
+		{"flag over both", "600", []string{"--config", file, "--max-message=700"}, 1, "--max-message 700"},
+		{"good flag over both", "600", []string{"--config", file, "--max-message=4096"}, 0, "configuration is good"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.env != "" {
+				t.Setenv("LABGATE_MAX_MESSAGE", c.env)
+			}
+			code, out, err := labgate(t, append([]string{"serve", "--check-config"}, c.args...)...)
+			if code != c.code || !strings.Contains(out+err, c.says) {
+				t.Errorf("exit code %d, said %q; want %d and %q", code, out+err, c.code, c.says)
+			}
+		})
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	write := func(content string) string {
+		file := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		says []string
+	}{
+		{"unknown key", []string{"--config", write(`{"lisen": ":80"}`)}, []string{`"lisen"`, "not an option"}},
+		{"key of an object", []string{"--config", write(`{"listen": {}}`)}, []string{`"listen"`, "string"}},
+		{"not JSON", []string{"--config", write(`listen: 80`)}, []string{"configuration file", "JSON"}},
+		{"two objects", []string{"--config", write(`{}{}`)}, []string{"one JSON object"}},
+		{"address", []string{"--listen", "8080"}, []string{"--listen", "host:port"}},
+		{"mode", []string{"--io-mode", "fast"}, []string{"--io-mode", "nonblocking"}},
+		{"timeout below interval", []string{"--heartbeat-interval", "10s", "--heartbeat-timeout", "5s"}, []string{"--heartbeat-timeout"}},
+		{"half of TLS", []string{"--tls-cert", write("x")}, []string{"--tls-key"}},
+		{"short token", []string{"--device-token-file", write("secret")}, []string{"--device-token-file", "line 1"}},
+		{"no token", []string{"--frontend-token-file", write("# none\n")}, []string{"--frontend-token-file", "no token"}},
+		{"drain", []string{"--drain-timeout", "0s"}, []string{"--drain-timeout"}},
+		{"unknown flag", []string{"--fast"}, []string{"--fast"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, out, err := labgate(t, append([]string{"serve", "--check-config"}, c.args...)...)
+			if code == 0 {
+				t.Errorf("accepted: %s", out)
+			}
+			for _, says := range c.says {
+				if !strings.Contains(err, says) {
+					t.Errorf("said %q, want %q in it", err, says)
+				}
+			}
+			if strings.Contains(err, "secret") {
+				t.Errorf("a token is in the message: %q", err)
+			}
+		})
+	}
+}
+
+func TestHelpNamesEveryOption(t *testing.T) {
+	code, out, _ := labgate(t, "serve", "--help")
+	if code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, want := range []string{"--listen", "127.0.0.1:8080", "$LABGATE_LISTEN", "--tls-mode", "fork of", "--pollers", "--io-mode", "--check-config"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if code, out, _ := labgate(t, "version"); code != 0 || !strings.HasPrefix(out, "labgate ") {
+		t.Errorf("version: %d %q", code, out)
+	}
+	if code, _, err := labgate(t); code == 0 || !strings.Contains(err, "serve") {
+		t.Errorf("no command: %d %q", code, err)
+	}
+}
+
+func TestLogIsJSONWithoutTerminal(t *testing.T) {
+	var buf bytes.Buffer
+	log := newLogger(&buf, "info", false)
+	log.Debug().Msg("no")
+	log.Info().Str("a", "b").Msg("yes")
+	if got := buf.String(); !strings.HasPrefix(got, `{"level":"info","a":"b"`) || strings.Contains(got, "no") {
+		t.Errorf("logged %q", got)
+	}
+}
