@@ -37,7 +37,7 @@ const (
 	// A backlog that takes longer than this part of a step to go was growing:
 	// the gateway was behind the rate by as much.
 	backlogShare = 0.05
-	minBacklog   = 20 * time.Millisecond
+	minBacklog   = 100 * time.Millisecond
 	loadLimit    = 0.97 // CPU share of the load generator that spoils a step
 )
 
