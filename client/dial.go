@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -28,11 +29,11 @@ type conn struct {
 }
 
 // dial makes one attempt to connect, within HandshakeTimeout.
-func dial(ctx context.Context, cfg *Config, url string) (*conn, error) {
+func dial(ctx context.Context, cfg *Config, address string) (*conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.HandshakeTimeout,
 		fmt.Errorf("client: no welcome from the gateway within %v", cfg.HandshakeTimeout))
 	defer cancel()
-	c, err := handshake(ctx, cfg, url)
+	c, err := handshake(ctx, cfg, address)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func dial(ctx context.Context, cfg *Config, url string) (*conn, error) {
 	return c, nil
 }
 
-func handshake(ctx context.Context, cfg *Config, url string) (*conn, error) {
+func handshake(ctx context.Context, cfg *Config, address string) (*conn, error) {
 	// A transport of its own for each attempt: it is how the network connection
 	// below the WebSocket is got hold of, and nothing is left behind in a pool.
 	var network atomic.Pointer[batchConn]
@@ -69,7 +70,7 @@ func handshake(ctx context.Context, cfg *Config, url string) (*conn, error) {
 	if cfg.Token != "" {
 		header.Set("Authorization", "Bearer "+cfg.Token)
 	}
-	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{
 		HTTPClient: &http.Client{
 			Transport: transport,
 			// A redirected handshake is reported, not followed: it would take
@@ -83,7 +84,7 @@ func handshake(ctx context.Context, cfg *Config, url string) (*conn, error) {
 	case err != nil && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
 		return nil, refusal(resp)
 	case err != nil:
-		return nil, fmt.Errorf("client: %w", withCause(ctx, err))
+		return nil, fmt.Errorf("client: cannot connect: %w", withCause(ctx, core(err)))
 	case ws.Subprotocol() != protocol.Subprotocol:
 		ws.CloseNow()
 		return nil, fmt.Errorf("client: the server does not speak %s; is this a Labgate gateway?", protocol.Subprotocol)
@@ -151,6 +152,15 @@ func retryAfter(value string) time.Duration {
 func closeError(err error) error {
 	if ce, ok := errors.AsType[websocket.CloseError](err); ok {
 		return &DisconnectError{Code: protocol.CloseCode(ce.Code), Reason: ce.Reason}
+	}
+	return err
+}
+
+// core takes the layers off an error of the handshake that repeat the URL, with
+// its whole query, and say nothing else.
+func core(err error) error {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		return ue.Err
 	}
 	return err
 }

@@ -177,10 +177,12 @@ func (l *link) serve(c *conn) error {
 	switch cause := c.cause.Load(); {
 	case l.stopping.Load():
 		return ErrClosed
-	case cause != nil && !told: // what the gateway said explains more than what failed here
+	case told: // it explains more than what failed here
+		return err
+	case cause != nil:
 		return *cause
 	}
-	return err
+	return fmt.Errorf("client: reading: %w", err)
 }
 
 // disconnected tells the peer and the program that a connection has ended.
