@@ -20,6 +20,7 @@ func TestDroppedLinkIsFoundByHeartbeat(t *testing.T) {
 
 	g := startGatewayIn(t, []string{"ip", "netns", "exec", lab}, "10.99.0.1:8080", "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
 	watcher := start(t, "ip", "netns", "exec", lab, labgate, "tail", "--json", "--url", "ws://"+g.addr)
+	watcher.stdout.await(t, protocol.TypeWelcome, 10*time.Second)
 	start(t, "ip", "netns", "exec", field, labgate, "simulate", "--url", "ws://"+g.addr, "--device", "far-1")
 	watcher.stdout.await(t, protocol.TypeDeviceOnline, 10*time.Second)
 	// Telemetry flows: the last byte heard is as young as can be.
