@@ -30,7 +30,6 @@ type commandFlow struct {
 	refused    uint64 // answered with gateway.error
 	duplicates uint64 // delivered or answered again
 	disorder   uint64 // delivered after a later one of the same front end and lane
-	foreign    uint64 // answers to commands of another front end
 }
 
 type commandState uint8

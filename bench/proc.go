@@ -22,7 +22,6 @@ type serverSample struct {
 	cpuSeconds float64
 	rssKiB     int64
 	peakKiB    int64
-	goroutines int64
 	err        error
 }
 

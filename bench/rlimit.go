@@ -22,7 +22,7 @@ func raiseFileLimit(connections int) error {
 			lim = raised
 		}
 	}
-	return checkFileLimit(connections, uint64(lim.Cur))
+	return checkFileLimit(connections, lim.Cur)
 }
 
 func checkFileLimit(connections int, limit uint64) error {

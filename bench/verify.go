@@ -70,7 +70,7 @@ func (s *streamState) observeSlow(t *tally, seq, count uint64) {
 		seq = late.to
 	}
 	if seq < end {
-		s.skipTo(t, seq)
+		s.skipTo(seq)
 		wrong := s.open.reported.remove(span{seq, end})
 		t.lost -= wrong
 		t.falseLost += wrong
@@ -81,7 +81,7 @@ func (s *streamState) observeSlow(t *tally, seq, count uint64) {
 }
 
 // skipTo moves next up to seq: what lies between is missing unless reported.
-func (s *streamState) skipTo(t *tally, seq uint64) {
+func (s *streamState) skipTo(seq uint64) {
 	gap := span{s.next, seq}
 	if gap.from >= gap.to {
 		return
@@ -139,7 +139,7 @@ func (s *streamState) finish(t *tally, sent uint64) {
 	if s.open == nil {
 		s.open = &openSpans{}
 	}
-	s.skipTo(t, sent)
+	s.skipTo(sent)
 	wrong := s.open.reported.size() // beyond what was sent
 	t.lost -= wrong
 	t.falseLost += wrong

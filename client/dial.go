@@ -70,6 +70,7 @@ func handshake(ctx context.Context, cfg *Config, address string) (*conn, error) 
 	if cfg.Token != "" {
 		header.Set("Authorization", "Bearer "+cfg.Token)
 	}
+	//nolint:bodyclose // of a refusal the library has read the body; else it is the connection
 	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{
 		HTTPClient: &http.Client{
 			Transport: transport,
