@@ -22,7 +22,9 @@ const link = new Link({ state: showLink, needToken, text: receivedText, telemetr
 
 let selected = null; // device id
 let devicesChanged = true;
+let online = false; // there is a connection to the gateway
 let reconnectAt = 0;
+let lastTrouble = "";
 let badFrames = 0;
 let badFramesNoted = -Infinity;
 const running = new Set(); // command types that wait for an answer
@@ -79,16 +81,17 @@ function problem(text) {
   log.add("page", "page", "note", text);
 }
 
-// body is what the log shows of a message: whom it answers, and its payload.
-function body({ re, payload }) {
-  return [re === undefined ? "" : `re ${re}`, payload === undefined ? "" : JSON.stringify(payload)].filter(Boolean).join(" ");
+// body is what the log shows of a message beside its type.
+function body({ id, re, urgent, payload }) {
+  const parts = [id && `id ${id}`, re && `re ${re}`, urgent && "urgent", payload !== undefined && JSON.stringify(payload)];
+  return parts.filter(Boolean).join(" ");
 }
 
 // --- Devices ---
 
 function chooseFirst() {
   const wanted = new URLSearchParams(location.hash.slice(1)).get("device");
-  const first = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/.test(wanted ?? "") ? wanted : devices.sorted("").find((d) => d.online)?.id;
+  const first = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/.test(wanted ?? "") ? wanted : devices.sorted("").find((d) => d.presence === "online")?.id;
   if (first) select(first);
 }
 
@@ -105,7 +108,7 @@ function select(id) {
 
 function showDevices() {
   const leftOut = list.show(devices.sorted($("filter").value), selected);
-  setText($("device-count"), devices.size === 0 ? "" : `${devices.onlineCount} online`);
+  setText($("device-count"), online && devices.size > 0 ? `${devices.onlineCount} online` : "");
   $("filter").hidden = devices.size < 8;
   $("device-note").hidden = devices.size > 0 && leftOut === 0;
   if (leftOut > 0) setText($("device-note"), `${leftOut} more; use the filter to find them.`);
@@ -114,19 +117,26 @@ function showDevices() {
   $("panel").hidden = selected === null;
   $("no-panel").hidden = selected !== null;
   if (selected === null) return;
-  const device = devices.get(selected) ?? { online: false, state: "", meta: [], reason: "not connected" };
+  const device = devices.get(selected) ?? { presence: online ? "offline" : "unknown", state: "", meta: [], reason: "" };
   setText($("panel-title"), selected);
-  setText($("panel-status"), device.online ? "online" : `offline${device.reason ? ` (${device.reason.replaceAll("_", " ")})` : ""}`);
-  $("panel-status").dataset.online = device.online;
+  setText($("panel-status"), device.presence + (device.reason && ` (${device.reason.replaceAll("_", " ")})`));
+  $("panel-status").dataset.presence = device.presence;
   setText($("panel-state"), device.state || "unknown");
   $("panel-state").dataset.state = device.state;
   showFacts(device);
+  view.labels = channelLabels(device);
+}
+
+// channelLabels reads what a device calls its channels from meta.channels, a
+// comma between two: "Force N,Extension mm". The wire format has no names.
+function channelLabels(device) {
   const labels = device.meta.find(([key]) => key === "channels")?.[1] ?? "";
-  view.labels = labels.split(",").map((label) => label.trim());
+  return labels.split(",").map((label) => label.trim());
 }
 
 function showFacts(device) {
-  const facts = [["Type", device.type], ["Customer", device.customer], ["Node", device.node], ...device.meta].filter(([, value]) => value);
+  const meta = device.meta.filter(([key]) => key !== "channels");
+  const facts = [["Type", device.type], ["Customer", device.customer], ["Node", device.node], ...meta].filter(([, value]) => value);
   const text = JSON.stringify(facts);
   if ($("panel-facts").dataset.shown === text) return;
   $("panel-facts").dataset.shown = text;
@@ -152,7 +162,7 @@ async function command(type, fields) {
   showAnswer("waiting", `${type}: waiting for the answer`);
   let outcome;
   try {
-    const sent = (text) => log.add("out", `to ${device}`, type, text);
+    const sent = (message) => log.add("out", `to ${device}`, type, body(message));
     outcome = answerText(await link.request(type, { dst: device, ...fields }, { sent }));
   } catch (error) {
     outcome = { kind: "error", text: error.message };
@@ -167,7 +177,7 @@ function answerText({ payload }) {
   if (payload?.ok === false) return { kind: "error", text: clip(String(payload.error ?? "refused, without a reason")) };
   const { ok, ...rest } = payload !== null && typeof payload === "object" && !Array.isArray(payload) ? payload : { value: payload };
   const details = Object.entries(rest).filter(([, value]) => value !== undefined);
-  const text = details.map(([key, value]) => `${key.replaceAll("_", " ")} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ");
+  const text = details.map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ");
   return { kind: "ok", text: clip([ok === true ? "ok" : "", text].filter(Boolean).join(", ") || "answered") };
 }
 
@@ -193,7 +203,14 @@ function showLink({ phase, text, until }) {
   setText($("link-text"), text);
   reconnectAt = until ?? 0;
   $("connect").hidden = phase !== "waiting" && phase !== "stopped";
-  if (phase === "waiting" || phase === "stopped") problem(text);
+  if (online && phase !== "online") {
+    devices.disconnected();
+    devicesChanged = true;
+  }
+  online = phase === "online";
+  // A gateway that stays away is one note, not one for each attempt.
+  if (online) lastTrouble = "";
+  if ((phase === "waiting" || phase === "stopped") && text !== lastTrouble) problem((lastTrouble = text));
 }
 
 function showCountdown() {

@@ -6,7 +6,7 @@ const MAX_SHOWN = 200;
 const MAX_OFFLINE = 500;
 
 export class Devices {
-  #byID = new Map(); // { id, online, stream, node, type, customer, meta, state, reason }
+  #byID = new Map(); // { id, presence, stream, node, type, customer, meta, state, reason }
   #onlineCount = 0;
 
   get(id) {
@@ -21,14 +21,14 @@ export class Devices {
     return this.#onlineCount;
   }
 
-  // welcome takes the list of a new connection. States are forgotten: what
-  // changed meanwhile was not told.
+  // disconnected notes that nothing is known any more of any device.
+  disconnected() {
+    this.#setAll("unknown");
+  }
+
+  // welcome takes the list of a new connection.
   welcome(infos) {
-    for (const device of this.#byID.values()) {
-      device.online = false;
-      device.state = "";
-    }
-    this.#onlineCount = 0;
+    this.#setAll("offline");
     for (const info of infos) this.online(info);
     this.#forget();
   }
@@ -36,11 +36,11 @@ export class Devices {
   online(info) {
     const id = String(info.device_id);
     const before = this.#byID.get(id);
-    if (!before?.online) this.#onlineCount++;
+    if (before?.presence !== "online") this.#onlineCount++;
     this.#byID.set(id, {
       id,
       state: before?.state ?? "",
-      online: true,
+      presence: "online",
       stream: info.stream,
       node: info.node ?? "",
       type: info.type ?? "",
@@ -54,11 +54,11 @@ export class Devices {
     const id = String(notice.device_id);
     if (!this.#byID.has(id)) this.online(notice);
     const device = this.#byID.get(id);
-    if (device.online) this.#onlineCount--;
+    if (device.presence === "online") this.#onlineCount--;
     // Put at the end, so that the one offline for longest is found first.
     this.#byID.delete(id);
     this.#byID.set(id, device);
-    Object.assign(device, { online: false, state: "", reason: String(notice.reason ?? "") });
+    Object.assign(device, { presence: "offline", state: "", reason: String(notice.reason ?? "") });
     this.#forget();
   }
 
@@ -73,14 +73,19 @@ export class Devices {
     const wanted = filter.trim().toLowerCase();
     const text = (d) => [d.id, d.type, d.customer, ...d.meta.flat()].join("\n").toLowerCase();
     const found = [...this.#byID.values()].filter((d) => wanted === "" || text(d).includes(wanted));
-    return found.sort((a, b) => Number(b.online) - Number(a.online) || collator.compare(a.id, b.id));
+    return found.sort((a, b) => Number(b.presence === "online") - Number(a.presence === "online") || collator.compare(a.id, b.id));
+  }
+
+  #setAll(presence) {
+    for (const device of this.#byID.values()) Object.assign(device, { presence, state: "", reason: "" });
+    this.#onlineCount = 0;
   }
 
   #forget() {
     let offline = this.#byID.size - this.#onlineCount;
     for (const [id, device] of this.#byID) {
       if (offline <= MAX_OFFLINE) return;
-      if (device.online) continue;
+      if (device.presence === "online") continue;
       this.#byID.delete(id);
       offline--;
     }
@@ -140,12 +145,13 @@ function fillRow(row, device, selected) {
   row.item.dataset.device = device.id;
   row.button.setAttribute("aria-current", String(selected));
   setText(row.name, device.id);
-  setText(row.presence, device.online ? "online" : "offline");
-  row.presence.dataset.online = device.online;
+  setText(row.presence, device.presence);
+  row.presence.dataset.presence = device.presence;
   setText(row.kind, [device.type, device.node].filter(Boolean).join(" · "));
   setText(row.state, device.state);
   row.state.dataset.state = device.state;
-  setText(row.meta, device.meta.map(([key, value]) => `${key} ${value}`).join(" · "));
+  const meta = device.meta.filter(([key]) => key !== "channels");
+  setText(row.meta, meta.map(([key, value]) => `${key} ${value}`).join(" · "));
 }
 
 // setText writes only what changes: screen readers and layout take notice of

@@ -165,15 +165,22 @@ func (d *device) reply(to protocol.Message, payload string) {
 }
 
 // stream sends telemetry at 10 kHz, in frames of 100 samples, until the
-// connection ends. After a late tick it catches up, so no sample is left out.
-func (d *device) stream() {
+// connection ends or the function it returns is called. After a late tick it
+// catches up, so no sample is left out.
+func (d *device) stream() (stop func()) {
+	stopped, ended := make(chan struct{}), make(chan struct{})
 	d.working.Go(func() {
+		defer close(ended)
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
 		began := time.Now()
 		frame := make([]byte, 0, protocol.TelemetryHeaderSize+channels*frameCount*4)
-		sent := 0
-		for range tick.C {
+		for sent := 0; ; {
+			select {
+			case <-stopped:
+				return
+			case <-tick.C:
+			}
 			for ; sent < int(time.Since(began)/(frameCount*interval)); sent++ {
 				frame = d.nextFrame(frame[:0])
 				if d.conn.Write(context.Background(), websocket.MessageBinary, frame) != nil {
@@ -182,6 +189,17 @@ func (d *device) stream() {
 			}
 		}
 	})
+	return sync.OnceFunc(func() {
+		close(stopped)
+		<-ended
+	})
+}
+
+// sent is the number of the next sample.
+func (d *device) sent() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.seq
 }
 
 // skip leaves out n samples, as a device does that could not keep up.
@@ -207,19 +225,23 @@ func (d *device) nextFrame(dst []byte) []byte {
 	return dst
 }
 
-// pull is a specimen that breaks every seven seconds: the load rises, holds,
-// and is gone within a few samples, with a short peak as it breaks.
+// peakForce is the greatest load that pull gives, for four samples only.
+const peakForce = 30_000
+
+// pull is a specimen that breaks every two seconds: the load rises, holds, has
+// a short peak as it breaks and is gone.
 func pull(n uint64) (force, extension, temperature float32) {
-	const period = 70_000
-	k := float64(n % period)
-	x := k / period
+	const period = 20_000
+	const broken = 16_000
+	k := n % period
+	x := float64(k) / period
 	noise := float64((n*2654435761)%1000)/500 - 1
-	load := 25_000 * (1 - math.Exp(-6*x))
+	load := 25_000*(1-math.Exp(-6*x)) + 3*noise
 	switch {
-	case x > 0.8:
-		load = 0
-	case x > 0.8-4.0/period:
-		load *= 1.2
+	case k >= broken:
+		load = 3 * noise
+	case k >= broken-4:
+		load = peakForce
 	}
-	return float32(load + 3*noise), float32(14*x + 0.001*noise), float32(23 + 2*x + 0.02*noise)
+	return float32(load), float32(14*x + 0.001*noise), float32(23 + 2*x + 0.02*noise)
 }

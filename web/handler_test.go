@@ -14,6 +14,7 @@ import (
 var assets = map[string]string{
 	"/":             "text/html; charset=utf-8",
 	"/style.css":    "text/css; charset=utf-8",
+	"/panel.css":    "text/css; charset=utf-8",
 	"/icon.svg":     "image/svg+xml",
 	"/app.js":       "text/javascript; charset=utf-8",
 	"/devices.js":   "text/javascript; charset=utf-8",
@@ -82,9 +83,12 @@ func TestAssets(t *testing.T) {
 				t.Errorf("HEAD %s: %s, Content-Length %d and %d bytes; the file has %d", path, head.Status, head.ContentLength, len(empty), len(body))
 			}
 
-			same, none := ask(t, http.MethodGet, origin+path, http.Header{"If-None-Match": {res.Header.Get("ETag")}})
-			if same.StatusCode != http.StatusNotModified || none != "" {
-				t.Errorf("GET %s with its ETag: %s and %d bytes, want 304 and none", path, same.Status, len(none))
+			etag := res.Header.Get("ETag")
+			for _, known := range []string{etag, `"older", W/` + etag, "*"} {
+				same, none := ask(t, http.MethodGet, origin+path, http.Header{"If-None-Match": {known}})
+				if same.StatusCode != http.StatusNotModified || none != "" || same.Header.Get("ETag") != etag {
+					t.Errorf("GET %s unless it is %s: %s and %d bytes, want 304 and none", path, known, same.Status, len(none))
+				}
 			}
 			if other, _ := ask(t, http.MethodGet, origin+path, http.Header{"If-None-Match": {`"older"`}}); other.StatusCode != http.StatusOK {
 				t.Errorf("GET %s with another ETag: %s, want 200", path, other.Status)

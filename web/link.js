@@ -1,7 +1,7 @@
 // The connection to the gateway: it connects again by itself, matches answers
 // to requests, and keeps the telemetry subscription to the one device watched.
 
-import { SUBPROTOCOL, closeCode, encode, validToken } from "./protocol.js";
+import { SUBPROTOCOL, closeCode, validToken } from "./protocol.js";
 
 // The pause before attempt n is random between 0 and min(MAX, MIN * 2^n)
 // ("full jitter"), plus what the gateway asked for. Milliseconds.
@@ -59,31 +59,24 @@ export class Link {
     this.#open();
   }
 
-  // send sends a message. It returns its text, or null when there is no
-  // connection.
-  send(type, fields) {
-    if (!this.#online) return null;
-    const text = encode(type, fields);
-    this.#socket.send(text);
-    return text;
-  }
-
   // request sends a message with an id and promises the answer. sent is called
-  // with the text that went out.
+  // with the message as it went out.
   request(type, fields, { timeout = COMMAND_TIMEOUT, sent } = {}) {
     return new Promise((resolve, reject) => {
-      const id = `${this.#prefix}-${++this.#lastID}`;
-      const text = this.send(type, { id, ...fields });
-      if (text === null) {
+      if (!this.#online) {
         reject(new Error("There is no connection to the gateway; nothing was sent."));
         return;
       }
+      const id = `${this.#prefix}-${++this.#lastID}`;
+      // Microseconds since 1970.
+      const message = { type, id, ts: Date.now() * 1000, ...fields };
+      this.#socket.send(JSON.stringify(message));
       const timer = setTimeout(() => {
         this.#pending.delete(id);
         reject(new Error("The gateway did not answer; whether it was carried out is not known."));
       }, timeout);
       this.#pending.set(id, { resolve, reject, timer });
-      sent?.(text);
+      sent?.(message);
     });
   }
 

@@ -49,24 +49,19 @@ export class Columns {
   }
 }
 
-// scaleFor returns the axis for values from min to max: { low, high, step }.
-// The previous scale stays while it fits, so that noise at a border does not
-// make the axis jump.
+// scaleFor returns the axis for values from min to max: from low to high with
+// ticks at the multiples of step. The previous scale stays while it fits, so
+// that noise does not make the axis jump.
 export function scaleFor(min, max, previous) {
-  if (previous && min >= previous.low && max <= previous.high && max - min >= (previous.high - previous.low) / 4) {
+  if (previous && min >= previous.low && max <= previous.high && max - min >= (previous.high - previous.low) / 2) {
     return previous;
   }
-  if (max === min) {
-    const pad = Math.abs(max) / 100 || 1;
-    min -= pad;
-    max += pad;
-  }
-  const step = niceStep((max - min) / 4);
-  const low = Math.floor(min / step) * step;
-  const high = Math.ceil(max / step) * step;
-  // Beyond what numbers can resolve there are no ticks to find.
-  if (!(high > low) || !Number.isFinite(high - low) || (high - low) / step > 20) return { low: min, high: max, step: max - min };
-  return { low, high, step };
+  let pad = (max - min) * 0.08;
+  // A flat line, or values closer together than numbers can tell apart.
+  if (pad <= Math.abs(max) * 1e-12) pad = Math.abs(max) / 100 || 1;
+  const low = min - pad;
+  const high = max + pad;
+  return { low, high, step: niceStep((high - low) / 5) };
 }
 
 // tickLabel writes a value with the decimals that the step needs.
@@ -84,6 +79,7 @@ export class Plot {
   #columns = null;
   #ring = null;
   #scale = null;
+  #drawn = {}; // what the canvas shows: { end, theme, width, height, dt, range }
 
   constructor(canvas, channel) {
     this.#canvas = canvas;
@@ -99,6 +95,8 @@ export class Plot {
     const width = Math.round(canvas.clientWidth * ratio);
     const height = Math.round(canvas.clientHeight * ratio);
     if (width === 0 || height === 0) return null;
+    const drawn = this.#drawn;
+    if (this.#ring === ring && drawn.end === ring.end && drawn.theme === theme && drawn.width === width && drawn.height === height && drawn.dt === dt) return drawn.range;
     if (canvas.width !== width || canvas.height !== height) {
       canvas.width = width;
       canvas.height = height;
@@ -107,6 +105,7 @@ export class Plot {
     const columns = this.#columnsFor(ring, Math.max(16, area.right - area.left));
     columns.update(ring, this.#channel);
     const range = columns.range();
+    this.#drawn = { end: ring.end, theme, width, height, dt, range };
 
     const ctx = canvas.getContext("2d");
     ctx.clearRect(0, 0, width, height);
@@ -115,7 +114,8 @@ export class Plot {
     this.#drawTimeAxis(ctx, area, ratio, columns, dt, theme);
     if (!range) return null;
     this.#scale = scaleFor(range.min, range.max, this.#scale);
-    this.#drawValueAxis(ctx, area, ratio, theme);
+    // Infinite where the values span more than numbers can hold.
+    if (Number.isFinite(this.#scale.high - this.#scale.low)) this.#drawValueAxis(ctx, area, ratio, theme);
     this.#drawGaps(ctx, area, ratio, columns, ring, theme);
     this.#drawTrace(ctx, area, ratio, columns, theme);
     return range;
@@ -148,10 +148,8 @@ export class Plot {
     const { low, high, step } = this.#scale;
     ctx.textAlign = "right";
     ctx.textBaseline = "middle";
-    const steps = Math.round((high - low) / step);
-    const every = Math.ceil((steps * 16 * ratio) / (area.bottom - area.top));
-    for (let n = 0; n <= steps; n += every) {
-      const value = low + n * step;
+    for (let n = Math.ceil(low / step); n * step <= high; n++) {
+      const value = n * step;
       const y = this.#y(value, area);
       line(ctx, theme.grid, area.left, y, area.right, y);
       ctx.fillStyle = theme.muted;

@@ -54,11 +54,6 @@ export function parseFrame(buffer) {
   return frame;
 }
 
-// encode makes the text of a message; ts is microseconds since 1970.
-export function encode(type, fields) {
-  return JSON.stringify({ type, ts: Date.now() * 1000, ...fields });
-}
-
 // Close codes: their one name, and whether to connect again. Where that is
 // false the same would only happen again, or somebody meant it.
 const CLOSE_CODES = new Map([

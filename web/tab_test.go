@@ -53,7 +53,7 @@ func openTab(t *testing.T, url string) *tab {
 		"source": `addEventListener("securitypolicyviolation", (e) => console.error("CSP", e.violatedDirective, e.blockedURI, e.sample))`,
 	}, nil)
 	p.call("Page.navigate", object{"url": url}, nil)
-	p.wait(`document.readyState === "complete" && location.href !== "about:blank"`)
+	p.wait(`document.readyState === "complete" && location.href.startsWith(` + fmt.Sprintf("%q", url) + `)`)
 	return p
 }
 
@@ -214,4 +214,18 @@ func (p *tab) click(selector string) {
 func (p *tab) write(text string) {
 	p.t.Helper()
 	p.call("Input.insertText", map[string]any{"text": text}, nil)
+}
+
+// press presses and releases a key where the focus is: Tab or Enter.
+func (p *tab) press(key string) {
+	p.t.Helper()
+	code := map[string]int{"Tab": 9, "Enter": 13}[key]
+	params := map[string]any{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code}
+	if key == "Enter" {
+		params["text"] = "\r"
+	}
+	p.call("Input.dispatchKeyEvent", params, nil)
+	params["type"] = "keyUp"
+	delete(params, "text")
+	p.call("Input.dispatchKeyEvent", params, nil)
 }

@@ -1,7 +1,7 @@
 // The selected device's telemetry in the page: plots and numbers.
 
 import { MAX_CHANNELS, Stream } from "./stream.js";
-import { Plot } from "./plot.js";
+import { Plot, tickLabel } from "./plot.js";
 import { clock } from "./log.js";
 import { setText } from "./devices.js";
 
@@ -52,16 +52,16 @@ export class TelemetryView {
     setText($("gaps"), `${group(s.gaps)} ${s.gaps === 1 ? "gap" : "gaps"}`);
     $("missing-box").dataset.some = s.missing > 0;
     setData("reported", s.reportedTotal, group(s.reportedTotal));
-    setText($("causes"), [...s.reported].map(([cause, n]) => `${cause.replaceAll("_", " ")} ${group(n)}`).join(", ") || "none");
+    setText($("causes"), [...s.reported].map(([cause, n]) => `${cause.replaceAll("_", " ")} ${group(n)}`).join(", ") || "by the gateway");
     $("reported-box").dataset.some = s.reportedTotal > 0;
     setText($("last-sample"), s.lastSample === null ? "–" : clock(new Date(Number(s.lastSample / 1_000_000n))));
     this.#showNotes(s);
 
     this.#plots.forEach((shown, channel) => {
       setText(shown.title, this.labels[channel] || `Channel ${channel + 1}`);
-      setText(shown.latest, s.ring ? value(s.ring.latest(channel)) : "–");
-      setText(shown.min, shown.range ? value(shown.range.min) : "–");
-      setText(shown.max, shown.range ? value(shown.range.max) : "–");
+      setText(shown.latest, s.ring ? value(s.ring.latest(channel), shown.range) : "–");
+      setText(shown.min, value(shown.range?.min, shown.range));
+      setText(shown.max, value(shown.range?.max, shown.range));
     });
   }
 
@@ -115,12 +115,12 @@ function group(n) {
   return n.toLocaleString("en", { maximumFractionDigits: 6 }).replaceAll(",", "\u202f");
 }
 
-// value writes a measured value with five digits.
-function value(v) {
-  if (!Number.isFinite(v)) return Number.isNaN(v) ? "no value" : String(v);
-  if (v !== 0 && (Math.abs(v) >= 1e7 || Math.abs(v) < 1e-4)) return v.toExponential(3).replace("-", "\u2212");
-  const text = v.toLocaleString("en", { minimumSignificantDigits: 5, maximumSignificantDigits: 5 });
-  return text.replaceAll(",", "\u202f").replace("-", "\u2212");
+// value writes a measured value to about a thousandth of the range shown.
+function value(v, range) {
+  if (v === undefined || Number.isNaN(v)) return "–";
+  if (!Number.isFinite(v)) return v > 0 ? "∞" : "\u2212∞";
+  const span = range && range.max > range.min ? range.max - range.min : Math.abs(v) || 1;
+  return tickLabel(v, 10 ** (Math.floor(Math.log10(span)) - 3));
 }
 
 function readTheme() {

@@ -4,16 +4,16 @@
 package web
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"net/http"
 	"path"
-	"time"
+	"strconv"
+	"strings"
 )
 
-//go:embed index.html style.css icon.svg *.js
+//go:embed index.html icon.svg *.css *.js
 var files embed.FS
 
 // policy lets the page load its own files and talk to its own gateway, nothing
@@ -62,7 +62,13 @@ func Handler() http.Handler {
 		h.Set("Content-Security-Policy", policy)
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.body))
+		if matches(r.Header.Get("If-None-Match"), a.etag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+		// For HEAD the server leaves the body out.
+		_, _ = w.Write(a.body)
 	})
 }
 
@@ -87,6 +93,17 @@ func load() map[string]asset {
 		assets[at] = asset{body: body, contentType: contentTypes[path.Ext(name)], etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
 	}
 	return assets
+}
+
+// matches reports whether an If-None-Match field names the tag, by the weak
+// comparison of RFC 9110 section 8.8.3.2.
+func matches(field, etag string) bool {
+	for tag := range strings.SplitSeq(field, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
 }
 
 func fail(w http.ResponseWriter, status int, body string) {
