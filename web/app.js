@@ -51,6 +51,7 @@ function receivedText(message) {
     case "gateway.lost":
       if (payload.stream === devices.get(selected)?.stream) view.lost(payload);
       break;
+    case "test.state":
     case "test.state_changed":
       if (typeof payload?.state === "string") devicesChanged = devices.setState(message.src, payload.state) || devicesChanged;
       break;

@@ -29,6 +29,9 @@ const channels = 3
 // produceEvery is how often the samples that have become due are made.
 const produceEvery = 5 * time.Millisecond
 
+// reportEvery is how often a tester tells its state unasked.
+const reportEvery = time.Second
+
 // produceMost is how many samples are made at a time: after a long pause of
 // the process commands are not kept waiting and memory stays bounded, while
 // the stream drops what is too old.
@@ -74,7 +77,7 @@ func (c *SimulateCmd) simulate(ctx context.Context, out *Streams, id, token stri
 	log := out.Log.With().Str("device", id).Logger()
 	dev, err := client.DialDevice(ctx, client.Config{URL: c.URL, Token: token, Logger: &log}, client.DeviceConfig{
 		ID: id, Type: "tensile_tester",
-		Meta:      map[string]string{"channels": "force_n,extension_mm,temperature_c", "rate_hz": fmt.Sprint(c.Rate)},
+		Meta:      map[string]string{"channels": "force N,extension mm,temperature °C", "rate_hz": fmt.Sprint(c.Rate)},
 		OnConnect: t.reportState,
 		OnCommand: t.command,
 		OnMessage: func(m protocol.Message) {
@@ -115,6 +118,8 @@ func (t *tester) produce(ctx context.Context, dev *client.Device, stream *client
 	}
 	tick := time.NewTicker(produceEvery)
 	defer tick.Stop()
+	report := time.NewTicker(reportEvery)
+	defer report.Stop()
 	values := make([]float32, 0, 1024)
 	for {
 		select {
@@ -122,6 +127,10 @@ func (t *tester) produce(ctx context.Context, dev *client.Device, stream *client
 			return nil
 		case <-dev.Done():
 			return dev.Err()
+		case <-report.C:
+			if err := t.reportProgress(); err != nil {
+				return err
+			}
 		case now := <-tick.C:
 			_, due := pacer.Due(now)
 			for due > 0 && ctx.Err() == nil {
@@ -177,22 +186,36 @@ func (t *tester) reportState(dev *client.Device, _ protocol.Welcome) {
 	defer t.mu.Unlock()
 	t.dev = dev
 	t.machine.Changes()
-	_ = t.tell(dev, stateChange{State: t.machine.State(), Reason: "connected", Sample: t.machine.Taken()})
+	_ = t.tell(dev, "test.state_changed", stateChange{State: t.machine.State(), Reason: "connected", Sample: t.machine.Taken()})
+}
+
+// progress is the payload of test.state: where the test stands, for front ends
+// that came after the last change.
+type progress struct {
+	State     tensile.State `json:"state"`
+	Sample    uint64        `json:"sample"`       // samples taken since the start
+	PeakForce float64       `json:"peak_force_n"` // N, in this test
+}
+
+func (t *tester) reportProgress() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tell(t.dev, "test.state", progress{t.machine.State(), t.machine.Taken(), t.machine.Peak()})
 }
 
 // tellChanges reports the changes of state since the last call. The caller
 // holds mu.
 func (t *tester) tellChanges() error {
 	for _, c := range t.machine.Changes() {
-		if err := t.tell(t.dev, stateChange{State: c.State, Previous: c.Previous, Reason: c.Reason, Sample: c.Sample}); err != nil {
+		if err := t.tell(t.dev, "test.state_changed", stateChange{State: c.State, Previous: c.Previous, Reason: c.Reason, Sample: c.Sample}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *tester) tell(dev *client.Device, change stateChange) error {
-	m, err := protocol.NewMessage("test.state_changed", change)
+func (t *tester) tell(dev *client.Device, typ string, payload any) error {
+	m, err := protocol.NewMessage(typ, payload)
 	if err != nil {
 		return err
 	}
