@@ -154,13 +154,14 @@ func (c *command) enter(timeoutMS int) *Error {
 	}
 	c.wireID = c.askedID
 	for l.pending[c.wireID] != nil {
-		c.wireID = "~" + strconv.FormatUint(c.r.commandID.Add(1), 36)
+		var b [16]byte
+		c.wireID = string(strconv.AppendUint(append(b[:0], '~'), c.r.commandID.Add(1), 36))
 	}
 	if l.pending == nil {
 		l.pending = make(map[string]*command)
 	}
 	l.pending[c.wireID] = c
-	if c.renamed() {
+	if c.renamed() && c.asker != nil {
 		if l.renamed == nil {
 			l.renamed = make(map[askedAs]*command)
 		}

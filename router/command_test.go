@@ -1,0 +1,220 @@
+package router
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+func TestAnswerGoesOnlyToTheAsker(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d, _ := g.device("d1"), g.device("d2")
+		a, _, _ := g.frontend("alice"), g.frontend("alice"), g.frontend("bob")
+		g.quiet()
+
+		a.send(`{"type":"test.start","id":"c1","dst":"d1","payload":{"v":1}}`)
+		g.only(`{"src":"alice","type":"test.start","id":"c1","dst":"d1","payload":{"v":1}}`, d)
+		if d.pendingCommands() != 1 || a.waitingFor() != 1 {
+			t.Fatalf("pending %d, %d, want 1 each", d.pendingCommands(), a.waitingFor())
+		}
+		// The dst that a device writes into an answer decides nothing.
+		d.send(`{"type":"test.started","re":"c1","dst":"@frontends","src":"bob","payload":{"ok": true}}`)
+		g.only(`{"src":"d1","type":"test.started","re":"c1","dst":"@frontends","payload":{"ok": true}}`, a)
+		if d.pendingCommands() != 0 || a.waitingFor() != 0 {
+			t.Fatalf("pending %d, %d after the answer", d.pendingCommands(), a.waitingFor())
+		}
+		// The id is free again.
+		a.send(`{"type":"test.start","id":"c1","dst":"d1"}`)
+		g.only(`{"src":"alice","type":"test.start","id":"c1","dst":"d1"}`, d)
+		d.send(`{"type":"x","re":"c1"}`)
+		g.only(`{"src":"d1","type":"x","re":"c1"}`, a)
+
+		if st := g.r.Stats(); st.Commands.Load() != 2 || st.Answers.Load() != 2 || st.TextIn.Load() != 4 {
+			t.Errorf("commands %d, answers %d, texts %d", st.Commands.Load(), st.Answers.Load(), st.TextIn.Load())
+		}
+	})
+}
+
+func TestMessageWithoutIDWaitsForNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d, a := g.device("d1"), g.frontend("alice")
+		g.quiet()
+		a.send(`{"type":"nudge","dst":"d1"}`)
+		g.only(`{"src":"alice","type":"nudge","dst":"d1"}`, d)
+		if d.pendingCommands() != 0 || a.waitingFor() != 0 {
+			t.Fatal("something is pending")
+		}
+		time.Sleep(time.Hour)
+		a.none()
+	})
+}
+
+// TestSameIDFromSeveralAskers: the device sees ids of which no two are alike,
+// each asker sees its own come back.
+func TestSameIDFromSeveralAskers(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d := g.device("d1")
+		askers := []*peer{g.frontend("alice"), g.frontend("alice"), g.frontend("bob"), g.frontend("")}
+		g.quiet()
+		wire := map[string]int{}
+		for i, a := range askers {
+			a.send(`{"type":"c","id":"1","dst":"d1","payload":` + strconv.Itoa(i) + `}`)
+			got := d.one()
+			if _, taken := wire[got.ID]; taken {
+				t.Fatalf("id %q twice", got.ID)
+			}
+			if string(got.Payload) != strconv.Itoa(i) {
+				t.Fatalf("payload %s", got.Payload)
+			}
+			wire[got.ID] = i
+		}
+		if wire["1"] != 0 {
+			t.Error("the first asker's id was changed without need")
+		}
+		for id, i := range wire {
+			d.send(`{"type":"done","re":"` + id + `","payload":"` + id + `"}`)
+			g.only(`{"src":"d1","type":"done","re":"1","payload":"`+id+`"}`, askers[i])
+		}
+	})
+}
+
+// TestNoIDIsMistakenForAReplacedOne: an asker may use the very id that the
+// gateway made up for another.
+func TestNoIDIsMistakenForAReplacedOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d := g.device("d1")
+		a, b, c := g.frontend("a"), g.frontend("b"), g.frontend("c")
+		g.quiet()
+		a.send(`{"type":"c","id":"1","dst":"d1"}`)
+		d.one()
+		b.send(`{"type":"c","id":"1","dst":"d1"}`)
+		forB := d.one().ID
+		c.send(`{"type":"c","id":"` + forB + `","dst":"d1"}`)
+		forC := d.one().ID
+		if forC == forB || forC == "1" {
+			t.Fatalf("the device knows %q and %q", forB, forC)
+		}
+		// Nor may the asker whose id was replaced use what stands for it.
+		b.send(`{"type":"c","id":"` + forB + `","dst":"d1"}`)
+		alsoB := d.one().ID
+		for wire, want := range map[string]struct {
+			asker *peer
+			re    string
+		}{"1": {a, "1"}, forB: {b, "1"}, forC: {c, forB}, alsoB: {b, forB}} {
+			d.send(`{"type":"done","re":"` + wire + `"}`)
+			g.only(`{"src":"d1","type":"done","re":"`+want.re+`"}`, want.asker)
+		}
+	})
+}
+
+func TestAPendingIDMustNotBeUsedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d, other := g.device("d1"), g.device("d2")
+		a, b := g.frontend("alice"), g.frontend("bob")
+		g.quiet()
+		again := func(p *peer) {
+			t.Helper()
+			p.send(`{"type":"c","id":"1","dst":"d1"}`)
+			p.oneError(protocol.ErrBadMessage, "1")
+			d.none()
+		}
+		a.send(`{"type":"c","id":"1","dst":"d1"}`)
+		forA := d.one().ID
+		again(a)
+		// Of b, whose id the device knows under another name, the same holds,
+		// also when the first has its answer.
+		b.send(`{"type":"c","id":"1","dst":"d1"}`)
+		forB := d.one().ID
+		again(b)
+		again(a)
+		d.send(`{"type":"done","re":"` + forA + `"}`)
+		a.one()
+		again(b)
+		// For another device it is another command.
+		b.send(`{"type":"c","id":"1","dst":"d2"}`)
+		g.only(`{"src":"bob","type":"c","id":"1","dst":"d2"}`, other)
+		// The commands that were refused have not disturbed the first.
+		d.send(`{"type":"done","re":"` + forB + `"}`)
+		g.only(`{"src":"d1","type":"done","re":"1"}`, b)
+		b.send(`{"type":"c","id":"1","dst":"d1"}`)
+		if got := d.one(); got.ID != "1" {
+			t.Fatalf("id %q", got.ID)
+		}
+		if a.waitingFor() != 0 || b.waitingFor() != 2 || d.pendingCommands() != 1 || other.pendingCommands() != 1 {
+			t.Errorf("pending: %d %d %d %d", a.waitingFor(), b.waitingFor(), d.pendingCommands(), other.pendingCommands())
+		}
+	})
+}
+
+func TestPendingCommandsAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d, d2 := g.device("d1"), g.device("d2")
+		a, b := g.frontend("alice"), g.frontend("bob")
+		g.quiet()
+		for i := range 3 {
+			a.send(`{"type":"c","id":"` + strconv.Itoa(i) + `","dst":"d1"}`)
+			d.one()
+		}
+		a.send(`{"type":"c","id":"3","dst":"d2"}`)
+		a.oneError(protocol.ErrOverloaded, "3")
+		d2.none()
+		// What asks for no answer still passes, and so do others.
+		a.send(`{"type":"c","dst":"d1"}`)
+		d.one()
+		b.send(`{"type":"c","id":"3","dst":"d1"}`)
+		d.one()
+		// Each end of a command makes room for one: an answer,
+		d.send(`{"type":"done","re":"0"}`)
+		a.one()
+		a.send(`{"type":"c","id":"4","dst":"d1","timeout_ms":100}`)
+		d.one()
+		// a deadline,
+		time.Sleep(200 * time.Millisecond)
+		a.oneError(protocol.ErrTimeout, "4")
+		a.send(`{"type":"c","id":"5","dst":"d1"}`)
+		d.one()
+		// the device's end.
+		d.hangUp()
+		g.quiet()
+		if a.waitingFor() != 0 || b.waitingFor() != 0 {
+			t.Fatalf("pending %d, %d", a.waitingFor(), b.waitingFor())
+		}
+		a.send(`{"type":"c","id":"6","dst":"d2"}`)
+		d2.one()
+	}, func(o *Options, _ *session.Options) { o.MaxPending = 3 })
+}
+
+// TestPendingCommandsOfOneDeviceAreBounded: front ends that leave their
+// commands behind and come again do not fill the memory.
+func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d := g.device("d1")
+		texts := make([]string, 256)
+		for i := range texts {
+			texts[i] = `{"type":"c","id":"` + strconv.Itoa(i) + `","dst":"d1","timeout_ms":600000}`
+		}
+		for range maxLinkPending / len(texts) {
+			a, err := g.add(session.Info{Role: session.RoleFrontend})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.send(texts...)
+			a.none()
+			a.hangUp()
+		}
+		if n := len(d.take()); n != maxLinkPending {
+			t.Fatalf("%d commands reached the device", n)
+		}
+		last := g.frontend("last")
+		last.send(`{"type":"c","id":"x","dst":"d1"}`)
+		last.oneError(protocol.ErrOverloaded, "x")
+		d.none()
+		time.Sleep(11 * time.Minute)
+		g.quiet()
+		last.send(`{"type":"c","id":"x","dst":"d1"}`)
+		d.one()
+	})
+}

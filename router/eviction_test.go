@@ -1,0 +1,110 @@
+package router
+
+import (
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+// fill makes the router know n device ids that were here once.
+func fill(r *Router, prefix string, n int) {
+	for i := range n {
+		r.deviceFor(prefix + strconv.Itoa(i))
+	}
+}
+
+// forgetAll forgets what can be forgotten.
+func forgetAll(r *Router) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for range 10_000 {
+		r.forgetDevice()
+	}
+}
+
+func TestKnownDevicesAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		fill(g.r, "old", maxKnownDevices-listed(g.r))
+		time.Sleep(2 * evictionGrace)
+		g.quiet()
+		fill(g.r, "new", 1000)
+		if n := listed(g.r); n != maxKnownDevices {
+			t.Errorf("%d ids are known, at most %d should be", n, maxKnownDevices)
+		}
+	})
+}
+
+func TestNeededDevicesAreNotForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		online := g.device("online")
+		wanted := g.device("wanted")
+		a := g.frontend("alice")
+		a.send(`{"type":"gateway.subscribe","payload":{"devices":["wanted"]}}`)
+		wanted.hangUp()
+		fill(g.r, "old", 1000)
+		time.Sleep(2 * evictionGrace)
+		forgetAll(g.r)
+		if n := listed(g.r); n != 2 {
+			t.Errorf("%d ids are known", n)
+		}
+		if heard := hears(t, a, online, g.device("wanted")); heard != "wanted" {
+			t.Errorf("hears %q", heard)
+		}
+		if _, ok := g.r.Device("online"); !ok {
+			t.Error("a connected device was forgotten")
+		}
+	})
+}
+
+// TestAConnectingDeviceIsNotForgotten: between Prepare and OnConnect the entry
+// belongs to nobody, and stays all the same.
+func TestAConnectingDeviceIsNotForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		prepare := g.m.Options().Prepare
+		g.m.Options().Prepare = func(s *session.Session) any {
+			attachment := prepare(s)
+			if s.Name() == "d1" {
+				// The Manager takes its time, and ids without end come
+				// meanwhile.
+				time.Sleep(evictionGrace / 2)
+				forgetAll(g.r)
+			}
+			return attachment
+		}
+		a := g.frontend("alice")
+		fill(g.r, "old", 1000)
+		time.Sleep(2 * evictionGrace)
+		d := g.device("d1")
+		a.notice(protocol.TypeDeviceOnline, "connected")
+		if st, ok := g.r.Device("d1"); !ok || st.Stream != *d.welcome.Stream {
+			t.Fatalf("%+v %v", st, ok)
+		}
+		if n := listed(g.r); n != 1 {
+			t.Errorf("%d ids are known", n)
+		}
+		if heard := hears(t, a, d); heard != "d1" {
+			t.Errorf("hears %q", heard)
+		}
+		// The second connection finds the same entry.
+		again := g.device("d1")
+		synctest.Wait()
+		if *again.welcome.Stream != *d.welcome.Stream {
+			t.Error("another stream")
+		}
+	})
+}
+
+// TestRecentDevicesAreNotForgotten: with no entry to spare the router
+// knows more ids rather than forget one of them.
+func TestRecentDevicesAreNotForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		fill(g.r, "d", maxKnownDevices+1000)
+		if n := listed(g.r); n != maxKnownDevices+1000 {
+			t.Errorf("%d ids are known", n)
+		}
+	})
+}

@@ -1,0 +1,153 @@
+package router
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+func TestUnicastReachesOnlyTheNamedReceiver(t *testing.T) {
+	inBubble(t, func(_ *testing.T, g *gateway) {
+		d1, d2 := g.device("d1"), g.device("d2")
+		alice1, alice2, bob, anon := g.frontend("alice"), g.frontend("alice"), g.frontend("bob"), g.frontend("")
+		g.quiet()
+
+		bob.send(`{"type":"a","dst":"d1","payload":1}`)
+		g.only(`{"src":"bob","type":"a","dst":"d1","payload":1}`, d1)
+
+		d2.send(`{"type":"a","dst":"@user/alice"}`)
+		g.only(`{"src":"d2","type":"a","dst":"@user/alice"}`, alice1, alice2)
+
+		anon.send(`{"type":"a","dst":"@user/bob"}`)
+		g.only(`{"src":"`+anon.sess.ID().String()+`","type":"a","dst":"@user/bob"}`, bob)
+
+		// A user's sessions talk to each other: the one that sends is one too.
+		alice1.send(`{"type":"a","dst":"@user/alice"}`)
+		g.only(`{"src":"alice","type":"a","dst":"@user/alice"}`, alice1, alice2)
+
+		to := "@session/" + alice2.sess.ID().String()
+		d1.send(`{"type":"a","dst":"` + to + `"}`)
+		g.only(`{"src":"d1","type":"a","dst":"`+to+`"}`, alice2)
+		bob.send(`{"type":"a","dst":"` + to + `"}`)
+		g.only(`{"src":"bob","type":"a","dst":"`+to+`"}`, alice2)
+	})
+}
+
+func TestBroadcastReachesAllFrontendsButTheSender(t *testing.T) {
+	inBubble(t, func(_ *testing.T, g *gateway) {
+		d, _ := g.device("d1"), g.device("d2")
+		a, b := g.frontend("alice"), g.frontend("bob")
+		none := g.connect(session.Info{Role: session.RoleFrontend, Telemetry: protocol.TelemetryNone})
+		g.quiet()
+
+		a.send(`{"type":"a","dst":"@frontends"}`)
+		g.only(`{"src":"alice","type":"a","dst":"@frontends"}`, b, none)
+
+		d.send(`{"type":"a","dst":"@frontends"}`)
+		g.only(`{"src":"d1","type":"a","dst":"@frontends"}`, a, b, none)
+
+		// A device's message without dst is for all front ends.
+		d.send(`{"type":"a","payload":{"x":1}}`)
+		g.only(`{"src":"d1","type":"a","payload":{"x":1}}`, a, b, none)
+
+		// Also one that asks for an answer; it is no command of the gateway's.
+		d.send(`{"type":"a","id":"q1"}`)
+		g.only(`{"src":"d1","type":"a","id":"q1"}`, a, b, none)
+
+		b.hangUp()
+		g.quiet()
+		d.send(`{"type":"a"}`)
+		g.only(`{"src":"d1","type":"a"}`, a, none)
+	})
+}
+
+func TestAFrontendAnswersADevice(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d, a := g.device("d1"), g.frontend("alice")
+		g.quiet()
+		d.send(`{"type":"ask","id":"q1","dst":"@user/alice"}`)
+		g.only(`{"src":"d1","type":"ask","id":"q1","dst":"@user/alice"}`, a)
+
+		// An answer goes on as it is, also with an id: nothing waits for an
+		// answer to it.
+		a.send(`{"type":"answer","re":"q1","id":"x","dst":"d1"}`)
+		g.only(`{"src":"alice","type":"answer","re":"q1","id":"x","dst":"d1"}`, d)
+		if n := d.pendingCommands(); n != 0 {
+			t.Fatalf("%d pending", n)
+		}
+		d.send(`{"type":"b","re":"x"}`)
+		d.oneError(protocol.ErrNotFound, "")
+		a.none()
+	})
+}
+
+func TestUnreachableReceiversAreNamed(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d, a := g.device("d1"), g.frontend("alice")
+		gone := g.frontend("carol")
+		gone.hangUp()
+		g.quiet()
+		for _, test := range []struct {
+			name string
+			from *peer
+			dst  string
+			code protocol.ErrorCode
+		}{
+			{"absent device", a, "d9", protocol.ErrDeviceOffline},
+			{"absent user", a, "@user/nobody", protocol.ErrNotFound},
+			{"absent user, from a device", d, "@user/nobody", protocol.ErrNotFound},
+			{"user that has left", a, "@user/carol", protocol.ErrNotFound},
+			{"device id as a user", a, "@user/d1", protocol.ErrNotFound},
+			{"user as a device id", a, "alice", protocol.ErrDeviceOffline},
+			{"unknown session", a, "@session/" + uuid.NewString(), protocol.ErrNotFound},
+			{"session that has ended", a, "@session/" + gone.sess.ID().String(), protocol.ErrNotFound},
+			{"session of a device", a, "@session/" + d.sess.ID().String(), protocol.ErrNotFound},
+			{"device to device", d, "d1", protocol.ErrNotAllowed},
+			{"device to absent device", d, "d9", protocol.ErrNotAllowed},
+			{"no dst", a, "", protocol.ErrBadMessage},
+		} {
+			dst := `,"dst":"` + test.dst + `"`
+			if test.dst == "" {
+				dst = ""
+			}
+			before := g.counted(test.code)
+			test.from.send(`{"type":"a"` + dst + `}`)
+			test.from.oneError(test.code, "")
+			test.from.send(`{"type":"a","id":"i1"` + dst + `}`)
+			test.from.oneError(test.code, "i1")
+			if n := g.counted(test.code) - before; n != 2 {
+				t.Errorf("%s: counted %d times, want 2", test.name, n)
+			}
+			for _, p := range g.peers {
+				p.none()
+			}
+		}
+	})
+}
+
+func TestAFullQueueIsOverloadNotOffline(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d, a, b := g.device("d1"), g.frontend("alice"), g.frontend("bob")
+		g.quiet()
+		d.stall(true)
+		big := `{"type":"a","dst":"d1","payload":"` + strings.Repeat("0", 3000) + `"}`
+		a.send(big)
+		a.none()
+		a.send(`{"type":"a","id":"i1","dst":"d1","payload":"` + strings.Repeat("0", 3000) + `"}`)
+		got := a.one()
+		a.asError(got, protocol.ErrOverloaded, "i1")
+		// It was told so once: the end of the device does not tell it again.
+		time.Sleep(20 * time.Millisecond)
+		a.notice(protocol.TypeDeviceOffline, "slow_consumer")
+		b.notice(protocol.TypeDeviceOffline, "slow_consumer")
+		d.stall(false)
+		if code := d.closeCode(); code != protocol.CloseSlowConsumer {
+			t.Fatalf("closed with %v", code)
+		}
+	}, func(_ *Options, so *session.Options) { so.ControlBytes = 4096 })
+}
