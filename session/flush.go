@@ -34,17 +34,22 @@ func (s *Session) Flush() {
 		return
 	}
 	sc := scratchPool.Get().(*scratch)
-	s.flush(sc)
+	s.flush(sc, false)
 	scratchPool.Put(sc)
 }
 
 // flush takes everything that the peer may have now, joins it into as few
 // writes as possible and makes them. Only the holder of the writing token is in
-// its loop, so the order on the wire is the order of the lanes.
-func (s *Session) flush(sc *scratch) {
+// its loop, so the order on the wire is the order of the lanes. promised is set
+// by whoever was woken for this session and thereby keeps its promise; others
+// leave the promise standing, or the session would be queued for a flusher
+// again and again.
+func (s *Session) flush(sc *scratch, promised bool) {
 	o := &s.out
 	o.mu.Lock()
-	o.due = notDue
+	if promised {
+		o.due = notDue
+	}
 	if o.writing {
 		o.again = true
 		o.mu.Unlock()
@@ -307,7 +312,7 @@ func (f *flusher) run() {
 		}
 		f.mu.Unlock()
 		for i, s := range batch {
-			s.flush(sc)
+			s.flush(sc, true)
 			batch[i] = nil
 		}
 		if len(batch) > 0 {

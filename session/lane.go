@@ -4,20 +4,22 @@ package session
 // doubling and is given up when it is empty, so that an idle session keeps no
 // queue memory.
 type lane struct {
-	ring  []*Frame
-	head  int
-	count int
-	bytes int
+	ring        []*Frame
+	head, count int32
+	bytes       int
 }
 
 func (l *lane) push(f *Frame) {
-	if l.count == len(l.ring) {
+	if int(l.count) == len(l.ring) {
 		l.grow()
 	}
-	l.ring[(l.head+l.count)&(len(l.ring)-1)] = f
+	l.ring[l.slot(l.count)] = f
 	l.count++
 	l.bytes += len(f.wire)
 }
+
+// slot returns where the frame with i others in front of it belongs.
+func (l *lane) slot(i int32) int32 { return (l.head + i) & int32(len(l.ring)-1) }
 
 func (l *lane) front() *Frame {
 	if l.count == 0 {
@@ -29,7 +31,7 @@ func (l *lane) front() *Frame {
 func (l *lane) pop() *Frame {
 	f := l.ring[l.head]
 	l.ring[l.head] = nil
-	l.head = (l.head + 1) & (len(l.ring) - 1)
+	l.head = l.slot(1)
 	l.count--
 	l.bytes -= len(f.wire)
 	return f
@@ -63,7 +65,7 @@ func (l *lane) grow() {
 	}
 	ring := make([]*Frame, size)
 	for i := range l.count {
-		ring[i] = l.ring[(l.head+i)&(len(l.ring)-1)]
+		ring[i] = l.ring[l.slot(i)]
 	}
 	l.ring, l.head = ring, 0
 }

@@ -32,7 +32,7 @@ type Options struct {
 	// TelemetryBytes bounds a session's telemetry that waits; 1 MiB.
 	TelemetryBytes int
 	// InflightBytes bounds what was handed to the transport and not taken by
-	// the kernel; 256 KiB.
+	// the kernel, give or take one frame; 256 KiB.
 	InflightBytes int
 	// Overflow says what happens when the telemetry lane is full.
 	Overflow Overflow

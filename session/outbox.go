@@ -53,14 +53,15 @@ type outbox struct {
 	telemetry lane
 	// lost is nil until the first telemetry is dropped.
 	lost *lossLedger
+	// closeFrame goes out after what is queued.
+	closeFrame *Frame
+	// closing: no more is accepted.
+	closing bool
 	// due is how soon a flusher has promised to come.
 	due dueness
 	// writing is the token of the one goroutine that writes; again asks it to
 	// look once more before it leaves.
 	writing, again bool
-	// closing: no more is accepted; closeFrame goes out after what is queued.
-	closing    bool
-	closeFrame *Frame
 	// detail says what overflowed.
 	detail string
 }

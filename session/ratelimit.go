@@ -5,11 +5,11 @@ import "time"
 // bucket is a token bucket over one session's text messages. It belongs to the
 // reading goroutine.
 type bucket struct {
-	tokens  float64
-	last    int64
-	refusal int64 // when the peer was last told
-	excess  int   // refused since the bucket was last full
-	primed  bool
+	tokens       float64
+	last         int64
+	refusal      int64 // when the peer was last told
+	excess       int32 // refused since the bucket was last full
+	primed, told bool
 }
 
 // take uses one token. With no rate set it always succeeds.
@@ -38,11 +38,11 @@ func (b *bucket) take(now int64, opts *Options) bool {
 // the limit.
 func (b *bucket) refused(now int64, opts *Options) (tell, shut bool) {
 	b.excess++
-	if b.excess > 2*opts.MessageBurst {
+	if int(b.excess) > 2*opts.MessageBurst {
 		return false, true
 	}
-	if b.refusal == 0 || now-b.refusal >= int64(time.Second) {
-		b.refusal = now
+	if !b.told || now-b.refusal >= int64(time.Second) {
+		b.told, b.refusal = true, now
 		return true, false
 	}
 	return false, false

@@ -98,7 +98,6 @@ type Session struct {
 	stalled     atomic.Bool
 	lastHeard   atomic.Int64 // Manager time, ns
 	lastApp     atomic.Int64 // Manager time, ns
-	lastPong    atomic.Int64 // Manager time, ns
 	rtt         atomic.Int64 // ns, 0 before the first pong
 	unanswered  atomic.Int32
 	health      atomic.Uint32 // score at the last assessment
@@ -107,14 +106,14 @@ type Session struct {
 	received    atomic.Uint64
 	sentBytes   atomic.Uint64
 	lostSamples atomic.Uint64
-	badMessages atomic.Uint32
 	closeBy     atomic.Int64 // Manager time, ns; when a closing session's grace ends
+	badMessages atomic.Uint32
 
 	// Owned by the wheel's goroutine.
-	timer    Timer
-	nextPing int64
 	lastBad  uint32
 	lastLost uint64
+	nextPing int64
+	timer    Timer
 
 	// Guarded by its own lock.
 	out outbox
@@ -300,7 +299,6 @@ func (s *Session) refuseRate(now int64) {
 // other pong only counts as a sign of life.
 func (s *Session) pong(payload []byte) {
 	now := s.m.coarseNow()
-	s.lastPong.Store(now)
 	s.unanswered.Store(0)
 	if len(payload) != 8 {
 		return

@@ -63,7 +63,7 @@ func (w *writer) run() {
 		}
 		w.pending.Store(0)
 		sc := scratchPool.Get().(*scratch)
-		w.s.flush(sc)
+		w.s.flush(sc, true)
 		scratchPool.Put(sc)
 	}
 }
