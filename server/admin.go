@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"log"
 	"net"
 	"net/http"
@@ -35,6 +36,11 @@ func (s *Server) startAdmin() error {
 	return nil
 }
 
+func (s *Server) stopAdmin() {
+	_ = s.admin.Close()
+	s.serving.Wait()
+}
+
 func (s *Server) adminHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(s))
@@ -43,7 +49,7 @@ func (s *Server) adminHandler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	// Alive: the process answers.
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "version": s.opts.Version})
 	})
 	// Ready: new connections are welcome.
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -63,6 +69,13 @@ func (s *Server) adminHandler() http.Handler {
 
 // stdLogger sends what a standard server logs to the gateway's log as detail:
 // it is about single connections that failed.
-func stdLogger(l zerolog.Logger) *log.Logger {
-	return log.New(l.With().Str("level", "debug").Logger(), "", 0)
+func stdLogger(l zerolog.Logger) *log.Logger { return log.New(debugWriter{l}, "", 0) }
+
+// debugWriter logs each line at debug level.
+type debugWriter struct{ log zerolog.Logger }
+
+// Write logs one line.
+func (w debugWriter) Write(line []byte) (int, error) {
+	w.log.Debug().Msg(string(bytes.TrimSpace(line)))
+	return len(line), nil
 }

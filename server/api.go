@@ -31,13 +31,15 @@ func (s *Server) publicHandler() http.Handler {
 
 	page := web.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		defer s.requests.Add(-1)
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, "/ws/"):
 			s.serveWebSocket(w, r)
 		case strings.HasPrefix(path, "/v1/"):
-			s.serveAPI(api, w, r)
+			s.respond(w, r, func(w http.ResponseWriter, r *http.Request) { s.serveAPI(api, w, r) })
 		default:
-			page.ServeHTTP(w, r)
+			s.respond(w, r, page.ServeHTTP)
 		}
 	})
 }
@@ -46,6 +48,11 @@ func (s *Server) publicHandler() http.Handler {
 // an allowed origin.
 func (s *Server) serveAPI(api *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
+	if s.draining.Load() {
+		w.Header().Set("Retry-After", s.retryAfter())
+		writeError(w, http.StatusServiceUnavailable, protocol.ErrUnavailable, "the gateway is shutting down; try again shortly")
+		return
+	}
 	if !s.originAllowed(r) {
 		writeError(w, http.StatusForbidden, protocol.ErrNotAllowed, "this origin is neither the gateway's own nor allowed; add it with --allowed-origins")
 		return
@@ -58,9 +65,9 @@ func (s *Server) serveAPI(api *http.ServeMux, w http.ResponseWriter, r *http.Req
 	handler, pattern := api.Handler(r)
 	if pattern == "" {
 		// Either nothing is there, or it wants another method: the mux knows.
-		probe := &statusProbe{header: http.Header{}}
-		handler.ServeHTTP(probe, r)
-		if allow := probe.header.Get("Allow"); allow != "" {
+		var probe answer
+		handler.ServeHTTP(&probe, r)
+		if allow := probe.Header().Get("Allow"); allow != "" {
 			w.Header().Set("Allow", allow)
 			writeError(w, http.StatusMethodNotAllowed, protocol.ErrBadMessage, "method "+clip(r.Method)+" is not known here; use "+allow)
 			return
@@ -244,15 +251,3 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n'))
 }
-
-// statusProbe takes the headers of an answer that is not sent.
-type statusProbe struct{ header http.Header }
-
-// Header returns the probe's headers.
-func (p *statusProbe) Header() http.Header { return p.header }
-
-// WriteHeader does nothing.
-func (p *statusProbe) WriteHeader(int) {}
-
-// Write drops the body.
-func (p *statusProbe) Write(b []byte) (int, error) { return len(b), nil }

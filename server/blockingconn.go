@@ -12,9 +12,8 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// blockingConn is an upgraded connection with goroutines of its own: nbio's
-// reading goroutine in the blocking I/O modes, readLoop under the standard
-// library's TLS.
+// blockingConn is an upgraded connection with goroutines of its own: one reads,
+// the session's writer writes.
 type blockingConn struct {
 	server *Server
 	ws     *websocket.Conn
@@ -26,20 +25,20 @@ type blockingConn struct {
 	failed bool
 }
 
-// Parse reads what arrived: it is nbio's ParserCloser in the blocking I/O
-// modes. nbio ignores an error here, so none is returned: the session closes
-// itself.
+// Parse reads what arrived right behind the handshake; it makes blockingConn
+// nbio's ParserCloser. The session closes itself when an error is found.
 func (c *blockingConn) Parse(data []byte) error {
-	c.parse(c.ws.SessionWithLock().(*session.Session), data)
+	c.parse(c.ws.Session().(*session.Session), data)
 	return nil
 }
 
 func (c *blockingConn) parse(s *session.Session, data []byte) {
-	defer c.server.recoverRead(s)
 	s.Heard()
 	if c.failed {
+		hearOut(s, data)
 		return
 	}
+	defer c.server.recoverRead(s, &c.failed)
 	if err := c.reader.Feed(data, s); err != nil {
 		c.failed = true
 		failRead(s, err)
@@ -47,14 +46,10 @@ func (c *blockingConn) parse(s *session.Session, data []byte) {
 	s.EndRead()
 }
 
-// readLoop reads until the connection ends.
-//
-// Goroutine: one for each connection, ended by Close; Server.readers waits for
-// it.
-func (c *blockingConn) readLoop(size int) {
-	defer c.server.readers.Done()
-	s := c.ws.SessionWithLock().(*session.Session)
-	buf := make([]byte, size)
+// readLoop reads until the connection ends, on the connection's reading
+// goroutine.
+func (c *blockingConn) readLoop(buf []byte) {
+	s := c.ws.Session().(*session.Session)
 	for {
 		n, err := c.conn.Read(buf)
 		if n > 0 {
@@ -74,7 +69,7 @@ func (c *blockingConn) UnderlayerConn() net.Conn { return c.ws.UnderlayerConn() 
 func (c *blockingConn) CloseAndClean(err error) {
 	_ = c.Close()
 	c.ws.CloseAndClean(err)
-	if s, ok := c.ws.SessionWithLock().(*session.Session); ok {
+	if s, ok := c.ws.Session().(*session.Session); ok {
 		s.TransportClosed(err)
 	}
 	c.reader.Release()

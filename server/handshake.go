@@ -96,6 +96,9 @@ func checkUpgradeHeaders(r *http.Request) *refusal {
 	if r.Method != http.MethodGet {
 		return refuse(http.StatusMethodNotAllowed, protocol.ErrBadMessage, "method %s: a WebSocket is asked for with GET", clip(r.Method))
 	}
+	if !r.ProtoAtLeast(1, 1) || r.Host == "" {
+		return refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Host: a WebSocket is asked for with HTTP/1.1, which needs it")
+	}
 	if !headerHas(r.Header, "Connection", "upgrade") || !headerHas(r.Header, "Upgrade", "websocket") {
 		return refuse(http.StatusUpgradeRequired, protocol.ErrBadMessage, "this endpoint speaks WebSocket; connect with a WebSocket client, or, behind a proxy, have it pass the Upgrade and Connection headers on")
 	}

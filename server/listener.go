@@ -4,21 +4,48 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"net"
-	"sync"
+	"net/http"
+	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/labgate/labgate/protocol"
 )
 
 // acceptPause is how long accepting rests when descriptors are used up: the
-// event loop would try again at once, for ever.
+// next try would fail at once, for ever.
 const acceptPause = 50 * time.Millisecond
+
+// listenAll opens the public listeners, or none.
+func (s *Server) listenAll() ([]*gate, error) {
+	var gates []*gate
+	addr := s.opts.Listen
+	for range s.opts.Listeners {
+		g, err := s.listen(addr)
+		if err != nil {
+			closeAll(gates)
+			return nil, err
+		}
+		gates = append(gates, g)
+		addr = g.Addr().String()
+	}
+	return gates, nil
+}
+
+func closeAll(gates []*gate) {
+	for _, g := range gates {
+		_ = g.Close()
+	}
+}
 
 // listen opens a listener for the public address. Several may share it, and
 // the kernel spreads the connections over them.
-func (s *Server) listen(network, addr string) (net.Listener, error) {
+func (s *Server) listen(addr string) (*gate, error) {
 	var lc net.ListenConfig
 	if s.opts.Listeners > 1 {
 		lc.Control = func(_, _ string, c syscall.RawConn) error {
@@ -29,99 +56,83 @@ func (s *Server) listen(network, addr string) (net.Listener, error) {
 			return errors.Join(err, opt)
 		}
 	}
-	ln, err := lc.Listen(context.Background(), network, addr)
+	ln, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	g := &gate{Listener: ln, s: s, released: make(chan struct{})}
-	s.mu.Lock()
-	s.gates = append(s.gates, g)
-	s.mu.Unlock()
-	return g, nil
+	return &gate{Listener: ln, s: s}, nil
 }
 
-// gate is a listener that can stop accepting while the connections it has
-// accepted go on, that refuses connections above the limit with an answer, and
-// that does not spin when descriptors are used up.
+// gate is a listener that refuses connections above the limit with an answer,
+// and that does not spin when descriptors are used up.
 type gate struct {
 	net.Listener
-	s        *Server
-	released chan struct{}
-	once     sync.Once
-	stop     sync.Once
+	s *Server
 }
 
-// Accept returns the next connection within the limit. After stopAccepting it
-// blocks until Close: the event loop takes an error for something to repeat.
+// Accept returns the next connection within the limit, or net.ErrClosed.
 func (g *gate) Accept() (net.Conn, error) {
 	for {
 		conn, err := g.Listener.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
-			<-g.released
 			return nil, net.ErrClosed
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+		case errors.Is(err, syscall.ECONNABORTED):
+			// The peer was gone before it was accepted (accept(2)).
+			g.s.stats.acceptErrors.Add(1)
+			continue
+		case err != nil:
 			g.s.stats.acceptErrors.Add(1)
 			g.s.warnAccept(err)
 			time.Sleep(acceptPause)
 			continue
-		case err != nil:
-			// The peer was gone before it was accepted (accept(2)).
-			g.s.stats.acceptErrors.Add(1)
-			continue
 		}
 		if g.s.stats.connections.Load() >= int64(g.s.opts.MaxConnections) {
 			g.s.stats.refusedConnections.Add(1)
-			turnAway(conn, g.s.opts.MaxConnections, g.s.opts.RetryAfter, g.s.opts.TLSCert != "")
+			g.s.turnAway(conn)
 			continue
 		}
 		return conn, nil
 	}
 }
 
-// Close lets a blocked Accept go.
-func (g *gate) Close() error {
-	g.stopAccepting()
-	g.once.Do(func() { close(g.released) })
-	return nil
-}
+const (
+	// maxTurningAway bounds the refused connections that are given time to
+	// read their answer.
+	maxTurningAway = 64
+	turnAwayTime   = time.Second
+)
 
-// stopAccepting closes the listening socket only.
-func (g *gate) stopAccepting() {
-	g.stop.Do(func() { _ = g.Listener.Close() })
-}
-
-// turnAway answers a connection that is one too many. The answer fits into an
-// empty send buffer, so it never blocks.
-func turnAway(conn net.Conn, limit int, retryAfter time.Duration, encrypted bool) {
-	if !encrypted {
-		body := fmt.Sprintf(`{"error":{"code":"overloaded","message":"the gateway serves its limit of %d connections; try again later, or raise --max-connections"}}`, limit)
-		_ = conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-		_, _ = fmt.Fprintf(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: %d\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", max(1, int(retryAfter.Seconds())), len(body), body)
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.CloseWrite()
-	}
-	_ = conn.Close()
-}
-
-// raiseDescriptorLimit raises the soft limit to the hard one and returns it.
-func raiseDescriptorLimit() (int, error) {
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return 0, err
-	}
-	if lim.Cur < lim.Max {
-		raised := unix.Rlimit{Cur: lim.Max, Max: lim.Max}
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &raised); err != nil {
-			return int(min(lim.Cur, 1<<21)), nil
+// turnAway answers a connection that is one too many. Closing it with the
+// request unread would reset it, and the answer might be lost: so the request
+// is read, for a short time and by a bounded number of goroutines, which
+// Server.readers waits for.
+func (s *Server) turnAway(conn net.Conn) {
+	if s.opts.TLSCert != "" || s.turningAway.Add(1) > maxTurningAway {
+		if s.opts.TLSCert == "" {
+			s.turningAway.Add(-1)
 		}
+		_ = conn.Close()
+		return
 	}
-	return int(min(lim.Max, 1<<21)), nil
+	s.readers.Add(1)
+	go func() {
+		defer s.readers.Done()
+		defer s.turningAway.Add(-1)
+		defer conn.Close() //nolint:errcheck // nobody is left to be told
+		_ = conn.SetDeadline(time.Now().Add(turnAwayTime))
+		var a answer
+		a.Header().Set("Retry-After", s.retryAfter())
+		writeError(&a, http.StatusServiceUnavailable, protocol.ErrOverloaded, fmt.Sprintf("the gateway serves its limit of %d connections; try again later, or raise --max-connections", s.opts.MaxConnections))
+		_, _ = conn.Write(a.encode(true, true))
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.CloseWrite()
+		}
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, maxHTTPHeader))
+	}()
 }
 
-func descriptorLimit() (int, error) {
-	var lim unix.Rlimit
-	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim)
-	return int(min(lim.Cur, 1<<21)), err
+// retryAfter is the value of the header field Retry-After, in whole seconds.
+func (s *Server) retryAfter() string {
+	return strconv.Itoa(max(1, int(math.Ceil(s.opts.RetryAfter.Seconds()))))
 }

@@ -21,7 +21,7 @@ type collector struct {
 	commands, answers, errors                 *prometheus.Desc
 	badMessages, rateLimited                  *prometheus.Desc
 	replacements, replaceAlarms, growthAlarms *prometheus.Desc
-	health                                    *prometheus.Desc
+	health, build                             *prometheus.Desc
 }
 
 func newCollector(s *Server) *collector {
@@ -59,6 +59,7 @@ func newCollector(s *Server) *collector {
 		replaceAlarms:      d("device_replacement_alarms_total", "Devices that were replaced again and again."),
 		growthAlarms:       d("session_growth_alarms_total", "Unusual growths of the number of sessions."),
 		health:             d("sessions_by_health", "Open sessions by health.", "role", "state"),
+		build:              d("build_info", "Always 1; the label says which version runs.", "version"),
 	}
 }
 
@@ -74,6 +75,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	c.collectSessions(gauge)
+	gauge(c.build, 1, c.s.opts.Version)
 
 	own := &c.s.stats
 	gauge(c.connections, float64(own.connections.Load()))

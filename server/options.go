@@ -89,7 +89,7 @@ type Options struct {
 
 	// RetryAfter is what clients are told to wait when the gateway leaves; 1 s.
 	RetryAfter time.Duration
-	// Version is shown by the API and the metrics.
+	// Version is shown by /healthz and the metrics.
 	Version string
 
 	Logger zerolog.Logger
@@ -111,6 +111,8 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.MaxPending, 256)
 	def(&o.HandshakeTimeout, 10*time.Second)
 	def(&o.WriteTimeout, 10*time.Second)
+	def(&o.HeartbeatInterval, 30*time.Second)
+	def(&o.HeartbeatTimeout, 90*time.Second)
 	def(&o.Flushers, o.Pollers)
 	def(&o.ControlBytes, 1<<20)
 	def(&o.TelemetryBytes, 1<<20)
@@ -168,6 +170,8 @@ func (o Options) withDefaults() (Options, error) {
 		value     time.Duration
 		low, high time.Duration
 	}{
+		{"heartbeat-interval", o.HeartbeatInterval, 50 * time.Millisecond, time.Hour},
+		{"heartbeat-timeout", o.HeartbeatTimeout, 100 * time.Millisecond, 24 * time.Hour},
 		{"handshake-timeout", o.HandshakeTimeout, 100 * time.Millisecond, 5 * time.Minute},
 		{"write-timeout", o.WriteTimeout, 100 * time.Millisecond, 5 * time.Minute},
 		{"flush-interval", o.FlushInterval, 0, time.Second},
@@ -177,6 +181,9 @@ func (o Options) withDefaults() (Options, error) {
 		if limit.value < limit.low || limit.value > limit.high {
 			return o, fmt.Errorf("--%s %v is out of range; use %v to %v", limit.flag, limit.value, limit.low, limit.high)
 		}
+	}
+	if o.HeartbeatTimeout <= o.HeartbeatInterval {
+		return o, fmt.Errorf("--heartbeat-timeout %v must be longer than --heartbeat-interval %v, or every quiet peer is taken for dead", o.HeartbeatTimeout, o.HeartbeatInterval)
 	}
 	return o, nil
 }

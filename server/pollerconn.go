@@ -33,20 +33,23 @@ type pollerConn struct {
 	// unsent counts bytes handed to nbio that the kernel has not taken.
 	unsent atomic.Int64
 
-	// tls serialises reading, writing and closing of llib's TLS connection,
-	// which is not safe otherwise; nil without TLS. Nothing blocks under it:
-	// nbio queues what the kernel does not take.
+	// tls is httpConn.tlsMu; nil without TLS.
 	tls *sync.Mutex
 }
 
 // Parse reads what arrived on the poller: it is nbio's ParserCloser.
 func (c *pollerConn) Parse(data []byte) error {
-	s := c.ws.Session().(*session.Session)
-	defer c.server.recoverRead(s)
-	s.Heard()
-	if c.failed {
+	s, ok := c.ws.Session().(*session.Session)
+	if !ok {
+		// Turned down after the upgrade.
 		return nil
 	}
+	s.Heard()
+	if c.failed {
+		hearOut(s, data)
+		return nil
+	}
+	defer c.server.recoverRead(s, &c.failed)
 	if err := c.reader.Feed(data, s); err != nil {
 		c.failed = true
 		failRead(s, err)
@@ -99,44 +102,14 @@ func (c *pollerConn) written(n int) {
 	}
 }
 
-// countingConn counts the records that llib's TLS hands to nbio.
-type countingConn struct {
-	*nbio.Conn
-	c *pollerConn
-}
-
-// Write counts b as unsent and hands it on.
-func (w *countingConn) Write(b []byte) (int, error) {
-	w.c.unsent.Add(int64(len(b)))
-	return w.Conn.Write(b)
-}
-
-// readTLS decrypts what arrived and parses it; it replaces nbio's own handler
-// so that reading is serialised with writing.
-func readTLS(nbc *nbio.Conn, data []byte) {
-	c, ok := nbc.Session().(*pollerConn)
-	if !ok {
+// onPollerData takes what the poller has read for a session.
+func onPollerData(nbc *nbio.Conn, data []byte) {
+	c := nbc.Session().(*pollerConn)
+	if c.tls != nil {
+		readTLS(nbc, c.out.(*tls.Conn), c.tls, data)
 		return
 	}
-	conn := c.out.(*tls.Conn)
-	cipher, plain := data, data
-	for {
-		c.tls.Lock()
-		_, n, err := conn.AppendAndRead(cipher, plain)
-		c.tls.Unlock()
-		cipher = nil
-		if err != nil {
-			_ = nbc.CloseWithError(err)
-			break
-		}
-		if n == 0 {
-			break
-		}
-		_ = c.Parse(plain[:n])
-	}
-	c.tls.Lock()
-	conn.ResetOrFreeBuffer()
-	c.tls.Unlock()
+	_ = c.Parse(data)
 }
 
 // failRead closes a session whose peer broke the WebSocket protocol, or whose
@@ -148,4 +121,17 @@ func failRead(s *session.Session, err error) {
 		return
 	}
 	s.Fail(protocol.CloseInternal, err.Error())
+}
+
+// hearOut takes what a peer sends after its session has failed. Frames cannot
+// be told apart any more, but a read that is one close frame and nothing else
+// is the peer's answer to ours, and the connection may end.
+func hearOut(s *session.Session, data []byte) {
+	const maskedHeader, masked = 6, 0x80
+	if len(data) < maskedHeader || data[0] != masked|byte(wsframe.OpClose) || data[1] < masked {
+		return
+	}
+	if len(data) == maskedHeader+int(data[1]&^masked) {
+		_ = s.HandleControl(wsframe.OpClose, nil)
+	}
 }

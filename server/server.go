@@ -18,6 +18,7 @@ import (
 	"github.com/lesismal/nbio/nbhttp/websocket"
 	"github.com/rs/zerolog"
 
+	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/session"
 )
@@ -29,10 +30,10 @@ const descriptorReserve = 128
 
 // Server is one gateway.
 //
-// Goroutines: nbio's listeners and pollers; the Manager's; one for each waiting
-// request of the HTTP API; one for the admin listener and one for each of its
-// connections; with blocking TLS one for the listener and one for each
-// connection. All end with Shutdown.
+// Goroutines: one for each listener; nbio's pollers; the Manager's; one for
+// each request of the HTTP API on a poller; one for each blocking connection,
+// and one for each connection of blocking TLS; one for the admin listener and
+// one for each of its connections. All end with Shutdown.
 type Server struct {
 	// Static after Start.
 	opts           Options
@@ -52,17 +53,27 @@ type Server struct {
 	adminAddr      string
 	waiting        chan struct{} // a place for each request that may wait
 
+	gates []*gate
+
 	stats    stats
-	draining atomic.Bool
 	started  atomic.Bool
-	// readers waits for the reading goroutines of blocking TLS, serving for
-	// the listeners' goroutines of the standard servers.
-	readers sync.WaitGroup
-	serving sync.WaitGroup
+	running  atomic.Bool
+	draining atomic.Bool
+	// requests counts those that are being handled, handshakes among them;
+	// blockingOnline the blocking connections of the mixed mode; turningAway
+	// the refused connections that are reading their answer.
+	requests       atomic.Int64
+	blockingOnline atomic.Int64
+	turningAway    atomic.Int64
+	// accepting waits for the listeners' goroutines, readers for those of
+	// blocking connections, serving for the admin listener's.
+	accepting sync.WaitGroup
+	readers   sync.WaitGroup
+	serving   sync.WaitGroup
 
 	// mu guards the rest; a leaf.
 	mu         sync.Mutex
-	gates      []*gate
+	blocking   map[net.Conn]struct{}
 	lastWarned time.Time
 
 	// Set by tests before Start.
@@ -89,7 +100,7 @@ func New(opts Options) (*Server, error) {
 		}
 		opts.MaxConnections = max(most, 1)
 	}
-	s := &Server{opts: opts, log: opts.Logger, waiting: make(chan struct{}, maxWaiting)}
+	s := &Server{opts: opts, log: opts.Logger, waiting: make(chan struct{}, maxWaiting), blocking: make(map[net.Conn]struct{})}
 	if s.deviceTokens, err = loadTokens(opts.DeviceTokenFile); err != nil {
 		return nil, fmt.Errorf("--device-token-file: %w", err)
 	}
@@ -103,7 +114,7 @@ func New(opts Options) (*Server, error) {
 }
 
 // Start opens both listeners and serves. On an error nothing is left running.
-func (s *Server) Start() (err error) {
+func (s *Server) Start() error {
 	if s.started.Swap(true) {
 		return errors.New("server: started already")
 	}
@@ -120,34 +131,48 @@ func (s *Server) Start() (err error) {
 	if s.tuneSessions != nil {
 		s.tuneSessions(&mo)
 	}
-	if s.manager, err = session.NewManager(mo); err != nil {
+	manager, err := session.NewManager(mo)
+	if err != nil {
 		return err
 	}
+	s.manager = manager
 	s.router.Bind(s.manager)
 	s.handler = s.publicHandler()
 
+	gates, err := s.listenAll()
+	if err != nil {
+		_ = s.manager.Stop(context.Background())
+		return fmt.Errorf("--listen: %w", err)
+	}
 	if err := s.startAdmin(); err != nil {
+		closeAll(gates)
 		_ = s.manager.Stop(context.Background())
 		return fmt.Errorf("--admin-listen: %w", err)
 	}
 	s.engine = s.newEngine()
 	s.upgrader = newUpgrader(s.engine)
-	s.engine.OnOpen(func(net.Conn) { s.stats.connections.Add(1) })
-	s.engine.OnClose(func(net.Conn, error) { s.stats.connections.Add(-1) })
-	if err = s.engine.Start(); err == nil && s.stdTLS != nil {
-		if err = s.startTLS(); err != nil {
-			s.engine.Stop()
-		}
-	}
-	if err != nil {
-		_ = s.admin.Close()
-		s.serving.Wait()
+	if err := s.engine.Start(); err != nil {
+		closeAll(gates)
+		s.stopAdmin()
 		_ = s.manager.Stop(context.Background())
-		return fmt.Errorf("--listen: %w", err)
+		return fmt.Errorf("event loop: %w", err)
 	}
-	s.mu.Lock()
-	s.addr = s.gates[0].Addr().String()
-	s.mu.Unlock()
+	s.gates, s.addr = gates, gates[0].Addr().String()
+	if s.stdTLS != nil {
+		s.tlsServer = s.newTLSServer()
+	}
+	for _, g := range gates {
+		s.accepting.Add(1)
+		if s.tlsServer == nil {
+			go s.accept(g)
+			continue
+		}
+		go func() {
+			defer s.accepting.Done()
+			_ = s.tlsServer.ServeTLS(g, "", "")
+		}()
+	}
+	s.running.Store(true)
 	return nil
 }
 
@@ -169,42 +194,81 @@ func (s *Server) Router() *router.Router { return s.router }
 // Shutdown drains the gateway: it stops accepting, tells every session
 // gateway.closing and then 1001 behind what is queued, waits for them to leave
 // until ctx ends, and ends everything. It returns ctx's error when somebody
-// had to be cut off.
+// had to be cut off. On a server that does not run it does nothing.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if s.draining.Swap(true) {
+	if !s.running.Load() || s.draining.Swap(true) {
 		return nil
 	}
-	s.mu.Lock()
-	gates := s.gates
-	s.mu.Unlock()
-	for _, g := range gates {
-		g.stopAccepting()
-	}
+	closeAll(s.gates)
 	s.router.AnnounceClosing(s.opts.RetryAfter)
+	s.closeDevices(ctx)
 	err := s.manager.Stop(ctx)
+	if e := s.awaitRequests(ctx); e != nil && err == nil {
+		err = e
+	}
 
-	// What is left are requests and half-open handshakes.
+	// What is left are half-open handshakes and idle connections.
 	cut, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if s.tlsServer != nil {
 		_ = s.tlsServer.Close()
 	}
-	for _, g := range gates {
-		_ = g.Close()
-	}
-	if e := s.engine.Shutdown(cut); e != nil && err == nil {
+	s.accepting.Wait()
+	s.closeBlocking()
+	s.engine.Cancel()
+	if e := s.engine.Engine.Shutdown(cut); e != nil && err == nil {
 		err = e
 	}
 	s.readers.Wait()
-	_ = s.admin.Close()
-	s.serving.Wait()
+	s.stopAdmin()
 	return err
 }
 
-// startTLS serves through the standard library, whose connections become
+// settleTime is what is under way when the devices are closed: answers that
+// have been read already, commands of front ends that do not know yet.
+const settleTime = 100 * time.Millisecond
+
+// closeDevices closes the devices before the front ends, so that whoever waits
+// for a device, or commands one now, is told the outcome before its own session
+// ends.
+func (s *Server) closeDevices(ctx context.Context) {
+	closed := false
+	for _, sess := range s.manager.Sessions() {
+		if sess.Role() == session.RoleDevice {
+			sess.Close(protocol.CloseGoingAway, "the gateway is shutting down")
+			closed = true
+		}
+	}
+	if !closed {
+		return
+	}
+	settle := time.NewTimer(settleTime)
+	defer settle.Stop()
+	select {
+	case <-ctx.Done():
+	case <-settle.C:
+	}
+}
+
+// awaitRequests waits until every request that is being handled was answered.
+// No new one is admitted any more.
+func (s *Server) awaitRequests(ctx context.Context) error {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for s.requests.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+		}
+	}
+	return nil
+}
+
+// newTLSServer serves through the standard library, whose connections become
 // sessions with goroutines of their own.
-func (s *Server) startTLS() error {
-	s.tlsServer = &http.Server{
+func (s *Server) newTLSServer() *http.Server {
+	return &http.Server{
 		Handler:           s.handler,
 		TLSConfig:         s.stdTLS,
 		ReadHeaderTimeout: s.opts.HandshakeTimeout,
@@ -213,44 +277,17 @@ func (s *Server) startTLS() error {
 		ErrorLog:          stdLogger(s.log),
 		// HTTP/2 has no Upgrade; an empty map switches it off.
 		TLSNextProto: map[string]func(*http.Server, *stdtls.Conn, http.Handler){},
+		// A hijacked connection is counted until its readLoop has ended.
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
 				s.stats.connections.Add(1)
-			case http.StateClosed, http.StateHijacked:
+			case http.StateClosed:
 				s.stats.connections.Add(-1)
 			}
 		},
 	}
-	for range s.opts.Listeners {
-		addr := s.opts.Listen
-		if len(s.gates) > 0 {
-			addr = s.gates[0].Addr().String()
-		}
-		ln, err := s.listen("tcp", addr)
-		if err != nil {
-			_ = s.tlsServer.Close()
-			s.closeGates()
-			s.serving.Wait()
-			return err
-		}
-		s.serving.Add(1)
-		go func() {
-			defer s.serving.Done()
-			_ = s.tlsServer.ServeTLS(ln, "", "")
-		}()
-	}
-	return nil
 }
-
-func (s *Server) closeGates() {
-	for _, g := range s.gates {
-		_ = g.Close()
-	}
-}
-
-// track counts a connection that the standard server has given away.
-func (s *Server) track(net.Conn) { s.stats.connections.Add(1) }
 
 // warnAccept logs that connections cannot be accepted, at most every ten
 // seconds.

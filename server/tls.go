@@ -3,8 +3,11 @@ package server
 import (
 	stdtls "crypto/tls"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/lesismal/llib/std/crypto/tls"
+	"github.com/lesismal/nbio"
 )
 
 // loadTLS reads certificate and key for the mode that is set.
@@ -39,4 +42,45 @@ func (s *Server) loadTLS() error {
 		NextProtos: []string{"http/1.1"},
 	}
 	return nil
+}
+
+// countingConn counts the records that llib's TLS hands to nbio.
+type countingConn struct {
+	*nbio.Conn
+	unsent *atomic.Int64
+}
+
+// Write counts b as unsent and hands it on.
+func (w *countingConn) Write(b []byte) (int, error) {
+	w.unsent.Add(int64(len(b)))
+	return w.Conn.Write(b)
+}
+
+// readTLS decrypts what the poller has read and gives it to whoever reads the
+// connection. Reading takes turns with writing, because it may write: alerts,
+// key updates.
+func readTLS(nbc *nbio.Conn, conn *tls.Conn, mu *sync.Mutex, data []byte) {
+	// The poller's buffer is free for the plain text once llib has copied what
+	// is in it, all of it: what just arrived may complete a far larger record.
+	cipher, plain := data, data[:cap(data)]
+	for {
+		mu.Lock()
+		_, n, err := conn.AppendAndRead(cipher, plain)
+		mu.Unlock()
+		cipher = nil
+		// With the peer's good-bye comes the last it had to say.
+		if n > 0 {
+			parse(nbc, plain[:n])
+		}
+		if err != nil {
+			_ = nbc.CloseWithError(err)
+			return
+		}
+		if n == 0 {
+			break
+		}
+	}
+	mu.Lock()
+	conn.ResetOrFreeBuffer()
+	mu.Unlock()
 }

@@ -1,16 +1,14 @@
 package server
 
 import (
-	stdtls "crypto/tls"
+	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"runtime/debug"
-	"sync"
 
-	"github.com/lesismal/llib/std/crypto/tls"
-	"github.com/lesismal/nbio"
 	"github.com/lesismal/nbio/nbhttp"
 	"github.com/lesismal/nbio/nbhttp/websocket"
 
@@ -26,58 +24,64 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.writeRefusal(w, r, refuse(http.StatusServiceUnavailable, protocol.ErrUnavailable, "the gateway is shutting down; try again shortly"))
 		return
 	}
-	h, ref := s.checkHandshake(r)
+	hs, ref := s.checkHandshake(r)
 	if ref != nil {
 		s.writeRefusal(w, r, ref)
 		return
 	}
 	header := http.Header{}
-	if h.subprotocol != "" {
-		header.Set("Sec-Websocket-Protocol", h.subprotocol)
+	if hs.subprotocol != "" {
+		header.Set("Sec-Websocket-Protocol", hs.subprotocol)
+	}
+	if h := httpConnOf(w); h != nil {
+		s.upgrade(w, r, header, h, hs.info)
+	} else {
+		s.upgradeStd(w, r, header, hs.info)
+	}
+}
+
+// upgrade makes a session of a connection that nbio's parser reads.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, header http.Header, h *httpConn, info session.Info) {
+	parser := w.(*nbhttp.Response).Parser
+	if h.tls != nil {
+		// What the Upgrader looks for below TLS.
+		h.tls.ResetConn(h.nbc, true)
 	}
 	ws, err := s.upgrader.Upgrade(w, r, header, false, false)
 	if err != nil {
-		s.stats.refuse("upgrade_failed")
-		s.log.Debug().Err(err).Str("remote", r.RemoteAddr).Msg("upgrade failed")
+		s.upgradeFailed(r, err)
+		_ = h.conn.Close()
+		// The Upgrader has made nbio forget whom to tell.
+		h.Close(parser, err)
 		return
 	}
-	var res *nbhttp.Response
-	res, _ = w.(*nbhttp.Response)
-	if err := s.attach(ws, res, h.info); err != nil {
+	if h.nbc != nil {
+		err = s.attachPoller(ws, h, parser, info)
+	} else {
+		err = s.attachBlocking(ws, h, parser, info)
+	}
+	if err != nil {
 		s.turnDown(ws, err)
 	}
 }
 
-// attach puts our reader where the connection's bytes come in, and adds the
-// session. Bytes are read only afterwards: on the event loop because this is
-// the poller's goroutine, else because the reading goroutine waits for this
-// handler or is started here.
-func (s *Server) attach(ws *websocket.Conn, res *nbhttp.Response, info session.Info) error {
-	under := ws.UnderlayerConn()
-	if c, ok := under.(*nbhttp.Conn); ok {
-		under = c.Conn
+// attachPoller puts our reader where the connection's bytes come in, and adds
+// the session. It runs on the poller, so nothing is read meanwhile.
+func (s *Server) attachPoller(ws *websocket.Conn, h *httpConn, parser *nbhttp.Parser, info session.Info) error {
+	c := &pollerConn{server: s, ws: ws, nbc: h.nbc, out: h.nbc}
+	if h.tls != nil {
+		c.out, c.tls = h.tls, &h.tlsMu
+		h.tls.ResetConn(&countingConn{h.nbc, &c.unsent}, true)
 	}
-	switch conn := under.(type) {
-	case *nbio.Conn:
-		return s.attachPoller(&pollerConn{server: s, ws: ws, nbc: conn, out: conn}, info)
-	case *tls.Conn:
-		nbc, ok := conn.Conn().(*nbio.Conn)
-		if !ok {
-			return fmt.Errorf("server: TLS over %T is not served", conn.Conn())
-		}
-		c := &pollerConn{server: s, ws: ws, nbc: nbc, out: conn, tls: new(sync.Mutex)}
-		conn.ResetConn(&countingConn{Conn: nbc, c: c}, true)
-		nbc.OnData(readTLS)
-		return s.attachPoller(c, info)
-	default:
-		return s.attachBlocking(ws, under, res, info)
-	}
-}
-
-func (s *Server) attachPoller(c *pollerConn, info session.Info) error {
-	s.tuneSocket(c.nbc)
+	s.tuneSocket(h.nbc)
+	h.upgraded.Store(true)
+	s.manager.Wheel().Cancel(&h.timer)
 	c.reader.Init(s.opts.MaxMessage, false)
+	// What stands behind the handshake in the same read comes through the
+	// parser, all else from the poller directly.
+	parser.ParserCloser = c
 	c.nbc.SetSession(c)
+	c.nbc.OnData(onPollerData)
 	if s.sawTransport != nil {
 		s.sawTransport(c)
 	}
@@ -93,36 +97,87 @@ func (s *Server) attachPoller(c *pollerConn, info session.Info) error {
 	return nil
 }
 
-func (s *Server) attachBlocking(ws *websocket.Conn, conn net.Conn, res *nbhttp.Response, info session.Info) error {
+// attachBlocking adds the session of a plain blocking connection. The reading
+// goroutine, which is running this handler, goes on with what stands in the
+// parser.
+func (s *Server) attachBlocking(ws *websocket.Conn, h *httpConn, parser *nbhttp.Parser, info session.Info) error {
+	s.tuneSocket(h.conn.Conn)
+	c, err := s.addBlockingSession(ws, h.conn.Conn, info)
+	if err == nil {
+		parser.ParserCloser = c
+	}
+	return err
+}
+
+func (s *Server) addBlockingSession(ws *websocket.Conn, conn net.Conn, info session.Info) (*blockingConn, error) {
 	info.Blocking = true
 	c := &blockingConn{server: s, ws: ws, conn: conn}
-	if t, ok := conn.(*stdtls.Conn); ok {
-		s.tuneSocket(t.NetConn())
-	} else {
-		s.tuneSocket(conn)
-	}
 	c.reader.Init(s.opts.MaxMessage, false)
-	if res == nil {
-		// Before Add: from then on a write may fail and close the connection.
-		s.track(conn)
-	}
 	if s.sawTransport != nil {
 		s.sawTransport(c)
 	}
 	sess, err := s.manager.Add(info, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ws.SetSession(sess)
-	if res != nil {
-		// nbio's reading goroutine, which is running this handler, goes on
-		// with whatever stands here.
-		res.Parser.ParserCloser = c
-		return nil
+	return c, nil
+}
+
+// upgradeStd makes a session of a connection of the standard library's server.
+func (s *Server) upgradeStd(w http.ResponseWriter, r *http.Request, header http.Header, info session.Info) {
+	early := &earlyBytes{ResponseWriter: w}
+	ws, err := s.upgrader.Upgrade(early, r, header, false, false)
+	if err != nil {
+		s.upgradeFailed(r, err)
+		if early.hijacked {
+			s.stats.connections.Add(-1)
+		}
+		return
+	}
+	conn := ws.UnderlayerConn()
+	if t, ok := conn.(*tls.Conn); ok {
+		s.tuneSocket(t.NetConn())
+	}
+	c, err := s.addBlockingSession(ws, conn, info)
+	if err != nil {
+		s.turnDown(ws, err)
+		s.stats.connections.Add(-1)
+		return
 	}
 	s.readers.Add(1)
-	go c.readLoop(s.opts.ReadBuffer)
-	return nil
+	go func() {
+		defer s.readers.Done()
+		defer s.stats.connections.Add(-1)
+		if len(early.data) > 0 {
+			_ = c.Parse(early.data)
+		}
+		c.readLoop(make([]byte, s.opts.ReadBuffer))
+	}()
+}
+
+// earlyBytes keeps what the standard library's server has read behind the
+// handshake, which nbio's Upgrader forgets.
+type earlyBytes struct {
+	http.ResponseWriter
+	data     []byte
+	hijacked bool
+}
+
+// Hijack implements http.Hijacker.
+func (e *earlyBytes) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(e.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	e.hijacked = true
+	e.data, _ = rw.Reader.Peek(rw.Reader.Buffered())
+	return conn, rw, nil
+}
+
+func (s *Server) upgradeFailed(r *http.Request, err error) {
+	s.stats.refuse("upgrade_failed")
+	s.log.Debug().Err(err).Str("remote", r.RemoteAddr).Msg("upgrade failed")
 }
 
 // turnDown closes an upgraded connection that got no session.
@@ -142,14 +197,16 @@ func (s *Server) turnDown(ws *websocket.Conn, err error) {
 }
 
 // recoverRead keeps a panic while handling one session's input from reaching
-// any other: that session is closed with 1011.
-func (s *Server) recoverRead(sess *session.Session) {
+// any other: that session is closed with 1011, and what else it sends is not
+// looked at.
+func (s *Server) recoverRead(sess *session.Session, failed *bool) {
 	p := recover()
 	if p == nil {
 		return
 	}
+	*failed = true
 	s.stats.panics.Add(1)
-	s.log.Error().Interface("panic", p).Stringer("session", sess.ID()).Bytes("stack", debug.Stack()).Msg("panic while handling a message; its session is closed")
+	s.log.Error().Str("panic", fmt.Sprint(p)).Stringer("session", sess.ID()).Bytes("stack", debug.Stack()).Msg("panic while handling a message; its session is closed")
 	sess.Fail(protocol.CloseInternal, "internal error")
 }
 
@@ -157,18 +214,19 @@ func (s *Server) recoverRead(sess *session.Session) {
 func (s *Server) writeRefusal(w http.ResponseWriter, r *http.Request, ref *refusal) {
 	s.stats.refuse(string(ref.code))
 	s.log.Debug().Str("remote", r.RemoteAddr).Str("path", clip(r.URL.Path)).Int("status", ref.status).Str("reason", ref.message).Msg("handshake refused")
+	var a answer
 	switch ref.status {
 	case http.StatusUpgradeRequired:
-		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Sec-WebSocket-Version", "13")
+		a.Header().Set("Upgrade", "websocket")
+		a.Header().Set("Sec-WebSocket-Version", "13")
 	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="labgate"`)
+		a.Header().Set("WWW-Authenticate", `Bearer realm="labgate"`)
 	case http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", http.MethodGet)
+		a.Header().Set("Allow", http.MethodGet)
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
+		a.Header().Set("Retry-After", s.retryAfter())
 	}
-	w.Header().Set("Connection", "close")
 	r.Close = true
-	writeError(w, ref.status, ref.code, ref.message)
+	writeError(&a, ref.status, ref.code, ref.message)
+	s.send(w, r, &a)
 }

@@ -1,0 +1,34 @@
+package server
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// exhausted reports whether an error means that the process or the machine has
+// no descriptors, or no memory for them, at the moment.
+func exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+}
+
+// raiseDescriptorLimit raises the soft limit to the hard one and returns it.
+func raiseDescriptorLimit() (int, error) {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 0, err
+	}
+	if lim.Cur < lim.Max {
+		raised := unix.Rlimit{Cur: lim.Max, Max: lim.Max}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &raised); err != nil {
+			return int(min(lim.Cur, 1<<21)), nil
+		}
+	}
+	return int(min(lim.Max, 1<<21)), nil
+}
+
+func descriptorLimit() (int, error) {
+	var lim unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim)
+	return int(min(lim.Cur, 1<<21)), err
+}
