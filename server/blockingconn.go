@@ -87,13 +87,14 @@ func (c *blockingConn) Write(b []byte) (int, error) {
 func (c *blockingConn) Buffered() int { return 0 }
 
 // Close closes the connection at once. Under TLS the socket below is closed
-// first: TLS would try for seconds to say good-bye to a peer that has stalled.
+// first, even when a polite end is under way: TLS would try for seconds to say
+// good-bye to a peer that has stalled.
 func (c *blockingConn) Close() error {
-	if c.closed.Swap(true) {
-		return nil
-	}
 	if t, ok := c.conn.(*tls.Conn); ok {
 		_ = t.NetConn().Close()
+	}
+	if c.closed.Swap(true) {
+		return nil
 	}
 	return c.conn.Close()
 }

@@ -11,7 +11,7 @@ import (
 // none may be closed later by the deadline that its handshake had.
 func TestHandshakeDeadlineEndsWithTheHandshake(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		const timeout, dialers, each = 2 * time.Second, 8, 40
+		const timeout, dialers, each = 5 * time.Second, 4, 25
 		g := start(t, m, func(o *Options) { o.HandshakeTimeout = timeout })
 		var all sync.WaitGroup
 		for d := range dialers {
