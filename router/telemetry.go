@@ -46,6 +46,11 @@ func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
 	l.batch.AppendTelemetry(payload, stream, h.Seq, h.End())
 }
 
+// inlineReceivers is how many receivers may be written to on the device's own
+// reading goroutine, when they are due at once: more would keep other devices
+// waiting.
+const inlineReceivers = 4
+
 // maxFrameHeader is the largest header of an unmasked WebSocket frame (RFC
 // 6455 section 5.2).
 const maxFrameHeader = 10
@@ -67,12 +72,17 @@ func (r *Router) sendBatch(l *link) {
 		l.batchHint /= 2
 	}
 	f = f.Compact()
+	f.HeardBy(l.session)
 	all, listed := r.receivers(l.device)
+	by := l.session
+	if len(all)+len(listed) > inlineReceivers {
+		by = nil
+	}
 	for _, s := range all {
-		_ = s.SendTelemetry(f)
+		_ = s.SendTelemetry(f, by)
 	}
 	for _, s := range listed {
-		_ = s.SendTelemetry(f)
+		_ = s.SendTelemetry(f, by)
 	}
 	f.Release()
 }

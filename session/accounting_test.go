@@ -96,7 +96,7 @@ func TestDropOldestAccountsForEverySample(t *testing.T) {
 						n = 1 + rng.IntN(2*opts.TelemetryBytes/4)
 					}
 					data := tr.add(telemetry(stream, sent[stream], n))
-					if err := s.SendTelemetry(data); err != nil {
+					if err := s.SendTelemetry(data, nil); err != nil {
 						t.Fatal(err)
 					}
 					data.Release()

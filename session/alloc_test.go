@@ -64,7 +64,7 @@ func TestAllocations(t *testing.T) {
 			f := NewFrame(len(payload) + 4)
 			f.AppendTelemetry(payload, 1, 0, 100)
 			for _, s := range all {
-				_ = s.SendTelemetry(f)
+				_ = s.SendTelemetry(f, nil)
 			}
 			f.Release()
 			for _, s := range all {
@@ -79,7 +79,7 @@ func TestAllocations(t *testing.T) {
 				}
 			}
 			for _, s := range all {
-				_ = s.SendTelemetry(f)
+				_ = s.SendTelemetry(f, nil)
 			}
 			f.Release()
 			for _, s := range all {
@@ -162,7 +162,7 @@ func BenchmarkFanOut(b *testing.B) {
 					seq += uint64(samples)
 				}
 				for _, s := range all {
-					_ = s.SendTelemetry(f)
+					_ = s.SendTelemetry(f, nil)
 				}
 				f.Release()
 				for _, s := range all {

@@ -21,7 +21,9 @@ type Frame struct {
 	telemetry bool
 	stream    uint32
 	frames    uint32
-	from, to  uint64
+	// heard is when the telemetry came in, in the Manager's time.
+	heard    int64
+	from, to uint64
 	// cause is set when the frame is the news that these samples were lost.
 	cause LossCause
 	wire  []byte
@@ -85,7 +87,7 @@ func (f *Frame) Compact() *Frame {
 	}
 	small := NewFrame(len(f.wire))
 	small.wire = append(small.wire, f.wire...)
-	small.telemetry, small.stream, small.frames, small.from, small.to = f.telemetry, f.stream, f.frames, f.from, f.to
+	small.telemetry, small.stream, small.frames, small.from, small.to, small.heard = f.telemetry, f.stream, f.frames, f.from, f.to, f.heard
 	f.Release()
 	return small
 }
@@ -119,6 +121,10 @@ func (f *Frame) message() bool {
 	return !f.telemetry && f.cause == "" && len(f.wire) > 0 && f.wire[0]&0x08 == 0
 }
 
+// HeardBy notes when the read event that the telemetry came with began. Without
+// it the telemetry waits for the flush interval in any case.
+func (f *Frame) HeardBy(s *Session) { f.heard = s.lastHeard.Load() }
+
 // Len returns the frame's size on the wire in bytes.
 func (f *Frame) Len() int { return len(f.wire) }
 
@@ -144,7 +150,7 @@ func (f *Frame) Release() {
 	if f.class < 0 || cap(f.wire) > frameClasses[f.class] {
 		return
 	}
-	f.telemetry, f.stream, f.frames, f.from, f.to, f.cause = false, 0, 0, 0, 0, ""
+	f.telemetry, f.stream, f.frames, f.from, f.to, f.heard, f.cause = false, 0, 0, 0, 0, 0, ""
 	f.wire = f.wire[:0]
 	framePools[f.class].Put(f)
 }

@@ -292,7 +292,7 @@ func TestStopDuringTraffic(t *testing.T) {
 						data := tr.add(telemetry(1, uint64(j), 1))
 						m.Broadcast([]byte("to all"), func(*Session) bool { return j == 0 && i < 20 })
 						_ = s.Send(text, false)
-						_ = s.SendTelemetry(data)
+						_ = s.SendTelemetry(data, nil)
 						s.Flush()
 						text.Release()
 						data.Release()

@@ -96,10 +96,12 @@ func (s *Session) Send(f *Frame, urgent bool) error {
 	return nil
 }
 
-// SendTelemetry queues telemetry and has it flushed within the flush interval.
+// SendTelemetry queues telemetry and has it flushed within the flush interval,
+// or at once when nothing was sent for that long: by the session by, at the end
+// of its read event, or with by nil by the flusher, the way for many receivers.
 // When the lane is full the oldest gives way or the session is closed, as the
 // Manager's options say. The session takes a reference of its own.
-func (s *Session) SendTelemetry(f *Frame) error {
+func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 	o := &s.out
 	o.mu.Lock()
 	if o.closing || s.overflowed.Load() {
@@ -125,14 +127,23 @@ func (s *Session) SendTelemetry(f *Frame) error {
 		s.overflow("telemetry queue full")
 		return ErrSlowConsumer
 	}
-	schedule := o.due == notDue
-	if schedule {
-		o.due = dueLater
+	if o.due != notDue {
+		o.mu.Unlock()
+		return nil
 	}
+	due := dueLater
+	if f.heard-s.lastApp.Load() >= int64(s.m.opts.FlushInterval) {
+		// Nothing went out of late: waiting would only add latency.
+		due = dueNow
+		if by != nil && s.writer == nil {
+			o.mu.Unlock()
+			by.Touch(s)
+			return nil
+		}
+	}
+	o.due = due
 	o.mu.Unlock()
-	if schedule {
-		s.wake(dueLater)
-	}
+	s.wake(due)
 	return nil
 }
 

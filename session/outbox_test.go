@@ -335,7 +335,7 @@ func TestOneFrameSharedByMany(t *testing.T) {
 				for i := range 20 {
 					data, text := tr.add(telemetry(1, uint64(10*i), 10)), tr.add(NewTextFrame([]byte("hello")))
 					for _, s := range all {
-						_ = s.SendTelemetry(data)
+						_ = s.SendTelemetry(data, nil)
 						_ = s.Send(text, i%2 == 0)
 						if i%4 == 0 {
 							s.Flush()
@@ -375,8 +375,8 @@ func TestReleaseOnRefusal(t *testing.T) {
 	s, _ := stalled(t, m)
 	for i := range 3 {
 		text, data := tr.add(NewTextFrame([]byte("123456"))), tr.add(telemetry(1, uint64(i), 1))
-		_ = s.SendTelemetry(data) // larger than the lane
-		_ = s.Send(text, false)   // the second overflows
+		_ = s.SendTelemetry(data, nil) // larger than the lane
+		_ = s.Send(text, false)        // the second overflows
 		text.Release()
 		data.Release()
 	}

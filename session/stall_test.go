@@ -46,7 +46,7 @@ func TestOneStalledPeerDelaysNobody(t *testing.T) {
 				for i := range uint64(100) {
 					data := telemetry(1, 10*i, 10)
 					for _, s := range m.Sessions() {
-						_ = s.SendTelemetry(data)
+						_ = s.SendTelemetry(data, nil)
 					}
 					data.Release()
 					m.Broadcast([]byte("news"), func(*Session) bool { return i%10 == 0 })

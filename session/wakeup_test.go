@@ -53,7 +53,7 @@ func TestNoLostWakeUps(t *testing.T) {
 							_ = s.Send(text, false)
 							s.Schedule()
 						case 2:
-							_ = s.SendTelemetry(data)
+							_ = s.SendTelemetry(data, nil)
 						}
 					}
 				})

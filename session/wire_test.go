@@ -86,7 +86,7 @@ func telemetry(stream uint32, from uint64, count int) *Frame {
 func sendTelemetry(s *Session, stream uint32, from uint64, count int) error {
 	f := telemetry(stream, from, count)
 	defer f.Release()
-	return s.SendTelemetry(f)
+	return s.SendTelemetry(f, nil)
 }
 
 // tracked collects frames that never enter a pool, so that their references
