@@ -25,7 +25,7 @@ type Options struct {
 	// an answer; 256. One more is refused with overloaded.
 	MaxPending int
 	// MaxBadMessages closes a session with 4005 when it has sent more than
-	// that many unacceptable messages; 100.
+	// that many unacceptable messages within a heartbeat interval; 100.
 	MaxBadMessages int
 }
 

@@ -65,13 +65,14 @@ func (s *Session) measure(now int64) Health {
 // state, once.
 func (s *Session) assess(now int64) {
 	h := s.measure(now)
-	recent := min(10, h.BadMessages-s.lastBad)
+	recent := min(10, h.BadMessages-s.lastBad.Load())
 	if h.LostSamples > s.lastLost {
 		recent += 20
 	}
 	s.recent.Store(recent)
 	h.Score -= int(recent)
-	s.lastLost, s.lastBad = h.LostSamples, h.BadMessages
+	s.lastLost = h.LostSamples
+	s.lastBad.Store(h.BadMessages)
 	h.Score = max(h.Score, 0)
 	before := stateOf(int(s.health.Swap(uint32(h.Score))))
 	after := stateOf(h.Score)

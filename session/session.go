@@ -108,9 +108,9 @@ type Session struct {
 	lostSamples atomic.Uint64
 	closeBy     atomic.Int64 // Manager time, ns; when a closing session's grace ends
 	badMessages atomic.Uint32
+	lastBad     atomic.Uint32 // badMessages at the last assessment
 
 	// Owned by the wheel's goroutine.
-	lastBad  uint32
 	lastLost uint64
 	nextPing int64
 	timer    Timer
@@ -253,10 +253,11 @@ func (s *Session) Close(code protocol.CloseCode, detail string) {
 func (s *Session) TransportClosed(err error) { s.m.gone(s, err) }
 
 // NoteBadMessage counts a message that was refused, which lowers the health,
-// and returns how many there were.
+// and returns how many there were of late: since the last look at the session's
+// health, which comes with each ping.
 func (s *Session) NoteBadMessage() int {
 	s.m.stats.BadMessages.Add(1)
-	return int(s.badMessages.Add(1))
+	return int(s.badMessages.Add(1) - s.lastBad.Load())
 }
 
 // SendError queues a gateway.error, answering the message with id re when that
