@@ -99,6 +99,11 @@ func (g *gateway) tryUpgradeWith(d *net.Dialer, path string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return g.upgradeOver(conn, path)
+}
+
+// upgradeOver makes the handshake over a connection.
+func (g *gateway) upgradeOver(conn net.Conn, path string) (*peer, error) {
 	p := newPeer(g.t, conn)
 	if _, err := io.WriteString(conn, request(path)); err != nil {
 		return nil, err

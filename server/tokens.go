@@ -1,8 +1,6 @@
 package server
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -38,10 +36,10 @@ func loadTokens(path string) (tokens, error) {
 		return nil, fmt.Errorf("%s: %d bytes, at most %d allowed; is this the right file?", path, len(data), maxTokenFile)
 	}
 	var all tokens
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, maxTokenFile)
-	for n := 1; lines.Scan(); n++ {
-		token := strings.TrimSpace(lines.Text())
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		token := strings.TrimSpace(line)
 		if token == "" || strings.HasPrefix(token, "#") {
 			continue
 		}

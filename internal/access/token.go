@@ -1,0 +1,197 @@
+package access
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+const (
+	// MinTokenLen is the least length of a token in characters.
+	MinTokenLen = 16
+	// MaxTokenLen is the greatest.
+	MaxTokenLen = 512
+	// MaxLabelLen bounds a label in characters.
+	MaxLabelLen = 64
+
+	hashPrefix = "sha256:"
+)
+
+// Grant is what a line of a token file gives the token's bearer.
+type Grant struct {
+	Role Role
+	// Name is the device id or the user; empty: any.
+	Name string
+	// Label is for people: it comes back in the log as part of the Source.
+	Label string
+	// Permissions are for front ends only.
+	Permissions
+}
+
+// NewToken returns a token of 32 random bytes in base64url: 43 characters,
+// each of which may be in a header, a sub-protocol name and a token file.
+func NewToken() string {
+	var b [32]byte
+	// Never fails: crypto/rand ends the process rather than return an error.
+	_, _ = rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// HashLine returns the line of a token file, without a line break, that grants
+// g to the bearer of the token. Errors name neither.
+func HashLine(token string, g Grant) (string, error) {
+	if err := checkToken(token); err != nil {
+		return "", err
+	}
+	if err := g.check(); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(token))
+	return hashPrefix + hex.EncodeToString(sum[:]) + g.attributes(), nil
+}
+
+// checkToken accepts what may stand both in an Authorization header (RFC 6750
+// section 2.1) and in a sub-protocol name (RFC 9110 section 5.6.2).
+func checkToken[T string | []byte](token T) error {
+	if len(token) < MinTokenLen || len(token) > MaxTokenLen {
+		return fmt.Errorf("a token of %d characters, %d to %d allowed; make one with: labgate token", len(token), MinTokenLen, MaxTokenLen)
+	}
+	for i := range len(token) {
+		if !tokenByte(token[i]) {
+			return fmt.Errorf("character %d of the token is not allowed; use letters, digits and . _ ~ -", i+1)
+		}
+	}
+	return nil
+}
+
+func tokenByte(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '_' || c == '~' || c == '-'
+}
+
+// check reports what of the grant a line cannot say.
+func (g *Grant) check() error {
+	if g.Name != "" && !protocol.ValidName(g.Name) {
+		return fmt.Errorf("%s: use 1 to %d letters, digits and . _ : - that start with a letter or digit", g.nameKey(), protocol.MaxNameLen)
+	}
+	if err := checkLabel(g.Label); g.Label != "" && err != nil {
+		return fmt.Errorf("label: %w", err)
+	}
+	switch g.Role {
+	case RoleDevice:
+		if g.Observe || g.Command || len(g.Devices) > 0 {
+			return fmt.Errorf("permissions and devices are for front ends; leave them away for a device")
+		}
+	case RoleFrontend:
+		if !g.Observe && !g.Command {
+			return fmt.Errorf("permissions: none given; use observe, command or both")
+		}
+		if len(g.Devices) == 0 || len(g.Devices) > MaxPatterns {
+			return fmt.Errorf("devices: %d patterns, 1 to %d allowed; use * for all devices", len(g.Devices), MaxPatterns)
+		}
+		for _, p := range g.Devices {
+			if _, err := ParsePattern(string(p)); err != nil {
+				return fmt.Errorf("devices: %w", err)
+			}
+		}
+	default:
+		return fmt.Errorf("role: use device or frontend")
+	}
+	return nil
+}
+
+// nameKey is how the name is called in a line.
+func (g *Grant) nameKey() string {
+	if g.Role == RoleDevice {
+		return "name"
+	}
+	return "user"
+}
+
+// attributes writes the grant as a line says it, everything spelled out.
+func (g *Grant) attributes() string {
+	var b strings.Builder
+	b.WriteString(" role=" + g.Role.String())
+	if g.Name != "" {
+		b.WriteString(" " + g.nameKey() + "=" + g.Name)
+	}
+	if g.Role == RoleFrontend {
+		b.WriteString(" permissions=" + strings.Join(permissionNames(g.Permissions), ",") + " devices=")
+		for i, p := range g.Devices {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(string(p))
+		}
+	}
+	if g.Label != "" {
+		b.WriteString(" label=" + g.Label)
+	}
+	return b.String()
+}
+
+const (
+	permObserve = "observe"
+	permCommand = "command"
+)
+
+func permissionNames(p Permissions) []string {
+	var names []string
+	if p.Observe {
+		names = append(names, permObserve)
+	}
+	if p.Command {
+		names = append(names, permCommand)
+	}
+	return names
+}
+
+// ParsePermissions reads permissions and device patterns as they are written
+// in a token file, on the command line and in a JWT. No permissions (nil) means
+// observe; no devices (nil) means all. Errors do not repeat what was read.
+func ParsePermissions(permissions, devices []string) (Permissions, error) {
+	if permissions == nil {
+		permissions = []string{permObserve}
+	}
+	if devices == nil {
+		devices = []string{"*"}
+	}
+	var p Permissions
+	for i, name := range permissions {
+		switch name {
+		case permObserve:
+			p.Observe = true
+		case permCommand:
+			p.Command = true
+		default:
+			return Permissions{}, fmt.Errorf("permissions: number %d is unknown; use observe, command or both", i+1)
+		}
+	}
+	if len(devices) > MaxPatterns {
+		return Permissions{}, fmt.Errorf("devices: %d patterns, at most %d allowed; join some with *", len(devices), MaxPatterns)
+	}
+	for i, device := range devices {
+		pattern, err := ParsePattern(device)
+		if err != nil {
+			return Permissions{}, fmt.Errorf("devices: number %d: %w", i+1, err)
+		}
+		p.Devices = append(p.Devices, pattern)
+	}
+	return p, nil
+}
+
+func checkLabel(label string) error {
+	if len(label) == 0 || len(label) > MaxLabelLen {
+		return fmt.Errorf("%d characters, 1 to %d allowed; shorten it", len(label), MaxLabelLen)
+	}
+	for i := range len(label) {
+		if c := label[i]; !nameByte(c) && c != '@' && c != '+' {
+			return fmt.Errorf("character %d is not allowed; use letters, digits and . _ : - @ +", i+1)
+		}
+	}
+	return nil
+}

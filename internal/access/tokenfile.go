@@ -1,0 +1,191 @@
+package access
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+const (
+	// maxTokenFile, maxTokenLines and maxTokenLine bound a token file: bytes in
+	// all, lines with a credential, and bytes in one of them. Enough for a
+	// token each of 10,000 devices several times over.
+	maxTokenFile  = 8 << 20
+	maxTokenLines = 50_000
+	maxTokenLine  = 16 << 10
+)
+
+// credential is one line of a token file.
+type credential struct {
+	hash  [sha256.Size]byte
+	grant Grant
+	line  int
+}
+
+// parseTokens reads a token file: one credential a line. Empty lines and those
+// that begin with # are passed over. A credential is
+//
+//	TOKEN                          the whole role, in clear; files of one role only
+//	sha256:HEX [ATTRIBUTE=VALUE…]  the SHA-256 of a token, and what it grants
+//
+// with the attributes role (device or frontend; the file's if left away),
+// label, name for a device, and user, permissions (observe,command; observe if
+// left away) and devices (patterns; * if left away) for a front end. Role is
+// that of all credentials in the file, or zero for a file of both. Errors name
+// the line and never repeat anything of it: it may be a token in the wrong
+// place.
+func parseTokens(data []byte, role Role) ([]credential, error) {
+	type key struct {
+		role Role
+		hash [sha256.Size]byte
+	}
+	var all []credential
+	seen := map[key]int{} // index in all
+	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
+	n := 0
+	for line := range bytes.Lines(data) {
+		n++
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		c, err := parseTokenLine(line, role)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		c.line = n
+		k := key{c.grant.Role, c.hash}
+		if i, twice := seen[k]; twice {
+			if !all[i].grant.same(&c.grant) {
+				return nil, fmt.Errorf("line %d: the token of line %d again, granting something else; remove one of them", n, all[i].line)
+			}
+			continue
+		}
+		if len(all) == maxTokenLines {
+			return nil, fmt.Errorf("line %d: more than %d tokens; bind fewer, or issue JWTs", n, maxTokenLines)
+		}
+		seen[k] = len(all)
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func parseTokenLine(line []byte, role Role) (credential, error) {
+	if len(line) > maxTokenLine {
+		return credential{}, fmt.Errorf("%d bytes, at most %d allowed; is this the right file?", len(line), maxTokenLine)
+	}
+	fields := strings.FieldsFunc(string(line), func(c rune) bool { return c == ' ' || c == '\t' })
+	digest, hashed := strings.CutPrefix(fields[0], hashPrefix)
+	if !hashed {
+		return parseClearToken(fields, role)
+	}
+	var c credential
+	if sum, err := hex.DecodeString(digest); err != nil || len(sum) != sha256.Size {
+		return c, fmt.Errorf("after %s come 64 hexadecimal digits; make the line with: labgate token", hashPrefix)
+	} else {
+		copy(c.hash[:], sum)
+	}
+	var err error
+	c.grant, err = parseAttributes(fields[1:], role)
+	return c, err
+}
+
+func parseClearToken(fields []string, role Role) (credential, error) {
+	if err := checkToken(fields[0]); err != nil {
+		return credential{}, err
+	}
+	if len(fields) > 1 {
+		return credential{}, fmt.Errorf("a token in clear takes no attributes; put its hash in its place with: labgate token --hash")
+	}
+	if role == 0 {
+		return credential{}, fmt.Errorf("a token in clear opens a whole role, and this file has none; put its hash in its place with: labgate token --hash")
+	}
+	c := credential{hash: sha256.Sum256([]byte(fields[0])), grant: Grant{Role: role}}
+	if role == RoleFrontend {
+		c.grant.Permissions = everything()
+	}
+	return c, nil
+}
+
+// parseAttributes reads what follows the hash.
+func parseAttributes(fields []string, role Role) (Grant, error) {
+	var g Grant
+	values := make(map[string]string, len(fields))
+	for i, field := range fields {
+		key, value, _ := strings.Cut(field, "=")
+		switch key {
+		case "role", "name", "user", "label", "permissions", "devices":
+		default:
+			return g, fmt.Errorf("attribute %d is unknown; there are role, name, user, label, permissions and devices, and a comment needs a line of its own", i+1)
+		}
+		if value == "" {
+			return g, fmt.Errorf("attribute %s has no value; write %s=VALUE without spaces, or leave it away", key, key)
+		}
+		if _, twice := values[key]; twice {
+			return g, fmt.Errorf("attribute %s is there twice; remove one", key)
+		}
+		values[key] = value
+	}
+	if text, given := values["role"]; given {
+		stated, known := ParseRole(text)
+		if !known {
+			return g, fmt.Errorf("attribute role: use device or frontend")
+		}
+		if role != 0 && stated != role {
+			return g, fmt.Errorf("attribute role: %s, in a file for the role %s; move the line", stated, role)
+		}
+		role = stated
+	}
+	if role == 0 {
+		return g, fmt.Errorf("attribute role is missing; add role=device or role=frontend")
+	}
+	g.Role = role
+	for _, key := range foreignAttributes(role) {
+		if _, given := values[key]; given {
+			return g, fmt.Errorf("attribute %s is not for the role %s; remove it (a device has a name, a front end user, permissions and devices)", key, role)
+		}
+	}
+	g.Name = values[g.nameKey()]
+	if g.Name != "" && !protocol.ValidName(g.Name) {
+		return g, fmt.Errorf("attribute %s: use 1 to %d letters, digits and . _ : - that start with a letter or digit", g.nameKey(), protocol.MaxNameLen)
+	}
+	if label, given := values["label"]; given {
+		if err := checkLabel(label); err != nil {
+			return g, fmt.Errorf("attribute label: %w", err)
+		}
+		g.Label = label
+	}
+	if role == RoleFrontend {
+		var err error
+		if g.Permissions, err = ParsePermissions(list(values["permissions"]), list(values["devices"])); err != nil {
+			return g, fmt.Errorf("attribute %w", err)
+		}
+	}
+	return g, nil
+}
+
+// foreignAttributes are those that a role does not have.
+func foreignAttributes(role Role) []string {
+	if role == RoleDevice {
+		return []string{"user", "permissions", "devices"}
+	}
+	return []string{"name"}
+}
+
+// list splits at commas; an absent attribute gives nil.
+func list(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return strings.Split(value, ",")
+}
+
+// same reports whether two grants to one role give the same, whatever they are
+// called.
+func (g *Grant) same(o *Grant) bool {
+	return g.Name == o.Name && g.Permissions.equal(o.Permissions)
+}
