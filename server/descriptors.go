@@ -12,7 +12,8 @@ func exhausted(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
 }
 
-// raiseDescriptorLimit raises the soft limit to the hard one and returns it.
+// raiseDescriptorLimit raises the soft limit to the hard one, where that is
+// allowed, and returns what holds.
 func raiseDescriptorLimit() (int, error) {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
@@ -20,11 +21,11 @@ func raiseDescriptorLimit() (int, error) {
 	}
 	if lim.Cur < lim.Max {
 		raised := unix.Rlimit{Cur: lim.Max, Max: lim.Max}
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &raised); err != nil {
-			return int(min(lim.Cur, 1<<21)), nil
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
+			lim = raised
 		}
 	}
-	return int(min(lim.Max, 1<<21)), nil
+	return int(min(lim.Cur, 1<<21)), nil
 }
 
 func descriptorLimit() (int, error) {

@@ -119,7 +119,7 @@ func (s *Server) turnAway(conn net.Conn) {
 	go func() {
 		defer s.readers.Done()
 		defer s.turningAway.Add(-1)
-		defer conn.Close() //nolint:errcheck // nobody is left to be told
+		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(turnAwayTime))
 		var a answer
 		a.Header().Set("Retry-After", s.retryAfter())

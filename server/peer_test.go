@@ -248,17 +248,6 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// nothing checks that no frame comes for a while.
-func (p *peer) nothing(d time.Duration) {
-	p.t.Helper()
-	f, err := p.nextWithin(d)
-	if err == nil {
-		p.t.Errorf("%v came: %.200q", f.op, f.data)
-	} else if !isTimeout(err) {
-		p.t.Errorf("the connection ended: %v", err)
-	}
-}
-
 // write sends bytes as they are.
 func (p *peer) write(b []byte) {
 	p.t.Helper()

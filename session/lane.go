@@ -38,13 +38,11 @@ func (l *lane) pop() *Frame {
 }
 
 // clear releases every frame and the ring.
-func (l *lane) clear() (frames int) {
+func (l *lane) clear() {
 	for l.count > 0 {
 		l.pop().Release()
-		frames++
 	}
 	l.ring, l.head = nil, 0
-	return frames
 }
 
 // keepRing is the ring size that an empty lane keeps: growing from nothing for

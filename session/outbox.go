@@ -108,7 +108,7 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 		o.mu.Unlock()
 		return ErrClosed
 	}
-	ok := true
+	var ok bool
 	switch limit := s.m.opts.TelemetryBytes; {
 	case len(f.wire) <= limit:
 		if ok = s.makeRoom(len(f.wire)); ok {
@@ -116,7 +116,6 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 			o.telemetry.push(f)
 		}
 	case s.m.opts.Overflow == CloseSlow:
-		ok = false
 	default:
 		// Larger than the whole lane.
 		s.countLoss(f)

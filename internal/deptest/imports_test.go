@@ -26,19 +26,21 @@ var may = map[string][]string{
 	"client":           {"protocol"},
 	"bench":            {"protocol", "internal/wsframe", "client"},
 	"bench/limit":      {"internal/wsframe"},
+	"internal/access":  {"protocol"},
 }
 
 // foreign lists who alone may import a module that is not ours.
 var foreign = map[string][]string{
-	"github.com/lesismal/":            {"server", "bench", "bench/limit"},
-	"github.com/prometheus/":          {"server"},
-	"github.com/alecthomas/kong":      {"cmd/labgate"},
-	"github.com/coder/websocket":      {"client"},
-	"github.com/HdrHistogram/":        {"bench"},
-	"net/http":                        {"protocol", "server", "web", "client", "bench", "bench/limit", "cmd/labgate"},
-	"github.com/rs/zerolog":           {"session", "server", "client", "cmd/labgate"},
-	"github.com/google/uuid":          {"session", "router", "server", "client"},
-	"golang.org/x/sys/unix":           {"server", "bench", "bench/limit"},
+	"github.com/lesismal/":       {"server", "bench", "bench/limit"},
+	"github.com/prometheus/":     {"server"},
+	"github.com/alecthomas/kong": {"cmd/labgate"},
+	"github.com/coder/websocket": {"client"},
+	"github.com/HdrHistogram/":   {"bench"},
+	"net/http":                   {"protocol", "server", "web", "client", "bench", "bench/limit", "cmd/labgate"},
+	"github.com/rs/zerolog":      {"session", "server", "client", "cmd/labgate"},
+	"github.com/google/uuid":     {"session", "router", "server", "client"},
+	"github.com/golang-jwt/":     {"internal/access"},
+	"golang.org/x/sys/unix":      {"server", "bench", "bench/limit"},
 }
 
 func TestImports(t *testing.T) {
