@@ -28,6 +28,7 @@ type tricks struct {
 	greetSlow bool   // gateway.welcome in two pieces, together with other bytes
 	fragment  bool   // telemetry in two fragments with a ping between
 	token     string // required of everybody
+	bare      string // no gateway: Options.Bare
 
 	// telemetry decides what one front end gets in place of a frame: n counts
 	// the frames of that front end from 0. nil: the frame.
@@ -128,6 +129,12 @@ func (g *fakeGateway) serve(nc net.Conn) {
 	if g.badAccept {
 		sum[0]++
 	}
+	if g.bare != "" {
+		p.name = req.URL.Path
+		if req.Header.Get("Sec-WebSocket-Protocol") != "" {
+			g.badAccept = true
+		}
+	}
 	head := fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
 		base64.StdEncoding.EncodeToString(sum[:]), req.Header.Get("Sec-WebSocket-Protocol"))
 	g.join(p, head)
@@ -164,7 +171,7 @@ func (g *fakeGateway) join(p *fakePeer, head string) {
 	}
 	welcome := wsframe.AppendFrame(nil, wsframe.OpText, gatewayMessage(protocol.TypeWelcome, "", w))
 	switch {
-	case g.mute:
+	case g.mute || g.bare != "":
 		p.raw([]byte(head))
 	case g.greetSlow:
 		p.raw([]byte(head[:20]))
@@ -220,6 +227,14 @@ func (p *fakePeer) text(msg []byte) {
 func (p *fakePeer) HandleMessage(op wsframe.Opcode, payload []byte) error {
 	p.g.mu.Lock()
 	defer p.g.mu.Unlock()
+	if p.g.bare != "" {
+		for q := range p.g.peers {
+			if q.name == p.name && (q == p) == (p.g.bare == BareEcho) {
+				q.text(payload)
+			}
+		}
+		return nil
+	}
 	if op == wsframe.OpBinary {
 		protocol.StampStream(payload, p.stream)
 		for q := range p.g.peers {

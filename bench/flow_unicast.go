@@ -32,7 +32,7 @@ func (f *unicastFlow) receive(c *conn, raw []byte, cf *checkFields, now int64) {
 		f.w.problems.add(problemMisrouted, "%s: got a message for device %d", c, cf.index)
 		return
 	}
-	if src := string(field(raw, `"src":`)); src != f.w.userName(c.index) && src != f.w.frontends[c.index].session {
+	if src := string(field(raw, `"src":`)); f.w.o.Bare == "" && src != f.w.userName(c.index) && src != f.w.frontends[c.index].session {
 		f.w.problems.add(problemCorrupt, "%s: src is %q, want %q or the session", c, src, f.w.userName(c.index))
 		return
 	}

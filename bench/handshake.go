@@ -49,12 +49,23 @@ func (c *conn) request() []byte {
 	c.hs.key = base64.StdEncoding.EncodeToString(key[:])
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "GET %s%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", t.path, c.hs.peer.path, t.host)
-	fmt.Fprintf(&b, "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: %s\r\n", c.hs.key, protocol.Subprotocol)
+	fmt.Fprintf(&b, "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", c.hs.key)
+	if p := c.w.o.subprotocol(); p != "" {
+		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", p)
+	}
 	if token != "" {
 		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", token)
 	}
 	b.WriteString("\r\n")
 	return b.Bytes()
+}
+
+// subprotocol is what a connection offers and the answer must choose.
+func (o *Options) subprotocol() string {
+	if o.Bare != "" {
+		return ""
+	}
+	return protocol.Subprotocol
 }
 
 // readUpgrade takes the HTTP answer from the front of data and returns what
@@ -67,16 +78,20 @@ func (c *conn) readUpgrade(data []byte) (rest []byte, err error) {
 		}
 		return data, nil
 	}
-	if err := checkUpgrade(string(data[:end]), data[end+4:], c.hs.key); err != nil {
+	if err := checkUpgrade(string(data[:end]), data[end+4:], c.hs.key, c.w.o.subprotocol()); err != nil {
 		return nil, fmt.Errorf("GET %s: %w", c.hs.peer.path, err)
 	}
 	c.state = stateGreeting
+	if c.w.o.Bare != "" {
+		c.state = stateOpen // nobody greets
+		c.hs.ramp.opened(c, c.w.now)
+	}
 	return data[end+4:], nil
 }
 
 // checkUpgrade applies RFC 6455 section 4.1 to the answer's head; body is only
 // quoted when the gateway refused.
-func checkUpgrade(head string, body []byte, key string) error {
+func checkUpgrade(head string, body []byte, key, subprotocol string) error {
 	lines := strings.Split(head, "\r\n")
 	version, status, _ := strings.Cut(lines[0], " ")
 	if !strings.HasPrefix(version, "HTTP/1.") {
@@ -98,8 +113,8 @@ func checkUpgrade(head string, body []byte, key string) error {
 		return errors.New("answer lacks Connection: Upgrade")
 	case fields["sec-websocket-accept"] != base64.StdEncoding.EncodeToString(sum[:]):
 		return errors.New("Sec-WebSocket-Accept does not match the key")
-	case fields["sec-websocket-protocol"] != protocol.Subprotocol:
-		return fmt.Errorf("sub-protocol %q, want %q", fields["sec-websocket-protocol"], protocol.Subprotocol)
+	case fields["sec-websocket-protocol"] != subprotocol:
+		return fmt.Errorf("sub-protocol %q, want %q", fields["sec-websocket-protocol"], subprotocol)
 	case fields["sec-websocket-extensions"] != "":
 		return fmt.Errorf("extension %q was not offered", fields["sec-websocket-extensions"])
 	}

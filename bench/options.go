@@ -19,6 +19,13 @@ const (
 // Scenarios lists the names that Options.Scenario takes.
 var Scenarios = []string{ScenarioFanout, ScenarioUnicast, ScenarioTelemetry, ScenarioCommands, ScenarioIdle, ScenarioStorm}
 
+// What a bare server does with a message, in Options.Bare.
+const (
+	BareRelay = "relay" // unicast, commands: to the other connection of the same path, /relay/N
+	BareEcho  = "echo"  // unicast: back to its sender
+	BareIdle  = "idle"  // idle: nothing, there are none
+)
+
 // Options describes one run. Zero values mean the scenario's default, which
 // Run fills in; the report shows the values used.
 type Options struct {
@@ -63,6 +70,10 @@ type Options struct {
 	// growing backlog, and narrows the highest clean rate down to 5 %.
 	Saturate     bool          `json:"saturate,omitempty"`
 	StepDuration time.Duration `json:"step_duration_ns,omitempty"`
+
+	// Bare says that Target is no gateway but a server that only passes messages
+	// on, to measure a gateway against: BareRelay, BareEcho; empty: a gateway.
+	Bare string `json:"bare,omitempty"`
 
 	AllowLoss   bool   `json:"allow_loss,omitempty"`   // accept loss that the gateway reported exactly
 	AllowRemote bool   `json:"allow_remote,omitempty"` // accept targets other than loopback
@@ -127,7 +138,7 @@ func (o Options) withDefaults() Options {
 	if o.CommandRate > 0 {
 		orInt(&o.Size, 128)
 	}
-	if o.Scenario == ScenarioUnicast {
+	if o.Scenario == ScenarioUnicast || o.Bare == BareRelay {
 		o.Devices = o.Frontends
 	}
 	if o.Role == "" {
@@ -201,6 +212,8 @@ func (o *Options) check() error {
 		return bad("saturate", "only for fanout and unicast")
 	case o.Saturate && o.AllowLoss:
 		return bad("allow-loss", "contradicts saturate, which looks for the highest rate without loss; drop one of them")
+	case !o.bareFits():
+		return bad("bare", "%q does not go with %s; use relay for unicast and commands, echo for unicast, idle for idle", o.Bare, o.Scenario)
 	case o.Role != "" && o.Role != "device" && o.Role != "frontend":
 		return bad("role", "%q must be device or frontend", o.Role)
 	case o.Drop != "" && o.Drop != "reset" && o.Drop != "fin":
@@ -268,6 +281,21 @@ func (o *Options) checkTraffic(bad func(option, format string, args ...any) erro
 		return bad("connections", "at least one is needed")
 	}
 	return nil
+}
+
+// bareFits says whether the bare server, if it is one, can do the scenario.
+func (o *Options) bareFits() bool {
+	switch o.Bare {
+	case "":
+		return true
+	case BareRelay:
+		return o.Scenario == ScenarioUnicast || o.Scenario == ScenarioCommands
+	case BareEcho:
+		return o.Scenario == ScenarioUnicast
+	case BareIdle:
+		return o.Scenario == ScenarioIdle
+	}
+	return false
 }
 
 // fansOut says whether telemetry goes to every front end.

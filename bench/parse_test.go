@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/labgate/labgate/protocol"
 )
 
 func TestParseTarget(t *testing.T) {
@@ -187,7 +189,7 @@ func TestCheckUpgrade(t *testing.T) {
 		if tc.line >= 0 {
 			lines[tc.line] = tc.with
 		}
-		err := checkUpgrade(strings.Join(lines, "\r\n"), nil, key)
+		err := checkUpgrade(strings.Join(lines, "\r\n"), nil, key, protocol.Subprotocol)
 		if (err != nil) != (tc.says != "") || err != nil && !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%q: error %v, want one saying %q", tc.with, err, tc.says)
 		}

@@ -199,6 +199,44 @@ func TestUnicastVerification(t *testing.T) {
 	}
 }
 
+func TestBareServers(t *testing.T) {
+	for _, tc := range []struct {
+		name, bare, scenario string
+		text                 func(p *fakePeer, n int, msg []byte) [][]byte
+		want                 []string
+	}{
+		{"relay", BareRelay, ScenarioUnicast, nil, nil},
+		{"round trips", BareRelay, ScenarioCommands, nil, nil},
+		{"echo", BareEcho, ScenarioUnicast, nil, nil},
+		{"idle", BareIdle, ScenarioIdle, nil, nil},
+		{"a relay that drops", BareRelay, ScenarioUnicast, nth(20, "/relay/1", func([]byte) [][]byte { return nil }), []string{problemMissing}},
+		{"an echo that drops", BareEcho, ScenarioUnicast, func(p *fakePeer, n int, m []byte) [][]byte {
+			if n == 20 {
+				return nil
+			}
+			return [][]byte{m}
+		}, []string{problemMissing}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			o := short(tc.scenario, newFake(t, tricks{bare: tc.bare, text: tc.text}).url())
+			o.Bare, o.Connections = tc.bare, 5
+			rep, found := kinds(t, o)
+			if !slices.Equal(found, tc.want) {
+				t.Fatalf("problems %v, want kinds %q", rep.Problems, tc.want)
+			}
+			res := &rep.Results
+			switch {
+			case res.Unicast != nil && res.Unicast.Expected != res.Unicast.Received+res.Unicast.Missing,
+				res.Unicast != nil && res.Unicast.Latency == nil,
+				res.Commands != nil && res.Commands.Answered == 0,
+				res.Idle != nil && res.Idle.Connections != 5:
+				t.Fatalf("%+v", res)
+			}
+		})
+	}
+}
+
 func TestCommandVerification(t *testing.T) {
 	isAnswer := func(m []byte) bool { return bytes.Contains(m, []byte(`"re":"`)) }
 	for _, tc := range []struct {
@@ -338,6 +376,7 @@ func TestRunRefusesWithoutAReport(t *testing.T) {
 		{"admin", func(o *Options) { o.AdminURL = "http://192.0.2.1:1" }, "--allow-remote"},
 		{"pid", func(o *Options) { o.ServerPID = 1 << 30 }, "server-pid"},
 		{"rate", func(o *Options) { o.Rate = -1 }, "rate"},
+		{"bare", func(o *Options) { o.Bare = BareEcho }, "bare"},
 		{"urgent share", func(o *Options) { o.UrgentShare = 1.5 }, "urgent-share"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

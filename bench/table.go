@@ -117,6 +117,9 @@ func (o *Options) describe() string {
 	if o.Scenario == ScenarioIdle || o.Scenario == ScenarioStorm {
 		add("%d connections as %s", o.Connections, o.Role)
 	}
+	if o.Bare != "" {
+		add("bare %s", o.Bare)
+	}
 	if o.Scenario != ScenarioIdle {
 		add("%d devices, %d front ends", o.Devices, o.Frontends)
 		if !o.Saturate {

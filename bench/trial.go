@@ -28,7 +28,7 @@ func (w *world) userName(i int) string   { return fmt.Sprintf("%s%s%d", w.prefix
 func (w *world) devicePeers(n int) []peer {
 	peers := make([]peer, n)
 	for i := range peers {
-		peers[i] = peer{role: roleDevice, index: i, path: "/ws/device/" + w.deviceName(i) + "?type=bench"}
+		peers[i] = peer{role: roleDevice, index: i, path: w.path(i, "/ws/device/"+w.deviceName(i)+"?type=bench")}
 	}
 	return peers
 }
@@ -36,9 +36,21 @@ func (w *world) devicePeers(n int) []peer {
 func (w *world) frontendPeers(n int, telemetry string) []peer {
 	peers := make([]peer, n)
 	for i := range peers {
-		peers[i] = peer{role: roleFrontend, index: i, frontend: true, path: "/ws/frontend/" + w.userName(i) + "?telemetry=" + telemetry}
+		peers[i] = peer{role: roleFrontend, index: i, frontend: true, path: w.path(i, "/ws/frontend/"+w.userName(i)+"?telemetry="+telemetry)}
 	}
 	return peers
+}
+
+// path is where connection i of a role goes, ofGateway unless the server is
+// bare.
+func (w *world) path(i int, ofGateway string) string {
+	switch w.o.Bare {
+	case "":
+		return ofGateway
+	case BareRelay:
+		return fmt.Sprintf("/relay/%d", i)
+	}
+	return "/" + w.o.Bare
 }
 
 // extraPeers are connections that are only there.
@@ -46,10 +58,10 @@ func (w *world) extraPeers(n int, asRole string) []peer {
 	peers := make([]peer, n)
 	for i := range peers {
 		name := fmt.Sprintf("%s%s%d", w.prefix, extraPart, i)
-		peers[i] = peer{role: roleExtra, index: i, path: "/ws/device/" + name + "?type=bench"}
+		peers[i] = peer{role: roleExtra, index: i, path: w.path(i, "/ws/device/"+name+"?type=bench")}
 		if asRole == "frontend" {
 			peers[i].frontend = true
-			peers[i].path = "/ws/frontend/" + name + "?telemetry=none"
+			peers[i].path = w.path(i, "/ws/frontend/"+name+"?telemetry=none")
 		}
 	}
 	return peers
@@ -63,7 +75,9 @@ func (w *world) populate(ctx context.Context) (*Connects, error) {
 		telemetry = "all"
 	}
 	res, err := w.connect(ctx, w.devicePeers(w.o.Devices))
-	if err == nil && res.Failed == 0 {
+	if w.o.Bare == BareEcho {
+		w.frontends = w.devices // what a connection sends, it gets
+	} else if err == nil && res.Failed == 0 {
 		var fe *Connects
 		fe, err = w.connect(ctx, w.frontendPeers(w.o.Frontends, telemetry))
 		res.merge(fe)
@@ -225,11 +239,15 @@ type mark struct {
 
 func (w *world) mark() mark {
 	m := mark{bytesIn: w.bytesIn, own: ownUsage()}
-	for _, c := range w.frontends {
-		m.telemetry += c.frames
+	if w.telemetry != nil {
+		for _, c := range w.frontends {
+			m.telemetry += c.frames
+		}
 	}
-	for _, c := range w.devices {
-		m.unicast += c.frames
+	if w.unicast != nil {
+		for _, c := range w.devices {
+			m.unicast += c.frames
+		}
 	}
 	m.deliveries = m.telemetry + m.unicast
 	if f := w.commands; f != nil {

@@ -47,6 +47,8 @@ type BenchCmd struct {
 	Saturate     bool          `help:"fanout, unicast: find the highest rate with nothing lost and no growing backlog."`
 	StepDuration time.Duration `help:"Measured time of each rate tried (2s)."`
 
+	Bare string `placeholder:"KIND" help:"The target is no gateway but a server that only passes messages on, to compare with (bench/limit): relay (unicast, commands), echo (unicast) or idle (idle)."`
+
 	AllowLoss   bool   `help:"Accept loss that gateway.lost reported exactly; without it any loss fails the run."`
 	AllowRemote bool   `help:"Load a gateway that is not on this machine."`
 	Role        string `help:"idle, storm: device or frontend (idle frontend, storm device)."`
@@ -98,7 +100,7 @@ func (c *BenchCmd) options() bench.Options {
 		Duration: c.Duration, Warmup: c.Warmup, Drain: c.Drain, Timeout: c.Timeout, Tick: c.Tick,
 		ConnectRate: c.ConnectRate, ConnectConcurrency: c.ConnectConcurrency, ConnectTimeout: c.ConnectTimeout,
 		Sources: c.Sources, Saturate: c.Saturate, StepDuration: c.StepDuration,
-		AllowLoss: c.AllowLoss, AllowRemote: c.AllowRemote, Role: c.Role, Drop: c.Drop, Prefix: c.Prefix,
+		AllowLoss: c.AllowLoss, AllowRemote: c.AllowRemote, Role: c.Role, Drop: c.Drop, Prefix: c.Prefix, Bare: c.Bare,
 		ServerPID: c.ServerPID, AdminURL: c.AdminURL, DeviceToken: c.DeviceToken, FrontendToken: c.FrontendToken,
 	}
 }
