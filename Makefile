@@ -3,6 +3,7 @@
 # make lint   golangci-lint and go vet
 # make bench  the load scenarios on this machine
 # make build  bin/labgate
+# make bench-peers  the gateway against other brokers, on this machine
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -12,7 +13,7 @@ LINT_VERSION := v2.15.0
 FUZZTIME ?= 10s
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run build setup test lint vet bench fuzz cross clean
+.PHONY: run build setup test lint vet bench bench-peers fuzz cross clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/labgate ./cmd/labgate
@@ -28,9 +29,13 @@ setup:
 test: setup
 	$(GO) vet ./...
 	$(GO) test -race -timeout 15m ./...
+	cd bench/peers && $(GO) vet ./... && $(GO) test -timeout 10m ./...
+	cd bench/plot && $(GO) vet ./... && $(GO) test ./...
 
 lint: vet $(LINT)
 	$(LINT) run ./...
+	cd bench/peers && $(CURDIR)/$(LINT) run ./...
+	cd bench/plot && $(CURDIR)/$(LINT) run ./...
 
 vet:
 	$(GO) vet ./...
@@ -40,6 +45,10 @@ $(LINT):
 
 bench: build
 	@scripts/bench
+
+# The same work through what a lab would install instead.
+bench-peers: build
+	@GO=$(GO) scripts/bench-peers $(ARGS)
 
 # Every fuzz target for a short time.
 fuzz:

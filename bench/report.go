@@ -8,6 +8,7 @@ import (
 
 // Report is the outcome of one run; as JSON, one object.
 type Report struct {
+	Label     string    `json:"label,omitempty"` // what the caller names the case
 	Scenario  string    `json:"scenario"`
 	Time      time.Time `json:"time"`
 	OK        bool      `json:"ok"`

@@ -27,8 +27,8 @@ func drawLatency(reports []report, title, out string) error {
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Add(plotter.NewGrid())
 	for i, r := range reports {
-		l := r.flow().Latency
-		points := plotter.XYs{{X: 2, Y: l.P50}, {X: 10, Y: l.P90}, {X: 100, Y: l.P99}, {X: 1000, Y: l.P99_9}, {X: 4000, Y: l.Max}}
+		l := r.flow().latency
+		points := plotter.XYs{{X: 2, Y: l.P50}, {X: 10, Y: l.P90}, {X: 100, Y: l.P99}, {X: 1000, Y: l.P999}, {X: 4000, Y: l.Max}}
 		for j := range points {
 			points[j].Y = max(points[j].Y, 1) / 1000
 		}
@@ -47,14 +47,16 @@ func drawScaling(reports []report, title, out string) error {
 	p.Title.Text = title
 	p.X.Label.Text = "front ends"
 	p.Y.Label.Text = "server CPU per delivery, µs"
-	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
-	p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogTicks{Prec: -1}, plot.LogTicks{Prec: -1}
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Y.Min = 0
 	p.Add(plotter.NewGrid())
-	var points plotter.XYs
-	var names []string
-	for _, r := range reports {
-		points = append(points, plotter.XY{X: float64(r.Options.Frontends), Y: r.Results.Server.CPUPerMessage})
-		names = append(names, fmt.Sprintf("%.3g k/s", r.flow().DeliveriesPerSecond/1000))
+	points, names := make(plotter.XYs, len(reports)), make([]string, len(reports))
+	for i, r := range reports {
+		if r.Results.Server == nil {
+			return fmt.Errorf("%s: no CPU time of the server in the report; run bench with --server-pid", r.label())
+		}
+		points[i] = plotter.XY{X: float64(r.Options.Frontends), Y: r.Results.Server.CPUPerDelivery}
+		names[i] = fmt.Sprintf("%.3g k/s", r.flow().perSecond/1000)
 	}
 	if err := addLine(p, 0, "", points); err != nil {
 		return err

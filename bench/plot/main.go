@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/labgate/labgate/bench"
 )
 
 func main() {
@@ -47,44 +49,26 @@ func run(args []string) error {
 	return fmt.Errorf("%q is unknown; use latency or scaling", args[0])
 }
 
-// report is what the drawings need of a report of labgate bench --json.
-type report struct {
-	Scenario string `json:"scenario"`
-	Label    string `json:"label"` // set by hand or by a script, else made up here
-	Options  struct {
-		Devices   int     `json:"devices"`
-		Frontends int     `json:"frontends"`
-		Rate      float64 `json:"rate"`
-	} `json:"options"`
-	Results struct {
-		Telemetry *flow `json:"telemetry"`
-		Messages  *flow `json:"messages"`
-		Commands  *flow `json:"commands"`
-		Server    struct {
-			CPUPerMessage float64 `json:"cpu_us_per_message"`
-		} `json:"server"`
-	} `json:"results"`
-}
+// report is one of labgate bench --json.
+type report struct{ bench.Report }
 
 // flow is one kind of traffic in a report.
 type flow struct {
-	DeliveriesPerSecond float64 `json:"deliveries_per_s"`
-	Latency             struct {
-		P50   float64 `json:"p50_us"`
-		P90   float64 `json:"p90_us"`
-		P99   float64 `json:"p99_us"`
-		P99_9 float64 `json:"p99_9_us"`
-		Max   float64 `json:"max_us"`
-	} `json:"latency"`
+	perSecond float64 // deliveries
+	latency   *bench.Latency
 }
 
-func (r *report) flow() *flow {
-	for _, f := range []*flow{r.Results.Telemetry, r.Results.Messages, r.Results.Commands} {
-		if f != nil {
-			return f
-		}
+// flow is what a report is about; latency is nil when it has no traffic.
+func (r *report) flow() flow {
+	switch res := &r.Results; {
+	case res.Telemetry != nil:
+		return flow{res.Telemetry.PerSecond, res.Telemetry.Latency}
+	case res.Unicast != nil:
+		return flow{res.Unicast.PerSecond, res.Unicast.Latency}
+	case res.Commands != nil:
+		return flow{res.Commands.PerSecond, res.Commands.Latency}
 	}
-	return nil
+	return flow{}
 }
 
 func (r *report) label() string {
@@ -111,7 +95,7 @@ func readReports(files []string) ([]report, error) {
 				_ = f.Close()
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
-			if r.flow() != nil {
+			if r.flow().latency != nil {
 				all = append(all, r)
 			}
 		}

@@ -1,0 +1,236 @@
+//go:build linux
+
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	startWithin = 10 * time.Second
+	stopWithin  = 2 * time.Second // then it is killed
+	logBytes    = 2000            // bytes of its log that an error quotes
+)
+
+// Place says where servers run.
+type Place struct {
+	Bin string // directory with the programs that were built
+	CPU int    // their processor; -1: any
+}
+
+// Server is a running target. It belongs to one goroutine.
+type Server struct {
+	Addr netip.AddrPort
+	cmd  *exec.Cmd
+	dir  string // its configuration
+	log  logBuffer
+	done chan struct{} // closed when the process has ended; err is set then
+	err  error
+}
+
+// Path is the program of a target.
+func (p *Place) Path(t *Target) (string, error) {
+	if !t.System {
+		return filepath.Join(p.Bin, t.Binary), nil
+	}
+	path, err := exec.LookPath(t.Binary)
+	if err != nil {
+		// Debian keeps servers where only root's path leads.
+		if path = "/usr/sbin/" + t.Binary; !executable(path) {
+			return "", fmt.Errorf("%s is not installed; apt-get install %s", t.Binary, t.Binary)
+		}
+	}
+	return path, nil
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&0o111 != 0
+}
+
+// Start runs a target and waits until it listens. The process ends with Stop,
+// and with this one at the latest.
+func Start(ctx context.Context, t *Target, p *Place) (s *Server, err error) {
+	addr, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s = &Server{Addr: addr, done: make(chan struct{})}
+	if s.dir, err = os.MkdirTemp("", "bench-peers"); err != nil {
+		return nil, err
+	}
+	if err = os.Chmod(s.dir, 0o755); err == nil { // see configured
+		err = s.run(t, p)
+	}
+	if err == nil {
+		if err = s.listening(ctx); err != nil {
+			s.Stop()
+			err = fmt.Errorf("%s: %w; its log: %s", t.Name, err, s.log.tail())
+		}
+	}
+	if err != nil {
+		_ = os.RemoveAll(s.dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) run(t *Target, p *Place) error {
+	path, err := p.Path(t)
+	if err != nil {
+		return err
+	}
+	args, err := t.args(s.Addr, s.dir)
+	if err != nil {
+		return err
+	}
+	if p.CPU >= 0 {
+		// taskset becomes the program, so the process id stays.
+		path, args = "taskset", append([]string{"-c", strconv.Itoa(p.CPU), path}, args...)
+	}
+	s.cmd = exec.Command(path, args...)
+	s.cmd.Env = environment()
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		s.err = s.cmd.Wait()
+		close(s.done)
+	}()
+	return nil
+}
+
+// environment leaves out what would change how a server runs: GOMAXPROCS, GOGC,
+// LABGATE_LISTEN and the like.
+func environment() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}
+}
+
+// listening waits until a connection can be made.
+func (s *Server) listening(ctx context.Context) error {
+	deadline := time.Now().Add(startWithin)
+	for {
+		conn, err := net.DialTimeout("tcp", s.Addr.String(), time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-s.done:
+			return fmt.Errorf("ended at once: %w", s.err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("does not listen after %v: %w", startWithin, err)
+		}
+	}
+}
+
+// Stop ends the process.
+func (s *Server) Stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.done:
+	case <-time.After(stopWithin):
+		_ = s.cmd.Process.Kill()
+		<-s.done
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// Ended says how the process has ended; nil while it runs.
+func (s *Server) Ended() error {
+	select {
+	case <-s.done:
+		return errors.Join(fmt.Errorf("server ended; its log: %s", s.log.tail()), s.err)
+	default:
+		return nil
+	}
+}
+
+// CPU is the CPU time of the process so far, in seconds: user and system time
+// of all its threads, as in /proc/PID/stat, but in nanoseconds instead of ticks
+// of 10 ms, so that a second at a light load gives more than two digits.
+func (s *Server) CPU() (float64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(cpuClock(s.cmd.Process.Pid), &ts); err != nil {
+		return 0, errors.Join(os.NewSyscallError("clock_gettime", err), s.Ended())
+	}
+	return float64(ts.Nano()) / 1e9, nil
+}
+
+// cpuClock is the clock of a process's CPU time: what clock_getcpuclockid(3)
+// returns.
+func cpuClock(pid int) int32 {
+	const sched = 2 // CPUCLOCK_SCHED
+	return int32(^pid)<<3 | sched
+}
+
+// RSS is the resident memory of the process, in KiB.
+func (s *Server) RSS() (int64, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(s.cmd.Process.Pid) + "/status")
+	if err != nil {
+		return 0, errors.Join(err, s.Ended())
+	}
+	return parseRSS(b)
+}
+
+// parseRSS reads VmRSS of /proc/PID/status.
+func parseRSS(b []byte) (int64, error) {
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			return strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		}
+	}
+	return 0, errors.New("no VmRSS in status")
+}
+
+// freePort finds a port that nobody listens on.
+func freePort() (netip.AddrPort, error) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer func() { _ = ln.Close() }()
+	return netip.ParseAddrPort(ln.Addr().String())
+}
+
+// logBuffer keeps the end of what a server writes.
+type logBuffer struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+// Write never fails.
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b = append(l.b, p...)
+	if over := len(l.b) - logBytes; over > 0 {
+		l.b = append(l.b[:0], l.b[over:]...)
+	}
+	return len(p), nil
+}
+
+func (l *logBuffer) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.TrimSpace(string(l.b))
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/labgate/labgate/bench"
+)
+
+// reports writes a file as labgate bench --json does.
+func reports(t *testing.T, server *bench.ServerResult) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "reports.jsonl")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, n := range []int{10, 100, 1000} {
+		r := bench.Report{Scenario: "fanout", Label: "case", Options: bench.Options{Frontends: n, Rate: 250}}
+		r.Results.Telemetry = &bench.DeliveryResult{PerSecond: float64(250 * n), Latency: &bench.Latency{P50: 300, P90: 400, P99: 900, P999: 2000, Max: 4000}}
+		r.Results.Server = server
+		if err := json.NewEncoder(f).Encode(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return name
+}
+
+func TestDraw(t *testing.T) {
+	in := reports(t, &bench.ServerResult{CPUPerDelivery: 0.08})
+	for kind, says := range map[string][]string{
+		"latency": {"case", "99.9", "percentile"},
+		"scaling": {"25 k/s", "250 k/s", "front ends"},
+	} {
+		out := filepath.Join(t.TempDir(), kind+".svg")
+		if err := run([]string{kind, "-o", out, in}); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		svg, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range append(says, "<svg", "</svg>") {
+			if !strings.Contains(string(svg), s) {
+				t.Errorf("%s: the drawing lacks %q", kind, s)
+			}
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args []string
+		says string
+	}{
+		{nil, "latency or scaling"},
+		{[]string{"pie", reports(t, nil)}, "unknown"},
+		{[]string{"latency", empty}, "no report"},
+		{[]string{"latency", "missing.jsonl"}, "missing.jsonl"},
+		{[]string{"scaling", reports(t, nil)}, "--server-pid"},
+	} {
+		if err := run(tc.args); err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%q: error %v, want one saying %q", tc.args, err, tc.says)
+		}
+	}
+}
