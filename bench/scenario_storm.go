@@ -81,7 +81,9 @@ func (r *runner) storm(ctx context.Context, found *problems) error {
 	w.phase(phaseDuring, dropped, true)
 	storm := &StormResult{Dropped: countOpen(w.extras)}
 	res.Storm = storm
-	w.drop(w.extras, o.Drop == "reset")
+	if err = w.drop(w.extras, o.Drop == "reset"); err != nil {
+		return err
+	}
 	ramp := w.beginConnect(extras, len(extras), dropped, true)
 	err = w.run(ctx, never, ramp.done)
 	storm.Back = ramp.finish()

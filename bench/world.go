@@ -241,17 +241,24 @@ func (w *world) goodbye(ctx context.Context) {
 	_ = w.run(ctx, w.clock.now()+int64(2*time.Second), done)
 }
 
-// drop ends connections at once, as a crash would; the senders keep their
-// turns.
-func (w *world) drop(conns []*conn, reset bool) {
+// drop ends connections at once, as a crash would. It takes long enough for the
+// senders and receivers to need their turns meanwhile.
+func (w *world) drop(conns []*conn, reset bool) error {
 	for i, c := range conns {
 		if c != nil {
 			c.shut(reset)
 		}
-		if now := w.clock.now(); i%perTurn == 0 && now >= w.nextTick {
+		if i%perTurn != 0 {
+			continue
+		}
+		if now := w.clock.now(); now >= w.nextTick {
 			w.turn(now)
 		}
+		if err := w.dispatch(0); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 func countOpen(conns []*conn) (n int) {

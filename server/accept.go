@@ -19,17 +19,20 @@ import (
 // for it.
 func (s *Server) accept(g *gate) {
 	defer s.accepting.Done()
+	pace := pacer{turns: s.turns}
 	for {
 		conn, err := g.Accept()
 		if err != nil {
 			return
 		}
+		begun := time.Now()
 		s.stats.connections.Add(1)
 		if s.nextIsBlocking() {
 			s.addBlocking(conn)
 		} else {
 			s.addPoller(conn)
 		}
+		pace.worked(begun)
 	}
 }
 
@@ -91,12 +94,17 @@ func (s *Server) addPoller(conn net.Conn) {
 }
 
 // pollerClosed is told by nbio that a connection has ended, once for each that
-// was added.
+// was added, on one goroutine for all.
 func (s *Server) pollerClosed(nbc *nbio.Conn, err error) {
+	if _, probe := nbc.Session().(*turn); probe {
+		return
+	}
+	begun := time.Now()
 	s.stats.connections.Add(-1)
 	if c, ok := nbc.Session().(nbhttp.ParserCloser); ok {
 		c.CloseAndClean(err)
 	}
+	s.closing.worked(begun)
 }
 
 // notAccepted books a connection that was accepted in vain.

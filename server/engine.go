@@ -46,7 +46,7 @@ func (s *Server) newEngine() *nbhttp.Engine {
 		}
 	})
 	e.Engine.OnClose(s.pollerClosed)
-	e.Engine.OnRead(func(c *nbio.Conn) { readTurn(c, e.PollerBuffer(c)) })
+	e.Engine.OnRead(func(c *nbio.Conn) { s.turns.read(c, e.PollerBuffer(c)) })
 	return e
 }
 

@@ -46,7 +46,9 @@ func closeAll(gates []*gate) {
 // listen opens a listener for the public address. Several may share it, and
 // the kernel spreads the connections over them.
 func (s *Server) listen(addr string) (*gate, error) {
-	var lc net.ListenConfig
+	// Heartbeats find a peer that is gone; the kernel's probes besides would
+	// cost four system calls for each connection.
+	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
 	if s.opts.Listeners > 1 {
 		lc.Control = func(_, _ string, c syscall.RawConn) error {
 			var opt error

@@ -41,6 +41,8 @@ type Server struct {
 	manager        *session.Manager
 	router         *router.Router
 	engine         *nbhttp.Engine
+	turns          turns
+	closing        pacer // of pollerClosed
 	upgrader       *websocket.Upgrader
 	handler        http.Handler
 	admin          *http.Server
@@ -149,9 +151,7 @@ func (s *Server) Start() error {
 		_ = s.manager.Stop(context.Background())
 		return fmt.Errorf("--admin-listen: %w", err)
 	}
-	s.engine = s.newEngine()
-	s.upgrader = newUpgrader(s.engine)
-	if err := s.engine.Start(); err != nil {
+	if err := s.startEngine(); err != nil {
 		closeAll(gates)
 		s.stopAdmin()
 		_ = s.manager.Stop(context.Background())
@@ -174,6 +174,25 @@ func (s *Server) Start() error {
 	}
 	s.running.Store(true)
 	return nil
+}
+
+// startEngine starts the pollers; on an error nothing of them is left.
+func (s *Server) startEngine() (err error) {
+	if s.turns, err = newTurns(s.opts.Pollers); err != nil {
+		return err
+	}
+	s.closing.turns = s.turns
+	s.engine = s.newEngine()
+	s.upgrader = newUpgrader(s.engine)
+	if err = s.engine.Start(); err != nil {
+		s.turns.close()
+		return err
+	}
+	if err = s.turns.start(s.engine.Engine); err != nil {
+		_ = s.engine.Engine.Shutdown(context.Background())
+		s.turns.close()
+	}
+	return err
 }
 
 // Addr returns the public address, with the port that was picked.
@@ -219,6 +238,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if e := s.engine.Engine.Shutdown(cut); e != nil && err == nil {
 		err = e
 	}
+	s.turns.close()
 	s.readers.Wait()
 	s.stopAdmin()
 	return err
