@@ -24,7 +24,6 @@ func (s *Server) accept(g *gate) {
 		if err != nil {
 			return
 		}
-		s.stats.connections.Add(1)
 		if s.nextIsBlocking() {
 			s.addBlocking(conn)
 		} else {
@@ -60,12 +59,12 @@ func (s *Server) addPoller(conn net.Conn) {
 	}
 	if err != nil {
 		_ = conn.Close()
-		s.notAccepted(err)
+		s.notAccepted(conn, err)
 		return
 	}
 	if nbc.Hash() >= nbio.MaxOpenFiles {
 		_ = nbc.Close()
-		s.notAccepted(errDescriptorTable)
+		s.notAccepted(conn, errDescriptorTable)
 		return
 	}
 	h := newHTTPConn(s)
@@ -93,15 +92,15 @@ func (s *Server) addPoller(conn net.Conn) {
 // pollerClosed is told by nbio that a connection has ended, once for each that
 // was added.
 func (s *Server) pollerClosed(nbc *nbio.Conn, err error) {
-	s.stats.connections.Add(-1)
+	s.connectionEnded(nbc.RemoteAddr())
 	if c, ok := nbc.Session().(nbhttp.ParserCloser); ok {
 		c.CloseAndClean(err)
 	}
 }
 
 // notAccepted books a connection that was accepted in vain.
-func (s *Server) notAccepted(err error) {
-	s.stats.connections.Add(-1)
+func (s *Server) notAccepted(conn net.Conn, err error) {
+	s.connectionEnded(conn.RemoteAddr())
 	s.stats.acceptErrors.Add(1)
 	s.warnAccept(err)
 }
@@ -129,7 +128,7 @@ func (s *Server) serveBlocking(conn net.Conn) {
 		if s.opts.IOMode == IOMixed {
 			s.blockingOnline.Add(-1)
 		}
-		s.stats.connections.Add(-1)
+		s.connectionEnded(conn.RemoteAddr())
 	}()
 	c := &nbhttp.Conn{Conn: conn}
 	h := newHTTPConn(s)
