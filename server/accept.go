@@ -26,7 +26,6 @@ func (s *Server) accept(g *gate) {
 			return
 		}
 		begun := time.Now()
-		s.stats.connections.Add(1)
 		if s.nextIsBlocking() {
 			s.addBlocking(conn)
 		} else {
@@ -63,12 +62,12 @@ func (s *Server) addPoller(conn net.Conn) {
 	}
 	if err != nil {
 		_ = conn.Close()
-		s.notAccepted(err)
+		s.notAccepted(conn, err)
 		return
 	}
 	if nbc.Hash() >= nbio.MaxOpenFiles {
 		_ = nbc.Close()
-		s.notAccepted(errDescriptorTable)
+		s.notAccepted(conn, errDescriptorTable)
 		return
 	}
 	h := newHTTPConn(s)
@@ -100,7 +99,7 @@ func (s *Server) pollerClosed(nbc *nbio.Conn, err error) {
 		return
 	}
 	begun := time.Now()
-	s.stats.connections.Add(-1)
+	s.connectionEnded(nbc.RemoteAddr())
 	if c, ok := nbc.Session().(nbhttp.ParserCloser); ok {
 		c.CloseAndClean(err)
 	}
@@ -108,8 +107,8 @@ func (s *Server) pollerClosed(nbc *nbio.Conn, err error) {
 }
 
 // notAccepted books a connection that was accepted in vain.
-func (s *Server) notAccepted(err error) {
-	s.stats.connections.Add(-1)
+func (s *Server) notAccepted(conn net.Conn, err error) {
+	s.connectionEnded(conn.RemoteAddr())
 	s.stats.acceptErrors.Add(1)
 	s.warnAccept(err)
 }
@@ -137,7 +136,7 @@ func (s *Server) serveBlocking(conn net.Conn) {
 		if s.opts.IOMode == IOMixed {
 			s.blockingOnline.Add(-1)
 		}
-		s.stats.connections.Add(-1)
+		s.connectionEnded(conn.RemoteAddr())
 	}()
 	c := &nbhttp.Conn{Conn: conn}
 	h := newHTTPConn(s)

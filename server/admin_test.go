@@ -54,7 +54,8 @@ func TestMetrics(t *testing.T) {
 	g := prepare(t, mode{io: IOMixed}, func(o *Options) {
 		o.Version, o.MaxConnections, o.WriteTimeout = "v1.2.3", 12, 300*time.Millisecond
 		o.TelemetryBytes, o.InflightBytes = 64<<10, 16<<10
-		o.MessagesPerSecond, o.MessageBurst = 1, 10
+		o.FrontendRate = session.Rate{Messages: 1, Burst: 10}
+		o.DeviceRate = o.FrontendRate
 	})
 	g.tuneSessions = func(o *session.Options) {
 		handle := o.OnMessage

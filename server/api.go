@@ -31,6 +31,7 @@ func (s *Server) publicHandler() http.Handler {
 
 	page := web.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.clientAddress(r)
 		s.requests.Add(1)
 		defer s.requests.Add(-1)
 		switch path := r.URL.Path; {

@@ -26,10 +26,20 @@ type refusal struct {
 	status  int
 	code    protocol.ErrorCode
 	message string
+	// reason is its name in the metrics, the code if empty; retryAfter the
+	// value of Retry-After for a connection that is turned away.
+	reason, retryAfter string
+}
+
+func (r *refusal) reasonName() string {
+	if r.reason != "" {
+		return r.reason
+	}
+	return string(r.code)
 }
 
 func refuse(status int, code protocol.ErrorCode, format string, args ...any) *refusal {
-	return &refusal{status, code, fmt.Sprintf(format, args...)}
+	return &refusal{status: status, code: code, message: fmt.Sprintf(format, args...)}
 }
 
 // handshake is what a request for a WebSocket asks for, once it was found
@@ -45,7 +55,7 @@ type handshake struct {
 // headers, and says what is wrong with them (RFC 6455 section 4.2).
 func (s *Server) checkHandshake(r *http.Request) (handshake, *refusal) {
 	var h handshake
-	role, name, ref := roleAndName(r.URL.EscapedPath())
+	role, name, ref := s.roleAndName(r.URL.EscapedPath())
 	if ref != nil {
 		return h, ref
 	}
@@ -58,7 +68,7 @@ func (s *Server) checkHandshake(r *http.Request) (handshake, *refusal) {
 	offered := offeredProtocols(r)
 	if slices.Contains(offered, protocol.Subprotocol) {
 		h.subprotocol = protocol.Subprotocol
-	} else if len(offered) > 0 {
+	} else if len(offered) > 0 && role != session.RoleEcho {
 		return h, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Sec-WebSocket-Protocol: %s is not among the sub-protocols offered; offer it", protocol.Subprotocol)
 	}
 	allowed := s.frontendTokens
@@ -72,8 +82,12 @@ func (s *Server) checkHandshake(r *http.Request) (handshake, *refusal) {
 	return h, ref
 }
 
-// roleAndName reads /ws/device/{id}, /ws/frontend and /ws/frontend/{user}.
-func roleAndName(path string) (session.Role, string, *refusal) {
+// roleAndName reads /ws/device/{id}, /ws/frontend and /ws/frontend/{user}, and
+// /ws/echo when that is switched on.
+func (s *Server) roleAndName(path string) (session.Role, string, *refusal) {
+	if path == echoPath && s.opts.DebugEcho {
+		return session.RoleEcho, "", nil
+	}
 	if name, ok := strings.CutPrefix(path, devicePath); ok {
 		if !protocol.ValidName(name) {
 			return 0, "", refuse(http.StatusBadRequest, protocol.ErrBadMessage, "field \"device_id\": %q is not a device id; use 1 to %d letters, digits and . _ : - that start with a letter or digit", clip(name), protocol.MaxNameLen)
@@ -114,6 +128,10 @@ func checkUpgradeHeaders(r *http.Request) *refusal {
 
 func describePeer(r *http.Request, role session.Role, name string) (session.Info, *refusal) {
 	info := session.Info{Role: role, Name: name, Remote: r.RemoteAddr}
+	if role == session.RoleEcho {
+		// Test programs put into the query what they like.
+		return info, nil
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query: cannot be read; percent-encode its values")

@@ -136,7 +136,7 @@ func TestHandshakeRefusals(t *testing.T) {
 		if n := g.manager.Len(); n != 0 {
 			t.Errorf("%d sessions", n)
 		}
-		counted := g.stats.refusals()
+		counted := g.stats.refused.all()
 		if got := counted["bad_message"] + counted["not_allowed"] + counted["not_found"]; got != uint64(len(refusals())) {
 			t.Errorf("%v refusals counted, %d made", counted, len(refusals()))
 		}

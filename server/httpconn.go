@@ -90,7 +90,6 @@ func httpConnOf(w http.ResponseWriter) *httpConn {
 var (
 	errRequestTooLarge = errors.New("request too large")
 	errDescriptorTable = errors.New("descriptor beyond the table of the event loop")
-	errHTTPTimeout     = errors.New("no request in time")
 )
 
 // onData takes what the poller has read.
@@ -317,7 +316,7 @@ func (h *httpConn) Expire(time.Time) {
 	case h.unsent.Load() > 0 && h.progress.Swap(false):
 		h.server.manager.Wheel().Schedule(&h.timer, time.Now().Add(h.server.opts.HandshakeTimeout))
 	default:
-		_ = h.nbc.CloseWithError(errHTTPTimeout)
+		closeOnPoller(h.nbc)
 	}
 }
 
@@ -340,7 +339,7 @@ func (h *httpConn) refuse(status int, code protocol.ErrorCode, message string) {
 		return
 	}
 	h.refused = true
-	h.server.stats.refuse(string(code))
+	h.server.stats.refused.add(string(code))
 	var a answer
 	writeError(&a, status, code, message)
 	h.busy.Add(1)

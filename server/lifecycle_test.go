@@ -68,7 +68,7 @@ func TestDuplicateRefused(t *testing.T) {
 		fe := g.upgrade("/ws/frontend")
 		fe.text(`{"type":"test.start","id":"c","dst":"d"}`)
 		first.await("test.start")
-		if n := g.stats.refusals()["duplicate_device"]; n != 5 {
+		if n := g.stats.refused.all()["duplicate_device"]; n != 5 {
 			t.Errorf("%d refusals counted", n)
 		}
 	})

@@ -147,7 +147,7 @@ func TestConnectionLimit(t *testing.T) {
 			}
 			conn.Close()
 		}
-		if n := g.stats.refusedConnections.Load(); n != 20 {
+		if n := g.stats.refusedConnections.all()["connections"]; n != 20 {
 			t.Errorf("%d refused connections counted", n)
 		}
 		held[0].conn.Close()

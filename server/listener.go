@@ -3,18 +3,14 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net"
-	"net/http"
 	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/labgate/labgate/protocol"
 )
 
 // acceptPause is how long accepting rests when descriptors are used up: the
@@ -65,14 +61,14 @@ func (s *Server) listen(addr string) (*gate, error) {
 	return &gate{Listener: ln, s: s}, nil
 }
 
-// gate is a listener that refuses connections above the limit with an answer,
+// gate is a listener that refuses connections above the limits with an answer,
 // and that does not spin when descriptors are used up.
 type gate struct {
 	net.Listener
 	s *Server
 }
 
-// Accept returns the next connection within the limit, or net.ErrClosed.
+// Accept returns the next connection that is let in, counted, or net.ErrClosed.
 func (g *gate) Accept() (net.Conn, error) {
 	for {
 		conn, err := g.Listener.Accept()
@@ -89,9 +85,8 @@ func (g *gate) Accept() (net.Conn, error) {
 			time.Sleep(acceptPause)
 			continue
 		}
-		if g.s.stats.connections.Load() >= int64(g.s.opts.MaxConnections) {
-			g.s.stats.refusedConnections.Add(1)
-			g.s.turnAway(conn)
+		if ref := g.s.admitConnection(conn); ref != nil {
+			g.s.turnAway(conn, ref)
 			continue
 		}
 		return conn, nil
@@ -100,17 +95,17 @@ func (g *gate) Accept() (net.Conn, error) {
 
 const (
 	// maxTurningAway bounds the refused connections that are given time to
-	// read their answer.
-	maxTurningAway = 64
+	// read their answer; with few descriptors there are fewer.
+	maxTurningAway = 512
 	turnAwayTime   = time.Second
 )
 
-// turnAway answers a connection that is one too many. Closing it with the
+// turnAway answers a connection that is not let in. Closing it with the
 // request unread would reset it, and the answer might be lost: so the request
 // is read, for a short time and by a bounded number of goroutines, which
 // Server.readers waits for.
-func (s *Server) turnAway(conn net.Conn) {
-	if s.opts.TLSCert != "" || s.turningAway.Add(1) > maxTurningAway {
+func (s *Server) turnAway(conn net.Conn, ref *refusal) {
+	if s.opts.TLSCert != "" || s.turningAway.Add(1) > s.maxTurning {
 		if s.opts.TLSCert == "" {
 			s.turningAway.Add(-1)
 		}
@@ -124,8 +119,8 @@ func (s *Server) turnAway(conn net.Conn) {
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(turnAwayTime))
 		var a answer
-		a.Header().Set("Retry-After", s.retryAfter())
-		writeError(&a, http.StatusServiceUnavailable, protocol.ErrOverloaded, fmt.Sprintf("the gateway serves its limit of %d connections; try again later, or raise --max-connections", s.opts.MaxConnections))
+		a.Header().Set("Retry-After", ref.retryAfter)
+		writeError(&a, ref.status, ref.code, ref.message)
 		_, _ = conn.Write(a.encode(true, true))
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.CloseWrite()

@@ -36,7 +36,7 @@ func newCollector(s *Server) *collector {
 		connects:           d("sessions_total", "Sessions since the start."),
 		closes:             d("session_closes_total", "Ended sessions.", "reason"),
 		handshakes:         d("handshakes_refused_total", "Refused handshakes.", "reason"),
-		refusedConnections: d("connections_refused_total", "Connections turned away at the limit."),
+		refusedConnections: d("connections_refused_total", "Connections turned away: at the limit in all (connections), of their address (address) or per second (rate).", "reason"),
 		acceptErrors:       d("accept_errors_total", "Connections that could not be accepted."),
 		panics:             d("panics_total", "Panics that ended one session."),
 		textIn:             d("text_messages_in_total", "Text messages received."),
@@ -54,7 +54,7 @@ func newCollector(s *Server) *collector {
 		answers:            d("answers_total", "Answers of devices given to their askers."),
 		errors:             d("errors_total", "Errors told to peers.", "code"),
 		badMessages:        d("bad_messages_total", "Messages refused as unacceptable."),
-		rateLimited:        d("rate_limited_total", "Messages refused because of the rate limit."),
+		rateLimited:        d("rate_limited_total", "Messages refused because of a rate limit, in messages or in bytes.", "limit"),
 		replacements:       d("device_replacements_total", "Device connections that replaced an older one."),
 		replaceAlarms:      d("device_replacement_alarms_total", "Devices that were replaced again and again."),
 		growthAlarms:       d("session_growth_alarms_total", "Unusual growths of the number of sessions."),
@@ -79,10 +79,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 
 	own := &c.s.stats
 	gauge(c.connections, float64(own.connections.Load()))
-	count(c.refusedConnections, own.refusedConnections.Load())
+	for reason, n := range own.refusedConnections.all() {
+		count(c.refusedConnections, n, reason)
+	}
 	count(c.acceptErrors, own.acceptErrors.Load())
 	count(c.panics, own.panics.Load())
-	for reason, n := range own.refusals() {
+	for reason, n := range own.refused.all() {
 		count(c.handshakes, n, reason)
 	}
 
@@ -100,7 +102,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	count(c.lostSamples, st.LostSamples.Load())
 	count(c.lostFrames, st.LostFrames.Load())
 	count(c.badMessages, st.BadMessages.Load())
-	count(c.rateLimited, st.RateLimited.Load())
+	inBytes := st.ByteRateLimited.Load()
+	count(c.rateLimited, inBytes, "bytes")
+	count(c.rateLimited, st.RateLimited.Load()-inBytes, "messages")
 	count(c.replacements, st.Replacements.Load())
 	count(c.replaceAlarms, st.ReplaceAlarms.Load())
 	count(c.growthAlarms, st.GrowthAlarms.Load())
@@ -128,7 +132,11 @@ func (c *collector) collectSessions(gauge func(*prometheus.Desc, float64, ...str
 		byState[key{s.Role(), s.Health().State}]++
 	}
 	gauge(c.devices, float64(c.s.manager.Devices()))
-	for _, role := range []session.Role{session.RoleDevice, session.RoleFrontend} {
+	roles := []session.Role{session.RoleDevice, session.RoleFrontend}
+	if c.s.opts.DebugEcho {
+		roles = append(roles, session.RoleEcho)
+	}
+	for _, role := range roles {
 		gauge(c.sessions, float64(byRole[role]), role.String())
 		for _, state := range []session.HealthState{session.Healthy, session.Degraded, session.Unresponsive} {
 			gauge(c.health, float64(byState[key{role, state}]), role.String(), string(state))

@@ -65,14 +65,22 @@ type Options struct {
 
 	// MaxConnections bounds the connections; what the descriptors allow.
 	MaxConnections int
+	// MaxConnectionsPerAddress bounds those of one client address, and
+	// MaxConnectionRate how many are let in a second; MaxSessionsPerUser bounds
+	// the sessions of one user. No limit.
+	MaxConnectionsPerAddress int
+	MaxConnectionRate        float64
+	MaxSessionsPerUser       int
+	// TrustedProxies are addresses and networks (CIDR) whose X-Forwarded-For is
+	// believed.
+	TrustedProxies []string
 	// MaxMessage is the largest message in bytes, 1 KiB to 64 MiB; 1 MiB.
 	MaxMessage int
 	// MaxPending bounds a front end's commands that wait; 256.
 	MaxPending int
-	// MessagesPerSecond and MessageBurst limit a session's text messages; no
-	// limit.
-	MessagesPerSecond float64
-	MessageBurst      int
+	// DeviceRate and FrontendRate limit what a session of that role may send;
+	// no limit.
+	DeviceRate, FrontendRate session.Rate
 
 	// HandshakeTimeout is the time from accept to the finished handshake;
 	// 10 s. WriteTimeout bounds a blocking connection's write; 10 s.
@@ -86,6 +94,10 @@ type Options struct {
 	InflightBytes                       int           // 256 KiB
 	Overflow                            session.Overflow
 	RefuseDuplicate                     bool
+
+	// DebugEcho adds /ws/echo, which answers each message with itself; for
+	// tests of the connection layer.
+	DebugEcho bool
 
 	// RetryAfter is what clients are told to wait when the gateway leaves; 1 s.
 	RetryAfter time.Duration
@@ -151,19 +163,33 @@ func (o Options) withDefaults() (Options, error) {
 		{"mixed-threshold", o.MixedThreshold, 1, 1 << 20},
 		{"read-buffer", o.ReadBuffer, 1 << 10, 1 << 20},
 		{"max-connections", o.MaxConnections, 0, 1 << 20},
+		{"max-connections-per-address", o.MaxConnectionsPerAddress, 0, 1 << 20},
+		{"max-sessions-per-user", o.MaxSessionsPerUser, 0, 1 << 20},
 		{"max-message", o.MaxMessage, 1 << 10, 64 << 20},
 		{"max-pending", o.MaxPending, 1, 1 << 16},
 		{"control-bytes", o.ControlBytes, 4 << 10, 1 << 30},
 		{"telemetry-bytes", o.TelemetryBytes, 4 << 10, 1 << 30},
 		{"inflight-bytes", o.InflightBytes, 4 << 10, 1 << 30},
-		{"message-burst", o.MessageBurst, 0, 1 << 20},
+		{"message-burst", o.DeviceRate.Burst, 0, 1 << 20},
+		{"message-burst", o.FrontendRate.Burst, 0, 1 << 20},
 	} {
 		if limit.value < limit.low || limit.value > limit.high {
 			return o, fmt.Errorf("--%s %d is out of range; use %d to %d", limit.flag, limit.value, limit.low, limit.high)
 		}
 	}
-	if o.MessagesPerSecond < 0 {
-		return o, fmt.Errorf("--max-message-rate %v is negative; use 0 for no limit", o.MessagesPerSecond)
+	for _, limit := range []struct {
+		flag        string
+		value, high float64
+	}{
+		{"device-message-rate", o.DeviceRate.Messages, 1e6},
+		{"frontend-message-rate", o.FrontendRate.Messages, 1e6},
+		{"device-byte-rate", o.DeviceRate.Bytes, 1 << 40},
+		{"frontend-byte-rate", o.FrontendRate.Bytes, 1 << 40},
+		{"max-connection-rate", o.MaxConnectionRate, 1e6},
+	} {
+		if !(limit.value >= 0 && limit.value <= limit.high) {
+			return o, fmt.Errorf("--%s %v is out of range; use 0, for no limit, to %.0f", limit.flag, limit.value, limit.high)
+		}
 	}
 	for _, limit := range []struct {
 		flag      string
@@ -181,6 +207,9 @@ func (o Options) withDefaults() (Options, error) {
 		if limit.value < limit.low || limit.value > limit.high {
 			return o, fmt.Errorf("--%s %v is out of range; use %v to %v", limit.flag, limit.value, limit.low, limit.high)
 		}
+	}
+	if _, err := parseProxies(o.TrustedProxies); err != nil {
+		return o, fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	if o.HeartbeatTimeout <= o.HeartbeatInterval {
 		return o, fmt.Errorf("--heartbeat-timeout %v must be longer than --heartbeat-interval %v, or every quiet peer is taken for dead", o.HeartbeatTimeout, o.HeartbeatInterval)

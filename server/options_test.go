@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/session"
 )
 
 func TestOptionsDefaults(t *testing.T) {
@@ -72,8 +74,15 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{"--control-bytes", Options{ControlBytes: 4095}},
 		{"--telemetry-bytes", Options{TelemetryBytes: 1<<30 + 1}},
 		{"--inflight-bytes", Options{InflightBytes: 1}},
-		{"--message-burst", Options{MessageBurst: -1}},
-		{"--max-message-rate", Options{MessagesPerSecond: -0.5}},
+		{"--max-connections-per-address", Options{MaxConnectionsPerAddress: -1}},
+		{"--max-sessions-per-user", Options{MaxSessionsPerUser: -1}},
+		{"--max-connection-rate", Options{MaxConnectionRate: -1}},
+		{"--trusted-proxies", Options{TrustedProxies: []string{"proxy.lab"}}},
+		{"--device-byte-rate", Options{DeviceRate: session.Rate{Bytes: -1}}},
+		{"--device-message-rate", Options{DeviceRate: session.Rate{Messages: 1e7}}},
+		{"--frontend-byte-rate", Options{FrontendRate: session.Rate{Bytes: -1}}},
+		{"--message-burst", Options{DeviceRate: session.Rate{Burst: -1}}},
+		{"--frontend-message-rate", Options{FrontendRate: session.Rate{Messages: -0.5}}},
 		{"--handshake-timeout", Options{HandshakeTimeout: 99 * time.Millisecond}},
 		{"--write-timeout", Options{WriteTimeout: 6 * time.Minute}},
 		{"--heartbeat-interval", Options{HeartbeatInterval: time.Millisecond}},
@@ -95,7 +104,8 @@ func TestMaxConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ wanted, got int }{{0, limit - descriptorReserve}, {7, 7}, {limit, limit - descriptorReserve}} {
+	most := limit - descriptorReserve - min(max(limit/32, 64), maxTurningAway)
+	for _, c := range []struct{ wanted, got int }{{0, most}, {7, 7}, {limit, most}} {
 		s, err := New(Options{MaxConnections: c.wanted})
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
@@ -84,13 +85,15 @@ func (c *pollerConn) Write(b []byte) (int, error) {
 // Buffered returns how much of what was written waits in nbio.
 func (c *pollerConn) Buffered() int { return int(max(c.unsent.Load(), 0)) }
 
-// Close closes the connection at once.
+// Close ends the connection; its poller closes it. TLS says good-bye first.
 func (c *pollerConn) Close() error {
 	if c.tls != nil {
 		c.tls.Lock()
 		defer c.tls.Unlock()
+		return c.out.Close()
 	}
-	return c.out.Close()
+	closeOnPoller(c.nbc)
+	return nil
 }
 
 // written is told by nbio what the kernel took. It runs with nbio's lock of the
@@ -113,25 +116,41 @@ func onPollerData(nbc *nbio.Conn, data []byte) {
 }
 
 // failRead closes a session whose peer broke the WebSocket protocol, or whose
-// message could not be handled.
+// message could not be handled. The answers to what came before are sent.
 func failRead(s *session.Session, err error) {
 	var broken *wsframe.Error
 	if errors.As(err, &broken) {
-		s.Fail(protocol.CloseCode(broken.Code), broken.Error())
+		s.Close(protocol.CloseCode(broken.Code), broken.Error())
 		return
 	}
 	s.Fail(protocol.CloseInternal, err.Error())
 }
 
 // hearOut takes what a peer sends after its session has failed. Frames cannot
-// be told apart any more, but a read that is one close frame and nothing else
+// be told apart any more, but a read that ends in what looks like a close frame
 // is the peer's answer to ours, and the connection may end.
 func hearOut(s *session.Session, data []byte) {
-	const maskedHeader, masked = 6, 0x80
-	if len(data) < maskedHeader || data[0] != masked|byte(wsframe.OpClose) || data[1] < masked {
-		return
-	}
-	if len(data) == maskedHeader+int(data[1]&^masked) {
+	if endsInClose(data) {
 		_ = s.HandleControl(wsframe.OpClose, nil)
 	}
+}
+
+// endsInClose reports whether the last bytes have the form of a masked close
+// frame (RFC 6455 section 5.5.1).
+func endsInClose(data []byte) bool {
+	const header, masked = 6, 0x80
+	for n := 0; n <= min(wsframe.MaxControlPayload, len(data)-header); n++ {
+		f := data[len(data)-header-n:]
+		if f[0] != masked|byte(wsframe.OpClose) || f[1] != masked|byte(n) || n == 1 {
+			continue
+		}
+		if n == 0 {
+			return true
+		}
+		// The code, unmasked.
+		if code := binary.BigEndian.Uint16(f[header:]) ^ binary.BigEndian.Uint16(f[2:]); code >= 1000 && code < 5000 {
+			return true
+		}
+	}
+	return false
 }

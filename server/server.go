@@ -23,10 +23,10 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// descriptorReserve are the descriptors kept for anything but sessions:
-// listeners, pollers, files, and the second descriptor that a connection has
-// for a moment when it is handed to a poller.
-const descriptorReserve = 128
+// descriptorReserve are the descriptors kept for anything but sessions and the
+// connections that are turned away: listeners, pollers, files, and the second
+// descriptor that a connection has for a moment when it is handed to a poller.
+const descriptorReserve = 64
 
 // Server is one gateway.
 //
@@ -57,10 +57,13 @@ type Server struct {
 
 	gates []*gate
 
-	stats    stats
-	started  atomic.Bool
-	running  atomic.Bool
-	draining atomic.Bool
+	guard *guard
+	// maxTurning bounds turningAway.
+	maxTurning int64
+	stats      stats
+	started    atomic.Bool
+	running    atomic.Bool
+	draining   atomic.Bool
 	// requests counts those that are being handled, handshakes among them;
 	// blockingOnline the blocking connections of the mixed mode; turningAway
 	// the refused connections that are reading their answer.
@@ -96,13 +99,17 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file descriptor limit: %w", err)
 	}
-	if most := limit - descriptorReserve; opts.MaxConnections == 0 || opts.MaxConnections > most {
+	turningAway := min(max(limit/32, 64), maxTurningAway)
+	if most := limit - descriptorReserve - turningAway; opts.MaxConnections == 0 || opts.MaxConnections > most {
 		if opts.MaxConnections > most {
 			opts.Logger.Warn().Int("wanted", opts.MaxConnections).Int("possible", most).Msg("--max-connections is more than the file descriptors allow; raise the limit with ulimit -n or LimitNOFILE")
 		}
 		opts.MaxConnections = max(most, 1)
 	}
-	s := &Server{opts: opts, log: opts.Logger, waiting: make(chan struct{}, maxWaiting), blocking: make(map[net.Conn]struct{})}
+	s := &Server{opts: opts, log: opts.Logger, waiting: make(chan struct{}, maxWaiting), maxTurning: int64(turningAway), blocking: make(map[net.Conn]struct{})}
+	if s.guard, err = newGuard(&opts); err != nil {
+		return nil, fmt.Errorf("--trusted-proxies: %w", err)
+	}
 	if s.deviceTokens, err = loadTokens(opts.DeviceTokenFile); err != nil {
 		return nil, fmt.Errorf("--device-token-file: %w", err)
 	}
@@ -126,10 +133,14 @@ func (s *Server) Start() error {
 		FlushInterval: s.opts.FlushInterval, Flushers: s.opts.Flushers,
 		ControlBytes: s.opts.ControlBytes, TelemetryBytes: s.opts.TelemetryBytes, InflightBytes: s.opts.InflightBytes,
 		Overflow: s.opts.Overflow, RefuseDuplicate: s.opts.RefuseDuplicate,
-		MessagesPerSecond: s.opts.MessagesPerSecond, MessageBurst: s.opts.MessageBurst,
+		DeviceRate: s.opts.DeviceRate, FrontendRate: s.opts.FrontendRate,
 		Logger: s.log,
 	}
 	s.router.Callbacks(&mo)
+	if s.opts.DebugEcho {
+		addEcho(&mo)
+	}
+	s.countSessions(&mo)
 	if s.tuneSessions != nil {
 		s.tuneSessions(&mo)
 	}
@@ -298,12 +309,9 @@ func (s *Server) newTLSServer() *http.Server {
 		// HTTP/2 has no Upgrade; an empty map switches it off.
 		TLSNextProto: map[string]func(*http.Server, *stdtls.Conn, http.Handler){},
 		// A hijacked connection is counted until its readLoop has ended.
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			switch state {
-			case http.StateNew:
-				s.stats.connections.Add(1)
-			case http.StateClosed:
-				s.stats.connections.Add(-1)
+		ConnState: func(conn net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				s.connectionEnded(conn.RemoteAddr())
 			}
 		},
 	}

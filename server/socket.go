@@ -4,6 +4,7 @@ import (
 	"net"
 	"syscall"
 
+	"github.com/lesismal/nbio"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,4 +25,17 @@ func (s *Server) tuneSocket(conn net.Conn) {
 	_ = raw.Control(func(fd uintptr) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, s.opts.InflightBytes/2)
 	})
+}
+
+// closeOnPoller ends a poller connection in both directions, whatever is
+// queued, and leaves closing it to its poller, which notices at once. Closed by
+// any other goroutine, the descriptor may be given to a new connection while
+// the poller still has an event of the old one to look at: that it would take
+// for the end of the new one.
+func closeOnPoller(nbc *nbio.Conn) {
+	nbc.Lock()
+	defer nbc.Unlock()
+	if closed, _ := nbc.IsClosed(); !closed {
+		_ = unix.Shutdown(nbc.Hash(), unix.SHUT_RDWR)
+	}
 }

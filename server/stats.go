@@ -1,37 +1,39 @@
 package server
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 )
 
 // stats counts what happens before there is a session.
 type stats struct {
-	connections        atomic.Int64
-	refusedConnections atomic.Uint64
-	acceptErrors       atomic.Uint64
-	panics             atomic.Uint64
-
-	// mu guards refused, the handshakes refused by reason; a leaf.
-	mu      sync.Mutex
-	refused map[string]uint64
+	connections  atomic.Int64
+	acceptErrors atomic.Uint64
+	panics       atomic.Uint64
+	// refusedConnections were turned away when they came, refused are
+	// handshakes and requests.
+	refusedConnections, refused byReason
 }
 
-func (st *stats) refuse(reason string) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.refused == nil {
-		st.refused = make(map[string]uint64)
-	}
-	st.refused[reason]++
+// byReason counts by a closed vocabulary.
+type byReason struct {
+	// mu guards counts; a leaf.
+	mu     sync.Mutex
+	counts map[string]uint64
 }
 
-func (st *stats) refusals() map[string]uint64 {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	out := make(map[string]uint64, len(st.refused))
-	for reason, n := range st.refused {
-		out[reason] = n
+func (b *byReason) add(reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.counts == nil {
+		b.counts = make(map[string]uint64)
 	}
-	return out
+	b.counts[reason]++
+}
+
+func (b *byReason) all() map[string]uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.counts)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lesismal/llib/std/crypto/tls"
 	"github.com/lesismal/nbio"
@@ -54,6 +55,17 @@ type countingConn struct {
 func (w *countingConn) Write(b []byte) (int, error) {
 	w.unsent.Add(int64(len(b)))
 	return w.Conn.Write(b)
+}
+
+// SetWriteDeadline does nothing. llib sets deadlines around its good-bye, which
+// never waits here: nbio would close the connection at them, on a goroutine that
+// is not the poller's (see closeOnPoller).
+func (w *countingConn) SetWriteDeadline(time.Time) error { return nil }
+
+// Close has the poller close the connection below.
+func (w *countingConn) Close() error {
+	closeOnPoller(w.Conn)
+	return nil
 }
 
 // readTLS decrypts what the poller has read and gives it to whoever reads the

@@ -25,6 +25,9 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	hs, ref := s.checkHandshake(r)
+	if ref == nil {
+		ref = s.admitSession(&hs.info)
+	}
 	if ref != nil {
 		s.writeRefusal(w, r, ref)
 		return
@@ -49,7 +52,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 	}
 	ws, err := s.upgrader.Upgrade(w, r, header, false, false)
 	if err != nil {
-		s.upgradeFailed(r, err)
+		s.upgradeFailed(r, &info, err)
 		_ = h.conn.Close()
 		// The Upgrader has made nbio forget whom to tell.
 		h.Close(parser, err)
@@ -61,7 +64,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 		err = s.attachBlocking(ws, h, parser, info)
 	}
 	if err != nil {
-		s.turnDown(ws, err)
+		s.turnDown(ws, &info, err)
 	}
 }
 
@@ -129,9 +132,9 @@ func (s *Server) upgradeStd(w http.ResponseWriter, r *http.Request, header http.
 	early := &earlyBytes{ResponseWriter: w}
 	ws, err := s.upgrader.Upgrade(early, r, header, false, false)
 	if err != nil {
-		s.upgradeFailed(r, err)
+		s.upgradeFailed(r, &info, err)
 		if early.hijacked {
-			s.stats.connections.Add(-1)
+			s.connectionEnded(early.remote)
 		}
 		return
 	}
@@ -141,14 +144,14 @@ func (s *Server) upgradeStd(w http.ResponseWriter, r *http.Request, header http.
 	}
 	c, err := s.addBlockingSession(ws, conn, info)
 	if err != nil {
-		s.turnDown(ws, err)
-		s.stats.connections.Add(-1)
+		s.turnDown(ws, &info, err)
+		s.connectionEnded(conn.RemoteAddr())
 		return
 	}
 	s.readers.Add(1)
 	go func() {
 		defer s.readers.Done()
-		defer s.stats.connections.Add(-1)
+		defer s.connectionEnded(conn.RemoteAddr())
 		if len(early.data) > 0 {
 			_ = c.Parse(early.data)
 		}
@@ -162,6 +165,7 @@ type earlyBytes struct {
 	http.ResponseWriter
 	data     []byte
 	hijacked bool
+	remote   net.Addr
 }
 
 // Hijack implements http.Hijacker.
@@ -170,18 +174,20 @@ func (e *earlyBytes) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	e.hijacked = true
+	e.hijacked, e.remote = true, conn.RemoteAddr()
 	e.data, _ = rw.Reader.Peek(rw.Reader.Buffered())
 	return conn, rw, nil
 }
 
-func (s *Server) upgradeFailed(r *http.Request, err error) {
-	s.stats.refuse("upgrade_failed")
+func (s *Server) upgradeFailed(r *http.Request, info *session.Info, err error) {
+	s.sessionEnded(info)
+	s.stats.refused.add("upgrade_failed")
 	s.log.Debug().Err(err).Str("remote", r.RemoteAddr).Msg("upgrade failed")
 }
 
 // turnDown closes an upgraded connection that got no session.
-func (s *Server) turnDown(ws *websocket.Conn, err error) {
+func (s *Server) turnDown(ws *websocket.Conn, info *session.Info, err error) {
+	s.sessionEnded(info)
 	code := protocol.CloseInternal
 	switch {
 	case errors.Is(err, session.ErrDuplicateDevice):
@@ -191,7 +197,7 @@ func (s *Server) turnDown(ws *websocket.Conn, err error) {
 	default:
 		s.log.Error().Err(err).Msg("session could not be added")
 	}
-	s.stats.refuse(code.Name())
+	s.stats.refused.add(code.Name())
 	_, _ = ws.Conn.Write(wsframe.AppendClose(nil, uint16(code), code.Name()))
 	_ = ws.Close()
 }
@@ -212,7 +218,7 @@ func (s *Server) recoverRead(sess *session.Session, failed *bool) {
 
 // writeRefusal answers a handshake that is refused and ends the connection.
 func (s *Server) writeRefusal(w http.ResponseWriter, r *http.Request, ref *refusal) {
-	s.stats.refuse(string(ref.code))
+	s.stats.refused.add(ref.reasonName())
 	s.log.Debug().Str("remote", r.RemoteAddr).Str("path", clip(r.URL.Path)).Int("status", ref.status).Str("reason", ref.message).Msg("handshake refused")
 	var a answer
 	switch ref.status {
@@ -223,7 +229,7 @@ func (s *Server) writeRefusal(w http.ResponseWriter, r *http.Request, ref *refus
 		a.Header().Set("WWW-Authenticate", `Bearer realm="labgate"`)
 	case http.StatusMethodNotAllowed:
 		a.Header().Set("Allow", http.MethodGet)
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		a.Header().Set("Retry-After", s.retryAfter())
 	}
 	r.Close = true

@@ -44,7 +44,8 @@ func TestSessionSize(t *testing.T) {
 // TestAllocations holds the paths that run for each message to their budget.
 func TestAllocations(t *testing.T) {
 	opts := testOptions()
-	opts.MessagesPerSecond, opts.MessageBurst = 1e6, 2e6
+	opts.DeviceRate = Rate{Messages: 1e6, Burst: 2e6, Bytes: 1e12}
+	opts.FrontendRate = opts.DeviceRate
 	// The test itself flushes, so that it sees what flushing allocates.
 	opts.FlushInterval = time.Hour
 	m := newTestManager(t, opts)

@@ -61,14 +61,16 @@ func (s *Session) armGrace() {
 }
 
 // peerClosing answers a close frame with the peer's own code (RFC 6455 section
-// 5.5.1), or completes the handshake that we began.
+// 5.5.1), behind the messages that wait for it: it may have sent its close frame
+// right behind a message and still wants the answer. Or it completes the
+// handshake that we began.
 func (m *Manager) peerClosing(s *Session, code uint16, reason string) {
 	echo := protocol.CloseCode(code)
 	if code == 1005 {
 		echo = protocol.CloseNormal
 	}
 	cause := Cause{Code: protocol.CloseCode(code), Reason: ReasonClosedByPeer, Detail: reason}
-	m.closeAs(s, cause, echo, "", closeDiscard)
+	m.closeAs(s, cause, echo, "", closeAfterQueue)
 	s.Schedule()
 }
 

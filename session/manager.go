@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,17 +34,17 @@ var (
 // but a flusher's below an outbox's never.
 type Manager struct {
 	// Static.
-	opts        Options
-	start       time.Time
-	wheel       *Wheel
-	flushers    []*flusher
-	rateMessage string
-	byID        idIndex
-	devices     deviceIndex
-	stats       Stats
-	churn       churn
-	growth      growth
-	leaving     leaving
+	opts     Options
+	start    time.Time
+	wheel    *Wheel
+	flushers []*flusher
+	byID     idIndex
+	devices  deviceIndex
+	stats    Stats
+	churn    churn
+	growth   growth
+	leaving  leaving
+	noRate   Rate
 
 	// Atomic.
 	generation atomic.Uint64
@@ -75,12 +74,11 @@ func NewManager(opts Options) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		opts:        opts,
-		start:       time.Now(),
-		wheel:       NewWheel(),
-		rateMessage: fmt.Sprintf("more than %.0f messages per second, burst %d; slow down, or the session is closed with 4006", opts.MessagesPerSecond, opts.MessageBurst),
-		drained:     make(chan struct{}),
-		finished:    make(chan struct{}),
+		opts:     opts,
+		start:    time.Now(),
+		wheel:    NewWheel(),
+		drained:  make(chan struct{}),
+		finished: make(chan struct{}),
 	}
 	m.devices.seed = maphash.MakeSeed()
 	for range opts.Flushers {
@@ -95,7 +93,7 @@ func NewManager(opts Options) (*Manager, error) {
 // with RefuseDuplicate, the newer is refused with ErrDuplicateDevice. The
 // caller feeds the returned session only after Add has returned.
 func (m *Manager) Add(info Info, t Transport) (*Session, error) {
-	s := &Session{id: uuid.New(), m: m, t: t, info: &info}
+	s := &Session{id: uuid.New(), m: m, t: t, info: &info, rate: m.rateOf(info.Role)}
 	s.source = info.Name
 	if s.source == "" {
 		s.source = s.id.String()
@@ -107,6 +105,9 @@ func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	s.health.Store(uint32(100))
 	s.timer.Owner = s
 	first := m.firstPing()
+	if info.Role == RoleEcho {
+		first += int64(m.opts.HeartbeatInterval)
+	}
 	s.nextPing = first
 	if m.opts.Prepare != nil {
 		s.attachment = m.opts.Prepare(s)
@@ -258,7 +259,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 	// Devices first: what waits for an answer of theirs is refused while its
 	// asker can still be told.
 	all := m.Sessions()
-	for _, role := range [...]Role{RoleDevice, RoleFrontend} {
+	for _, role := range [...]Role{RoleDevice, RoleFrontend, RoleEcho} {
 		for _, s := range all {
 			if s.info.Role == role {
 				m.close(s, protocol.CloseGoingAway, "the gateway is shutting down", closeAfterQueue)
@@ -283,6 +284,17 @@ func (m *Manager) Stop(ctx context.Context) error {
 	m.writers.Wait()
 	m.wheel.Stop()
 	return err
+}
+
+// rateOf returns the limits of a role.
+func (m *Manager) rateOf(role Role) *Rate {
+	switch role {
+	case RoleDevice:
+		return &m.opts.DeviceRate
+	case RoleFrontend:
+		return &m.opts.FrontendRate
+	}
+	return &m.noRate
 }
 
 // register completes a session and enters it by its id. From here on others

@@ -318,8 +318,8 @@ func TestOptionDefaults(t *testing.T) {
 	equal(t, "bytes", fmt.Sprint(o.ControlBytes, o.TelemetryBytes, o.InflightBytes), "1048576 1048576 262144")
 	equal(t, "flushers", o.Flushers, 1)
 	equal(t, "overflow", o.Overflow, DropOldest)
-	o2, err := Options{OnMessage: o.OnMessage, MessagesPerSecond: 50}.withDefaults()
-	equal(t, "burst", fmt.Sprint(o2.MessageBurst, err), "101 <nil>")
+	o2, err := Options{OnMessage: o.OnMessage, DeviceRate: Rate{Messages: 50}}.withDefaults()
+	equal(t, "burst", fmt.Sprint(o2.DeviceRate.Burst, err), "101 <nil>")
 }
 
 func TestOptionErrors(t *testing.T) {
@@ -339,10 +339,11 @@ func TestOptionErrors(t *testing.T) {
 		{"negative control bytes", func(o *Options) { o.ControlBytes = -1 }, "control bytes -1 is negative"},
 		{"negative telemetry bytes", func(o *Options) { o.TelemetryBytes = -1 }, "telemetry bytes -1 is negative"},
 		{"negative in-flight bytes", func(o *Options) { o.InflightBytes = -1 }, "in-flight bytes -1 is negative"},
-		{"negative rate", func(o *Options) { o.MessagesPerSecond = -1 }, "message rate -1"},
-		{"rate not a number", func(o *Options) { o.MessagesPerSecond = math.NaN() }, "message rate NaN"},
-		{"infinite rate", func(o *Options) { o.MessagesPerSecond = math.Inf(1) }, "message rate +Inf"},
-		{"negative burst", func(o *Options) { o.MessagesPerSecond, o.MessageBurst = 1, -1 }, "burst -1"},
+		{"negative rate", func(o *Options) { o.DeviceRate.Messages = -1 }, "message rate -1"},
+		{"rate not a number", func(o *Options) { o.DeviceRate.Messages = math.NaN() }, "message rate NaN"},
+		{"infinite rate", func(o *Options) { o.DeviceRate.Messages = math.Inf(1) }, "message rate +Inf"},
+		{"negative byte rate", func(o *Options) { o.FrontendRate.Bytes = -1 }, "frontend: byte rate -1"},
+		{"negative burst", func(o *Options) { o.FrontendRate = Rate{Messages: 1, Burst: -1} }, "burst -1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

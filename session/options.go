@@ -42,10 +42,9 @@ type Options struct {
 	// CloseGrace is how long a closing session may take to send its close
 	// frame and hear the peer's; 2 s.
 	CloseGrace time.Duration
-	// MessagesPerSecond and MessageBurst limit each session's text messages
-	// and pings; 0 means no limit. MessageBurst defaults to twice the rate.
-	MessagesPerSecond float64
-	MessageBurst      int
+	// DeviceRate and FrontendRate limit what each session of that role may
+	// send; no limit.
+	DeviceRate, FrontendRate Rate
 
 	// OnMessage receives every complete message; required. An error is not
 	// expected to be the peer's fault: the session is closed with 1011.
@@ -69,9 +68,6 @@ type Options struct {
 	Logger zerolog.Logger
 }
 
-// maxRate bounds MessagesPerSecond; more is as good as no limit.
-const maxRate = 1_000_000
-
 // withDefaults fills in the zero fields and checks the others.
 func (o Options) withDefaults() (Options, error) {
 	if o.OnMessage == nil {
@@ -84,11 +80,11 @@ func (o Options) withDefaults() (Options, error) {
 	setInt(&o.ControlBytes, 1<<20)
 	setInt(&o.TelemetryBytes, 1<<20)
 	setInt(&o.InflightBytes, 256<<10)
-	if !(o.MessagesPerSecond >= 0 && o.MessagesPerSecond <= maxRate) || o.MessageBurst < 0 || o.MessageBurst > 2*maxRate {
-		return o, fmt.Errorf("session: message rate %v with burst %d: give 0 to %d per second, and a burst of at most twice that", o.MessagesPerSecond, o.MessageBurst, int(maxRate))
-	}
-	if o.MessageBurst == 0 {
-		o.MessageBurst = int(2*o.MessagesPerSecond) + 1
+	for role, r := range map[Role]*Rate{RoleDevice: &o.DeviceRate, RoleFrontend: &o.FrontendRate} {
+		var err error
+		if *r, err = r.withDefaults(); err != nil {
+			return o, fmt.Errorf("session: %s: %w", role, err)
+		}
 	}
 	if o.HeartbeatTimeout <= o.HeartbeatInterval {
 		return o, fmt.Errorf("session: heartbeat timeout %v must be longer than the heartbeat interval %v, or every quiet peer is taken for dead", o.HeartbeatTimeout, o.HeartbeatInterval)

@@ -81,7 +81,7 @@ func (s *Session) Send(f *Frame, urgent bool) error {
 		o.mu.Unlock()
 		return ErrSlowConsumer
 	}
-	if o.urgent.bytes+o.control.bytes+len(f.wire) > s.m.opts.ControlBytes && o.urgent.count+o.control.count > 0 {
+	if !o.roomFor(len(f.wire), &s.m.opts) {
 		o.mu.Unlock()
 		s.overflow("control queue full")
 		return ErrSlowConsumer
@@ -94,6 +94,20 @@ func (s *Session) Send(f *Frame, urgent bool) error {
 	}
 	o.mu.Unlock()
 	return nil
+}
+
+// RoomFor reports whether a text frame of size bytes would be taken now.
+func (s *Session) RoomFor(size int) bool {
+	o := &s.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.roomFor(size, &s.m.opts)
+}
+
+// roomFor reports whether size more bytes fit behind what is urgent and
+// control; a frame of any size fits when nothing waits. The caller holds mu.
+func (o *outbox) roomFor(size int, opts *Options) bool {
+	return o.urgent.count+o.control.count == 0 || o.urgent.bytes+o.control.bytes+size <= opts.ControlBytes
 }
 
 // SendTelemetry queues telemetry and has it flushed within the flush interval,

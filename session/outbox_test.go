@@ -262,8 +262,8 @@ func TestCloseFrameIsLast(t *testing.T) {
 		"Close":          {func(s *Session) { s.Close(protocol.CloseKicked, "") }, "u c close:4008:kicked"},
 		"Fail":           {func(s *Session) { s.Fail(protocol.CloseTooLarge, "") }, "close:1009:too_large"},
 		"both":           {func(s *Session) { s.Close(protocol.CloseKicked, ""); s.Fail(protocol.CloseTooLarge, "") }, "u c close:4008:kicked"},
-		"peer's, 4999":   {func(s *Session) { _ = s.HandleControl(8, []byte{0x13, 0x87, 'x'}) }, "close:4999:"},
-		"peer's, empty":  {func(s *Session) { _ = s.HandleControl(8, nil) }, "close:1000:"},
+		"peer's, 4999":   {func(s *Session) { _ = s.HandleControl(8, []byte{0x13, 0x87, 'x'}) }, "u c close:4999:"},
+		"peer's, empty":  {func(s *Session) { _ = s.HandleControl(8, nil) }, "u c close:1000:"},
 		"peer's, second": {func(s *Session) { s.Close(protocol.CloseKicked, ""); _ = s.HandleControl(8, nil) }, "u c close:4008:kicked"},
 	} {
 		t.Run(name, func(t *testing.T) {

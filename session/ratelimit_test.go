@@ -15,7 +15,7 @@ import (
 func limited(t *testing.T) (f *fake, s *Session, through *int) {
 	through = new(int)
 	opts := testOptions()
-	opts.MessagesPerSecond, opts.MessageBurst = 10, 20
+	opts.FrontendRate = Rate{Messages: 10, Burst: 20}
 	opts.OnMessage = func(*Session, wsframe.Opcode, []byte) error { *through++; return nil }
 	m := newTestManager(t, opts)
 	s, f = connect(t, m, frontend)

@@ -6,6 +6,7 @@ package session
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Role tells the two kinds of peers apart.
+// Role tells the kinds of peers apart.
 type Role uint8
 
 const (
@@ -23,12 +24,19 @@ const (
 	RoleDevice Role = iota
 	// RoleFrontend is a browser or program that watches and commands devices.
 	RoleFrontend
+	// RoleEcho is a test program that is answered with its own messages. It has
+	// no rate limit, and its first ping comes after a whole heartbeat interval,
+	// so that a conformance test of a few seconds sees its own frames only.
+	RoleEcho
 )
 
 // String returns the role's name on the wire, in logs and metrics.
 func (r Role) String() string {
-	if r == RoleDevice {
+	switch r {
+	case RoleDevice:
 		return "device"
+	case RoleEcho:
+		return "echo"
 	}
 	return "frontend"
 }
@@ -86,10 +94,12 @@ type Session struct {
 	attachment any
 	flusher    *flusher
 	writer     *writer
+	rate       *Rate
 
 	// Owned by the reading goroutine.
 	touched []*Session
-	limiter bucket
+	// limiter is nil until the first message that a rate applies to.
+	limiter *limiter
 
 	// Atomic.
 	phase       atomic.Uint32
@@ -161,9 +171,9 @@ func (s *Session) Open() bool { return s.phase.Load() == phaseOpen }
 func (s *Session) Heard() { s.lastHeard.Store(s.m.coarseNow()) }
 
 // HandleMessage passes one complete message to the Manager's OnMessage. The
-// payload is valid during the call only. A text message above the session's
-// rate is refused with rate_limited, and a session that goes on all the same is
-// closed with 4006. It implements wsframe.Handler.
+// payload is valid during the call only. A message above the session's rate is
+// refused with rate_limited, and a session that goes on all the same is closed
+// with 4006. It implements wsframe.Handler.
 func (s *Session) HandleMessage(op wsframe.Opcode, payload []byte) error {
 	if !s.Open() {
 		return nil
@@ -171,8 +181,8 @@ func (s *Session) HandleMessage(op wsframe.Opcode, payload []byte) error {
 	s.received.Add(1)
 	now := s.lastHeard.Load()
 	s.lastApp.Store(now)
-	if op == wsframe.OpText && !s.limiter.take(now, &s.m.opts) {
-		s.refuseRate(now)
+	if err := s.takeRate(now, op == wsframe.OpText, len(payload)); err != nil {
+		s.refuseRate(now, err, len(payload))
 		return nil
 	}
 	return s.m.opts.OnMessage(s, op, payload)
@@ -184,8 +194,9 @@ func (s *Session) HandleMessage(op wsframe.Opcode, payload []byte) error {
 func (s *Session) HandleControl(op wsframe.Opcode, payload []byte) error {
 	switch op {
 	case wsframe.OpPing:
-		if !s.limiter.take(s.lastHeard.Load(), &s.m.opts) {
-			s.refuseRate(s.lastHeard.Load())
+		now := s.lastHeard.Load()
+		if err := s.takeRate(now, true, 0); err != nil {
+			s.refuseRate(now, err, 0)
 			return nil
 		}
 		f := NewFrame(wsframe.HeaderSize(len(payload)) + len(payload))
@@ -283,15 +294,30 @@ func (s *Session) SendMessage(msg *protocol.Message, urgent bool) error {
 	return s.Send(f, urgent)
 }
 
-func (s *Session) refuseRate(now int64) {
+// takeRate books a message of size bytes, counted among the messages or not, or
+// says which limit it exceeds.
+func (s *Session) takeRate(now int64, counted bool, size int) error {
+	if s.rate.Bytes == 0 && (!counted || s.rate.Messages == 0) {
+		return nil
+	}
+	if s.limiter == nil {
+		s.limiter = new(limiter)
+	}
+	return s.limiter.take(now, counted, size, s.rate)
+}
+
+func (s *Session) refuseRate(now int64, err error, size int) {
 	s.NoteBadMessage()
 	s.m.stats.RateLimited.Add(1)
-	tell, shut := s.limiter.refused(now, &s.m.opts)
+	if errors.Is(err, errByteRate) {
+		s.m.stats.ByteRateLimited.Add(1)
+	}
+	tell, shut := s.limiter.refused(now, err, size, s.rate)
 	if shut {
-		s.Fail(protocol.CloseRateLimited, "message rate kept above the limit")
+		s.Fail(protocol.CloseRateLimited, err.Error())
 		return
 	}
-	if tell && s.SendError(protocol.ErrRateLimited, s.m.rateMessage, "") == nil {
+	if tell && s.SendError(protocol.ErrRateLimited, s.rate.tell(err), "") == nil {
 		s.Touch(s)
 	}
 }

@@ -17,7 +17,8 @@ type Stats struct {
 	LostFrames         atomic.Uint64
 	LostSamples        atomic.Uint64
 	BadMessages        atomic.Uint64
-	RateLimited        atomic.Uint64
+	RateLimited        atomic.Uint64 // messages refused, for whichever rate
+	ByteRateLimited    atomic.Uint64 // those of them for the rate in bytes
 	Replacements       atomic.Uint64
 	ReplaceAlarms      atomic.Uint64
 	GrowthAlarms       atomic.Uint64

@@ -28,14 +28,26 @@ var serveGroups = []kong.Group{
 type ServeCmd struct {
 	CheckConfig bool `help:"Check options and files, print the result and exit."`
 
-	Listen         string  `group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one." default:"127.0.0.1:8080"`
-	AdminListen    string  `group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. It asks for no token: keep it on loopback." default:"127.0.0.1:8081"`
-	Node           string  `group:"net" help:"This gateway's name in messages and metrics. Default: the host name." placeholder:"NAME"`
-	MaxConnections int     `group:"net" help:"Connections at most; more are answered with 503. 0: as many as file descriptors allow." default:"0"`
+	Listen         string `group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one." default:"127.0.0.1:8080"`
+	AdminListen    string `group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. It asks for no token: keep it on loopback." default:"127.0.0.1:8081"`
+	Node           string `group:"net" help:"This gateway's name in messages and metrics. Default: the host name." placeholder:"NAME"`
+	MaxConnections int    `group:"net" help:"Connections at most; more are answered with 503. 0: as many as file descriptors allow." default:"0"`
+
+	MaxConnectionsPerAddress int      `group:"net" help:"Connections of one client address at most; more are answered with 429. An IPv6 address counts with its /64 network. 0: no limit." default:"0"`
+	MaxConnectionRate        float64  `group:"net" help:"New connections a second; more are answered with 503 and a Retry-After that spreads them. 0: no limit." default:"0"`
+	MaxSessionsPerUser       int      `group:"net" help:"Sessions of one user at most; more are answered with 429. 0: no limit." default:"0"`
+	TrustedProxies           []string `group:"net" help:"Addresses and networks (CIDR) of reverse proxies: their X-Forwarded-For names the client in limits, log and API. From all others it is ignored." placeholder:"CIDR"`
+
 	MaxMessage     int     `group:"net" help:"Largest message accepted, in bytes; a larger one closes its session with 1009." default:"1048576"`
-	MaxMessageRate float64 `group:"net" help:"Text messages a second that one session may send; more are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry is not counted. 0: no limit." default:"5000"`
+	MaxMessageRate float64 `group:"net" help:"Text messages a second that one session may send, pings included; more are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry is not counted. 0: no limit." default:"5000"`
 	MessageBurst   int     `group:"net" help:"Text messages that one session may send at once. 0: twice the rate." default:"0"`
-	MaxPending     int     `group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded." default:"256"`
+
+	DeviceMessageRate   *float64 `group:"net" help:"The same for devices alone. Default: --max-message-rate." placeholder:"RATE"`
+	FrontendMessageRate *float64 `group:"net" help:"The same for front ends alone. Default: --max-message-rate." placeholder:"RATE"`
+	DeviceByteRate      float64  `group:"net" help:"Bytes a second that one device may send, telemetry included, and twice as many at once; more is refused as above. 0: no limit." default:"0"`
+	FrontendByteRate    float64  `group:"net" help:"The same for a front end." default:"67108864"`
+
+	MaxPending int `group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded." default:"256"`
 
 	HandshakeTimeout time.Duration `group:"net" help:"Time from the connection to the finished handshake." default:"10s"`
 	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s"`
@@ -45,6 +57,8 @@ type ServeCmd struct {
 	FrontendTokenFile string   `group:"auth" help:"The same for front ends and the HTTP API." type:"path" placeholder:"FILE"`
 	AllowedOrigins    []string `group:"auth" help:"Origins that browsers may come from besides the gateway's own, such as https://lab.example; * allows all." placeholder:"ORIGIN"`
 	DuplicateDevice   string   `group:"auth" help:"When a device id connects twice: replace closes the older connection with 4000, refuse the newer with 4007." enum:"replace,refuse" default:"replace"`
+
+	DebugEcho bool `group:"auth" help:"For tests of the connection layer only: add /ws/echo, which answers each message with itself, text for text and binary for binary."`
 
 	TLSCert string `group:"tls" name:"tls-cert" help:"PEM file with the certificate chain; switches TLS on." type:"path" placeholder:"FILE"`
 	TLSKey  string `group:"tls" name:"tls-key" help:"PEM file with the key." type:"path" placeholder:"FILE"`
@@ -89,6 +103,9 @@ func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
 		return err
 	}
 	c.warnOpen(out, s.Addr())
+	if c.DebugEcho {
+		out.Log.Warn().Str("endpoint", "/ws/echo").Msg("--debug-echo is on: whoever may connect can have this gateway send back whatever it is sent, without a rate limit; it is for tests only, leave it off in a laboratory")
+	}
 	out.Log.Info().Str("listen", s.Addr()).Str("admin", s.AdminAddr()).Str("version", buildVersion()).Str("node", opts.Node).Msg("ready")
 	<-ctx.Done()
 
@@ -120,16 +137,26 @@ func (c *ServeCmd) options(out *Streams) (server.Options, error) {
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSMode: server.TLSMode(c.TLSMode),
 		DeviceTokenFile: c.DeviceTokenFile, FrontendTokenFile: c.FrontendTokenFile, AllowedOrigins: c.AllowedOrigins,
 		MaxConnections: c.MaxConnections, MaxMessage: c.MaxMessage, MaxPending: c.MaxPending,
-		MessagesPerSecond: c.MaxMessageRate, MessageBurst: c.MessageBurst,
+		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress, MaxConnectionRate: c.MaxConnectionRate, MaxSessionsPerUser: c.MaxSessionsPerUser, TrustedProxies: c.TrustedProxies,
+		DeviceRate:       session.Rate{Messages: either(c.DeviceMessageRate, c.MaxMessageRate), Burst: c.MessageBurst, Bytes: c.DeviceByteRate},
+		FrontendRate:     session.Rate{Messages: either(c.FrontendMessageRate, c.MaxMessageRate), Burst: c.MessageBurst, Bytes: c.FrontendByteRate},
 		HandshakeTimeout: c.HandshakeTimeout, WriteTimeout: c.WriteTimeout, RetryAfter: c.RetryAfter,
 		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout, IdleTimeout: c.IdleTimeout,
 		FlushInterval: c.FlushInterval, Flushers: c.Flushers, ControlBytes: c.ControlBytes, TelemetryBytes: c.TelemetryBytes, InflightBytes: c.InflightBytes,
-		RefuseDuplicate: c.DuplicateDevice == "refuse",
+		RefuseDuplicate: c.DuplicateDevice == "refuse", DebugEcho: c.DebugEcho,
 	}
 	if c.TelemetryOverflow == "close" {
 		opts.Overflow = session.CloseSlow
 	}
 	return opts, nil
+}
+
+// either returns a role's own value, or that for all.
+func either(own *float64, all float64) float64 {
+	if own != nil {
+		return *own
+	}
+	return all
 }
 
 // spareProcessors makes sure that Go has more processors to run on than
