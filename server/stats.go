@@ -7,6 +7,8 @@ import (
 
 // stats counts what happens before there is a session.
 type stats struct {
+	accessStats
+
 	connections        atomic.Int64
 	refusedConnections atomic.Uint64
 	acceptErrors       atomic.Uint64

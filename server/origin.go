@@ -1,0 +1,86 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/protocol"
+)
+
+// checkOrigin keeps the pages of other sites out that a browser shows, of the
+// WebSocket and of the HTTP API alike. (The gateway's own page holds nothing,
+// and others may link to it.) What does not come from a browser's page has
+// neither of the two fields that are looked at.
+func (s *Server) checkOrigin(r *http.Request) *refusal {
+	origin := r.Header.Get("Origin")
+	for _, allowed := range s.opts.AllowedOrigins {
+		if allowed == "*" || origin != "" && strings.EqualFold(allowed, origin) {
+			return nil
+		}
+	}
+	if origin == "" {
+		// A browser leaves it away where a page only reads: with GET, and
+		// without wanting to know the answer.
+		if fromOtherSite(r) {
+			return refuse(http.StatusForbidden, protocol.ErrNotAllowed, "header Sec-Fetch-Site: a page of another site asks; open the gateway's own page, or add the other's origin with --allowed-origins")
+		}
+		return nil
+	}
+	if !s.ownOrigin(r, origin) || !isWebSocket(r) && fromOtherSite(r) {
+		return refuse(http.StatusForbidden, protocol.ErrNotAllowed, "origin %q is neither this gateway's own nor allowed; add it with --allowed-origins", clip(origin))
+	}
+	if s.rebindable(r) {
+		return refuse(http.StatusForbidden, protocol.ErrNotAllowed, "header Host: a page of %q asks a gateway that is on loopback and wants no token; open the page by 127.0.0.1 or localhost, or add the origin with --allowed-origins", clip(origin))
+	}
+	return nil
+}
+
+// ownOrigin reports whether an origin is that of the gateway's own page, as the
+// browser knows it: the host is the one that it asked. Behind a proxy that ends
+// TLS the scheme cannot be known.
+func (s *Server) ownOrigin(r *http.Request, origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || s.opts.TLSCert != "" && u.Scheme != "https" {
+		return false
+	}
+	return strings.EqualFold(u.Host, r.Host)
+}
+
+// rebindable reports whether a page's request might come from a site whose name
+// was made to point to this machine (DNS rebinding): such a page has an origin
+// and asks a host of the same name. On loopback, and where no token is asked
+// for, only names are believed that nobody else can have.
+func (s *Server) rebindable(r *http.Request) bool {
+	open := s.access.OpenTo(access.RoleFrontend) || s.access.OpenTo(access.RoleDevice)
+	return open && onLoopback(s.opts.Listen) && !machineHost(r.Host)
+}
+
+// machineHost reports whether a Host field names a machine by address, or as
+// localhost (RFC 6761 section 6.3).
+func machineHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	_, err := netip.ParseAddr(host)
+	host = strings.ToLower(host)
+	return err == nil || host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// fromOtherSite reports whether a browser says that a page of another site, or
+// of another origin of the same site, makes the request (Fetch Metadata).
+func fromOtherSite(r *http.Request) bool {
+	return slices.ContainsFunc(r.Header.Values("Sec-Fetch-Site"), func(site string) bool {
+		return site != "same-origin" && site != "none"
+	})
+}
+
+// isWebSocket reports whether a request is for a WebSocket. Browsers always
+// state its origin, and not all agree on what its site is.
+func isWebSocket(r *http.Request) bool { return headerHas(r.Header, "Upgrade", "websocket") }
