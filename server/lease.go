@@ -26,7 +26,7 @@ type lease struct {
 	server *Server
 	timer  session.Timer
 
-	// mu guards the rest. Below it are the wheel's and a session's locks only.
+	// mu guards the rest. Below it is the wheel's lock only.
 	mu      sync.Mutex
 	sess    *session.Session // nil until begin
 	source  string           // names the credential, see access.Identity
