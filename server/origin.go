@@ -23,19 +23,16 @@ func (s *Server) checkOrigin(r *http.Request) *refusal {
 			return nil
 		}
 	}
-	if origin == "" {
-		// A browser leaves it away where a page only reads: with GET, and
-		// without wanting to know the answer.
-		if fromOtherSite(r) {
-			return refuse(http.StatusForbidden, protocol.ErrNotAllowed, "header Sec-Fetch-Site: a page of another site asks; open the gateway's own page, or add the other's origin with --allowed-origins")
-		}
-		return nil
-	}
-	if !s.ownOrigin(r, origin) || !isWebSocket(r) && fromOtherSite(r) {
+	switch {
+	case origin != "" && (!s.ownOrigin(r, origin) || !isWebSocket(r) && fromOtherSite(r)):
 		return refuse(http.StatusForbidden, protocol.ErrNotAllowed, "origin %q is neither this gateway's own nor allowed; add it with --allowed-origins", clip(origin))
-	}
-	if s.rebindable(r) {
-		return refuse(http.StatusForbidden, protocol.ErrNotAllowed, "header Host: a page of %q asks a gateway that is on loopback and wants no token; open the page by 127.0.0.1 or localhost, or add the origin with --allowed-origins", clip(origin))
+	case origin == "" && fromOtherSite(r):
+		// A page that only reads, and does not want to know the answer, has none.
+		return refuse(http.StatusForbidden, protocol.ErrNotAllowed, "header Sec-Fetch-Site: a page of another site asks; open the gateway's own page, or add the other's origin with --allowed-origins")
+	case (origin != "" || !isWebSocket(r)) && s.rebindable(r):
+		// A page that reads from its own origin has none either, but it has one
+		// with a WebSocket.
+		return refuse(http.StatusForbidden, protocol.ErrNotAllowed, "header Host: a gateway that is on loopback and wants no token answers to an address or localhost only, not to %q; use that, or add the name's origin with --allowed-origins", clip(r.Host))
 	}
 	return nil
 }
@@ -52,12 +49,19 @@ func (s *Server) ownOrigin(r *http.Request, origin string) bool {
 }
 
 // rebindable reports whether a page's request might come from a site whose name
-// was made to point to this machine (DNS rebinding): such a page has an origin
-// and asks a host of the same name. On loopback, and where no token is asked
-// for, only names are believed that nobody else can have.
+// was made to point to this machine (DNS rebinding): such a page is of the same
+// origin as what it asks, as far as a browser knows. On loopback, and where no
+// token is asked for, only names are believed that nobody else can have, and
+// those that were named.
 func (s *Server) rebindable(r *http.Request) bool {
 	open := s.access.OpenTo(access.RoleFrontend) || s.access.OpenTo(access.RoleDevice)
-	return open && onLoopback(s.opts.Listen) && !machineHost(r.Host)
+	if !open || !onLoopback(s.opts.Listen) || machineHost(r.Host) {
+		return false
+	}
+	return !slices.ContainsFunc(s.opts.AllowedOrigins, func(allowed string) bool {
+		u, err := url.Parse(allowed)
+		return allowed == "*" || err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	})
 }
 
 // machineHost reports whether a Host field names a machine by address, or as

@@ -56,6 +56,23 @@ func TestForeignPages(t *testing.T) {
 				t.Errorf("%s: %s %v, want %d", c.name, res.Status, res.Header, c.want)
 			}
 		}
+		// By a name that somebody may have made to point to 127.0.0.1, but not by
+		// one that is known.
+		for host, want := range map[string]int{"evil.test": 403, "evil.test:8080": 403, "127.0.0.1.evil.test": 403, "friend.test": 200, "localhost:8080": 200, "a.localhost": 200, "[::1]:8080": 200, "10.0.0.7": 200} {
+			req, err := http.NewRequest("GET", g.url("/v1/devices"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = host
+			res, err := g.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != want {
+				t.Errorf("by the name %s: %s, want %d", host, res.Status, want)
+			}
+		}
 		// Behind TLS an origin without it is not the gateway's own.
 		if m.tls != "" {
 			req := strings.Replace(request("/ws/frontend", "Origin: http://127.0.0.1:80"), "Host: gateway.test", "Host: 127.0.0.1:80", 1)
