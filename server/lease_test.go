@@ -151,3 +151,44 @@ func TestRenewingAnOpenSession(t *testing.T) {
 		t.Errorf("renewed with %s", m.Payload)
 	}
 }
+
+// TestRenewingWithTheSameToken: it is taken, changes nothing, and is not warned
+// of again.
+func TestRenewingWithTheSameToken(t *testing.T) {
+	g := start(t, modes[0], withJWT(t))
+	token := signed(t, 2*time.Second, claims{"sub": "d", "role": "device"})
+	p := g.upgradeAs("/ws/device/d", token)
+	p.await(protocol.TypeTokenExpiring)
+	p.text(`{"type":"gateway.renew","id":"1","payload":{"token":%q}}`, token)
+	p.await(protocol.TypeRenewed)
+	f, err := p.next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := closeOf(f), `4001 "unauthorized"`; got != want {
+		t.Errorf("%s %s came, want the close", got, f.data)
+	}
+}
+
+// TestRenewingUnderAnotherName: a session without a user cannot become one's.
+// With a token that does not expire it goes on for good.
+func TestRenewingUnderAnotherName(t *testing.T) {
+	file := writeFile(t, filepath.Join(t.TempDir(), "tokens"), frontendToken)
+	withKey := withJWT(t)
+	g := start(t, modes[0], func(o *Options) { withKey(o); o.FrontendTokenFile = file })
+	p := g.upgradeAs("/ws/frontend", frontendToken)
+	p.text(`{"type":"gateway.renew","id":"1","payload":{"token":%q}}`, signed(t, time.Hour, claims{"sub": "ann", "role": "frontend"}))
+	if e := p.errorOf("1"); e.Code != protocol.ErrNotAllowed {
+		t.Errorf("renewed as ann: %+v", e)
+	}
+	ann := g.upgradeAs("/ws/frontend/ann", signed(t, time.Second, claims{"sub": "ann", "role": "frontend"}))
+	ann.text(`{"type":"gateway.renew","id":"1","payload":{"token":%q}}`, frontendToken)
+	if m := ann.await(protocol.TypeRenewed); string(m.Payload) != `{}` {
+		t.Errorf("renewed with %s", m.Payload)
+	}
+	time.Sleep(1200 * time.Millisecond)
+	ann.text(`{"type":"still.here","dst":"@user/ann"}`)
+	if f, err := ann.next(); err != nil || !strings.Contains(string(f.data), "still.here") {
+		t.Errorf("%s %s, %v came", closeOf(f), f.data, err)
+	}
+}
