@@ -26,6 +26,15 @@ type Config struct {
 	// Token is sent as "Authorization: Bearer".
 	Token string
 
+	// TokenSource returns the token to present, in place of Token. It is called
+	// for each attempt to connect, and when the gateway says that the present
+	// token is about to expire: the new one then takes its place without a new
+	// connection. It must be for the same role and name. With a TokenSource the
+	// client also connects again after the gateway refused a token. The context
+	// ends when the token would come too late. It runs on a goroutine of its own
+	// or on that of Dial, and is waited for by Close: heed the context.
+	TokenSource func(context.Context) (string, error)
+
 	// Header is added to the handshake request.
 	Header http.Header
 

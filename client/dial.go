@@ -67,8 +67,12 @@ func handshake(ctx context.Context, cfg *Config, address string) (*conn, error) 
 	if header == nil {
 		header = http.Header{}
 	}
-	if cfg.Token != "" {
-		header.Set("Authorization", "Bearer "+cfg.Token)
+	token, err := cfg.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
 	}
 	//nolint:bodyclose // of a refusal the library has read the body; else it is the connection
 	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{

@@ -19,7 +19,8 @@
 // again by itself, after pauses with full jitter (see [Backoff]), until Close
 // is called or the gateway says that it should not: by a close code whose
 // Reconnect is false, such as "replaced" or "kicked", or by a refusal that a
-// repetition cannot change. Done is then closed and Err says why.
+// repetition cannot change. With a TokenSource a refused token is not one of
+// these: the next attempt has another. Done is then closed and Err says why.
 //
 // # What is sent
 //

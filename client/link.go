@@ -31,8 +31,8 @@ type peer interface {
 }
 
 // link keeps one peer connected. Its run goroutine owns everything: it serves a
-// connection, reading it, with two more goroutines that live as long as the
-// connection (the sender and the watch), waits, connects again.
+// connection, reading it, with two or three more goroutines that live as long as
+// the connection (the sender, the watch and, with a TokenSource, renew), waits, connects again.
 type link struct {
 	// Static after start.
 	cfg   Config
@@ -95,7 +95,7 @@ func (l *link) run(c *conn) {
 		began := time.Now()
 		err := l.serve(c)
 		l.disconnected(err)
-		if l.ctx.Err() != nil || !worthRetrying(err) {
+		if l.ctx.Err() != nil || !l.worthRetrying(err) {
 			l.finish(err)
 			return
 		}
@@ -144,7 +144,7 @@ func (l *link) reconnect(cause error, failures *int) (*conn, error) {
 		if l.ctx.Err() != nil {
 			return nil, ErrClosed
 		}
-		if !worthRetrying(err) {
+		if !l.worthRetrying(err) {
 			return nil, err
 		}
 		cause, asked = err, 0
@@ -161,10 +161,17 @@ func (l *link) serve(c *conn) error {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { l.send(c, over) })
 	helpers.Go(func() { l.watch(c, over) })
+	lasting, end := context.WithCancel(l.ctx)
+	defer end()
+	expiring := make(chan time.Duration, 1)
+	if l.cfg.TokenSource != nil {
+		helpers.Go(func() { l.renew(lasting, expiring) })
+	}
 
 	l.peer.connected(c.welcome)
-	err := l.read(c)
+	err := l.read(c, expiring)
 	close(over)
+	end()
 	l.mu.Lock()
 	l.conn = nil
 	l.mu.Unlock()

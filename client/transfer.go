@@ -94,7 +94,7 @@ func (c *conn) write(msg []byte, from lane) error {
 
 // read reads messages until the connection ends; the error says why. Pings and
 // close frames are answered by the library, from this goroutine.
-func (l *link) read(c *conn) error {
+func (l *link) read(c *conn, expiring chan<- time.Duration) error {
 	var buf bytes.Buffer
 	var e protocol.Envelope
 	for {
@@ -120,6 +120,9 @@ func (l *link) read(c *conn) error {
 		}
 		if string(e.Type) == protocol.TypeClosing {
 			l.noteClosing(e.Payload)
+		}
+		if l.noteRenewal(&e, expiring) {
+			continue
 		}
 		l.peer.text(&e)
 	}

@@ -68,3 +68,15 @@ func FuzzDestination(f *testing.F) {
 		}
 	})
 }
+
+func FuzzRenewal(f *testing.F) {
+	for _, payload := range []string{``, `{}`, `{"token":"abc"}`, `{"token":1}`, `{"token":null}`, `[]`, `{"token":"a","token":"b"}`, `{"token":"\u0000"}`} {
+		f.Add([]byte(payload))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		r, err := ParseRenewal(payload)
+		if err == nil && (len(r.Token) == 0 || len(r.Token) > MaxRenewalToken) || err != nil && r.Token != "" {
+			t.Errorf("%d bytes of token, %v", len(r.Token), err)
+		}
+	})
+}

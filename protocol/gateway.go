@@ -7,7 +7,7 @@ import (
 )
 
 // GatewayPrefix starts the types that belong to the gateway; a peer may send
-// only TypeSubscribe and TypeUnsubscribe of them.
+// only TypeSubscribe, TypeUnsubscribe and TypeRenew of them.
 const GatewayPrefix = "gateway."
 
 // Types of the gateway's own messages, with the payload each carries.
@@ -21,6 +21,9 @@ const (
 	TypeSubscribe     = "gateway.subscribe"      // Subscription, from a front end
 	TypeUnsubscribe   = "gateway.unsubscribe"    // Subscription, from a front end
 	TypeSubscribed    = "gateway.subscribed"     // Subscription: what holds after a (un)subscribe
+	TypeTokenExpiring = "gateway.token_expiring" // Expiry: renew, or be closed with CloseUnauthorized
+	TypeRenew         = "gateway.renew"          // Renewal, to the gateway
+	TypeRenewed       = "gateway.renewed"        // Expiry: answers a TypeRenew that was accepted
 )
 
 // Welcome tells a peer who it is to the gateway, and a front end also which

@@ -19,17 +19,21 @@ import (
 // TestAllocationsPerTelemetryFrame: in steady state a read of telemetry costs
 // no allocation, from the frame's arrival to the last receiver's write.
 func TestAllocationsPerTelemetryFrame(t *testing.T) {
-	for _, test := range []struct{ receivers, listeners, frames, samples int }{
-		{0, 0, 1, 1}, {1, 0, 1, 1}, {50, 0, 1, 1}, {50, 0, 20, 1}, {0, 50, 20, 10}, {8, 8, 3, 1000},
+	for _, test := range []struct {
+		receivers, listeners, frames, samples int
+		rights                                session.Rights
+	}{
+		{0, 0, 1, 1, nil}, {1, 0, 1, 1, nil}, {50, 0, 1, 1, nil}, {50, 0, 20, 1, nil}, {0, 50, 20, 10, nil}, {8, 8, 3, 1000, nil},
+		{50, 50, 3, 1, rights{observe: "x* d*"}},
 	} {
 		t.Run(fmt.Sprintf("%d+%d receivers, %d frames of %d", test.receivers, test.listeners, test.frames, test.samples), func(t *testing.T) {
 			g := newGateway(t)
 			var sinks []*sink
 			for range test.receivers {
-				sinks = append(sinks, g.sink(session.Info{Role: session.RoleFrontend}))
+				sinks = append(sinks, g.sink(session.Info{Role: session.RoleFrontend, Rights: test.rights}))
 			}
 			for range test.listeners {
-				s := g.sink(session.Info{Role: session.RoleFrontend, Telemetry: protocol.TelemetryNone})
+				s := g.sink(session.Info{Role: session.RoleFrontend, Telemetry: protocol.TelemetryNone, Rights: test.rights})
 				s.read(wsframe.OpText, []byte(`{"type":"gateway.subscribe","payload":{"devices":["d1"]}}`))
 				sinks = append(sinks, s)
 			}
@@ -61,19 +65,22 @@ func TestAllocationsPerEnvelope(t *testing.T) {
 		name, text, answer string
 		fromDevice, inUse  bool
 		most               float64
+		rights             session.Rights
 	}{
 		{name: "unicast to a device", text: `{"type":"test.state","dst":"d1","ts":1763720000123456,"payload":{"speed":12.5}}`},
 		{name: "urgent, with a spoofed src", text: `{"src":"bob","type":"test.stop","dst":"d1","urgent":true}`},
 		{name: "to a session of a user", text: `{"type":"test.state","dst":"@user/alice","payload":1}`, fromDevice: true},
 		{name: "to all front ends", text: `{"type":"test.state","id":"x","payload":1}`, fromDevice: true},
 		{name: "command and answer", text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"c-00017"}`, most: 2},
+		{name: "limited rights: command and answer", rights: rights{command: "d*"}, text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"c-00017"}`, most: 2},
+		{name: "limited rights: to all front ends", rights: rights{observe: "d*"}, text: `{"type":"test.state","id":"x","payload":1}`, fromDevice: true},
 		// The third is the id that takes the place of the one in use.
 		{name: "command with an id in use", inUse: true, text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"~000000"}`, most: 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newGateway(t)
 			d := g.sink(session.Info{Role: session.RoleDevice, Name: "d1"})
-			a := g.sink(session.Info{Role: session.RoleFrontend, Name: "alice"})
+			a := g.sink(session.Info{Role: session.RoleFrontend, Name: "alice", Rights: test.rights})
 			from, to := a, d
 			if test.fromDevice {
 				from, to = d, a

@@ -89,7 +89,7 @@ func (r *Router) sendFrom(msg protocol.Message, to []*session.Session) (int, err
 	}
 	f := session.NewTextFrame(text)
 	defer f.Release()
-	return sendAll(to, f, msg.Urgent, nil), nil
+	return sendAll(to, f, msg.Urgent, nil, ""), nil
 }
 
 // DeviceStatus is a connected device as the HTTP API shows it.

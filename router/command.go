@@ -73,6 +73,10 @@ func (r *Router) routeToDevice(s *session.Session, e *protocol.Envelope, name []
 		return
 	}
 	to := r.manager.ByDeviceBytes(name)
+	if rights := fe.rights.Load(); rights != nil && !mayCommand(*rights, to, name) {
+		r.refuse(s, protocol.ErrNotAllowed, "this front end may not command device "+string(name)+"; the message was not delivered", e.ID)
+		return
+	}
 	if to == nil {
 		r.refuse(s, protocol.ErrDeviceOffline, "device "+string(name)+" is not connected; the message was not delivered and will not be", e.ID)
 		return

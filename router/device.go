@@ -125,10 +125,15 @@ func (r *Router) deviceDisconnected(s *session.Session, cause session.Cause) {
 	r.announce(protocol.TypeDeviceOffline, d, s.Info(), cause.Reason)
 }
 
-// announce tells every front end that a device came or went. The caller holds
-// mu, so that each front end sees the notices of a device in order and none
-// that its welcome has told already.
+// announce tells every front end that may observe it that a device came or
+// went. The caller holds mu, so that each front end sees the notices of a
+// device in order and none that its welcome has told already.
 func (r *Router) announce(typ string, d *device, info *session.Info, reason string) {
+	r.notify(*r.everyone.Load(), typ, d, info, reason)
+}
+
+// notify is announce for some front ends.
+func (r *Router) notify(to []*session.Session, typ string, d *device, info *session.Info, reason string) {
 	msg, err := protocol.NewMessage(typ, protocol.DeviceNotice{
 		DeviceID: d.id, Stream: d.stream, Node: r.opts.Node, Reason: reason,
 		Type: info.Type, Customer: info.Customer, Meta: info.Meta,
@@ -142,16 +147,18 @@ func (r *Router) announce(typ string, d *device, info *session.Info, reason stri
 		return
 	}
 	f := session.NewTextFrame(text)
-	sendAll(*r.everyone.Load(), f, false, nil)
+	sendAll(to, f, false, nil, d.id)
 	f.Release()
 }
 
-// sendAll queues one frame for many receivers, but not for except, and leaves
-// the writing to the flushers. It returns how many took it.
-func sendAll(to []*session.Session, f *session.Frame, urgent bool, except *session.Session) int {
+// sendAll queues one frame for many front ends, but not for except, and leaves
+// the writing to the flushers. It returns how many took it. A frame that comes
+// from or speaks of a device is for those that may observe it; device is ""
+// for all others.
+func sendAll(to []*session.Session, f *session.Frame, urgent bool, except *session.Session, device string) int {
 	n := 0
 	for _, s := range to {
-		if s != except && s.Send(f, urgent) == nil {
+		if s != except && (device == "" || mayObserve(s, device)) && s.Send(f, urgent) == nil {
 			s.Schedule()
 			n++
 		}

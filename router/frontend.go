@@ -16,10 +16,21 @@ const maxSubscriptions = protocol.MaxSubscriptionDevices
 type frontend struct {
 	// pending counts its commands that wait for an answer.
 	pending atomic.Int32
+	// rights are what it may do, nil for everything; replaced under Router.mu,
+	// read without it.
+	rights atomic.Pointer[session.Rights]
 	// all and listed are its subscription; guarded by Router.mu. With all set
 	// the list is empty.
 	all    bool
 	listed map[string]*device
+}
+
+func newFrontend(rights session.Rights) *frontend {
+	fe := &frontend{}
+	if rights != nil {
+		fe.rights.Store(&rights)
+	}
+	return fe
 }
 
 func (r *Router) frontendConnected(s *session.Session) {
@@ -38,7 +49,7 @@ func (r *Router) frontendConnected(s *session.Session) {
 	}
 	if s.Info().Telemetry != protocol.TelemetryNone {
 		fe.all = true
-		add(&r.telemetryAll, s)
+		add(r.allOf(fe), s)
 	}
 }
 
@@ -96,12 +107,15 @@ func (r *Router) subscribe(s *session.Session, e *protocol.Envelope, on bool) {
 func (r *Router) changeSubscription(s *session.Session, fe *frontend, want protocol.Subscription, on bool) (protocol.Subscription, *Error) {
 	r.moves.Add(1)
 	defer r.moves.Add(1)
+	if id, forbidden := fe.forbidden(want.Devices); on && forbidden {
+		return protocol.Subscription{}, &Error{protocol.ErrNotAllowed, `field "payload.devices": this front end may not observe device ` + id + `; leave it out`}
+	}
 	switch {
 	case !s.Open():
 	case on && want.Telemetry == protocol.TelemetryAll:
 		r.unsubscribeAll(s, fe)
 		fe.all = true
-		add(&r.telemetryAll, s)
+		add(r.allOf(fe), s)
 	case on:
 		// A list narrows "all" down; it is added to a list.
 		if fe.all || want.Telemetry == protocol.TelemetryNone {
@@ -184,7 +198,7 @@ func (r *Router) unlistDevice(s *session.Session, fe *frontend, id string) {
 func (r *Router) unsubscribeAll(s *session.Session, fe *frontend) {
 	if fe.all {
 		fe.all = false
-		remove(&r.telemetryAll, s)
+		remove(r.allOf(fe), s)
 	}
 	for id := range fe.listed {
 		r.unlistDevice(s, fe, id)

@@ -27,6 +27,11 @@ type Options struct {
 	// MaxBadMessages closes a session with 4005 when it has sent more than
 	// that many unacceptable messages within a heartbeat interval; 100.
 	MaxBadMessages int
+	// Renew changes the credential that a session is there with, and says how
+	// long the new one is good for. The error does not repeat the token. It is
+	// called on the session's reading goroutine with no lock of the router's
+	// held. Nil: every renewal is refused.
+	Renew func(s *session.Session, token string) (protocol.Expiry, *Error)
 }
 
 // Router routes for one node.
@@ -41,10 +46,13 @@ type Router struct {
 	stats   Stats
 
 	// everyone holds all front ends, telemetryAll those that want every
-	// device's telemetry. The lists are replaced under mu, read without it.
-	everyone     atomic.Pointer[[]*session.Session]
-	telemetryAll atomic.Pointer[[]*session.Session]
-	// moves is odd while front ends move between telemetryAll and the devices'
+	// device's telemetry and may have it, telemetrySome those that want every
+	// device's and may have some. The lists are replaced under mu, read without
+	// it.
+	everyone      atomic.Pointer[[]*session.Session]
+	telemetryAll  atomic.Pointer[[]*session.Session]
+	telemetrySome atomic.Pointer[[]*session.Session]
+	// moves is odd while front ends move between these two and the devices'
 	// lists of subscribers.
 	moves     atomic.Uint64
 	commandID atomic.Uint64
@@ -76,6 +84,7 @@ func New(opts Options) *Router {
 	r := &Router{opts: opts, devices: make(map[string]*device), users: make(map[string][]*session.Session)}
 	r.everyone.Store(new([]*session.Session))
 	r.telemetryAll.Store(new([]*session.Session))
+	r.telemetrySome.Store(new([]*session.Session))
 	return r
 }
 
@@ -116,7 +125,7 @@ func (r *Router) prepare(s *session.Session) any {
 		r.welcomeDevice(s, d)
 		return newLink(s, d)
 	}
-	return &frontend{}
+	return newFrontend(s.Info().Rights)
 }
 
 func (r *Router) onConnect(s *session.Session) {

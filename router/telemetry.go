@@ -25,7 +25,7 @@ func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
 	}
 	l.framesIn++
 	l.samplesIn += uint64(h.Count)
-	if all, listed := r.receivers(l.device); len(all)+len(listed) == 0 {
+	if all, some, listed := r.receivers(l.device); len(all)+len(some)+len(listed) == 0 {
 		return
 	}
 	stream := l.device.stream
@@ -73,13 +73,18 @@ func (r *Router) sendBatch(l *link) {
 	}
 	f = f.Compact()
 	f.HeardBy(l.session)
-	all, listed := r.receivers(l.device)
+	all, some, listed := r.receivers(l.device)
 	by := l.session
-	if len(all)+len(listed) > inlineReceivers {
+	if len(all)+len(some)+len(listed) > inlineReceivers {
 		by = nil
 	}
 	for _, s := range all {
 		_ = s.SendTelemetry(f, by)
+	}
+	for _, s := range some {
+		if mayObserve(s, l.device.id) {
+			_ = s.SendTelemetry(f, by)
+		}
 	}
 	for _, s := range listed {
 		_ = s.SendTelemetry(f, by)
@@ -87,16 +92,17 @@ func (r *Router) sendBatch(l *link) {
 	f.Release()
 }
 
-// receivers returns who wants a device's telemetry, both lists as they were at
+// receivers returns who wants a device's telemetry, all lists as they were at
 // one moment: a front end that changes from one to the other is in exactly one
-// of them, and so gets each batch once.
-func (r *Router) receivers(d *device) (all, listed []*session.Session) {
+// of them, and so gets each batch once. Those in some want it if they may
+// observe the device; those in listed were found to when they listed it.
+func (r *Router) receivers(d *device) (all, some, listed []*session.Session) {
 	before := r.moves.Load()
-	all, listed = *r.telemetryAll.Load(), *d.subscribers.Load()
+	all, some, listed = *r.telemetryAll.Load(), *r.telemetrySome.Load(), *d.subscribers.Load()
 	if before&1 == 0 && r.moves.Load() == before {
-		return all, listed
+		return all, some, listed
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return *r.telemetryAll.Load(), *d.subscribers.Load()
+	return *r.telemetryAll.Load(), *r.telemetrySome.Load(), *d.subscribers.Load()
 }

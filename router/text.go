@@ -42,7 +42,7 @@ func (r *Router) routeText(s *session.Session, text []byte) {
 		r.routeToDevice(s, &e, dst.Name)
 	case protocol.DstFrontends:
 		f := spliced(&e, protocol.Splice{Src: s.Source()})
-		sendAll(*r.everyone.Load(), f, e.Urgent, s)
+		sendAll(*r.everyone.Load(), f, e.Urgent, s, deviceOf(s))
 		f.Release()
 	case protocol.DstUser:
 		r.routeToUser(s, &e, dst.Name)
@@ -60,8 +60,10 @@ func (r *Router) routeControl(s *session.Session, e *protocol.Envelope) {
 		r.subscribe(s, e, true)
 	case protocol.TypeUnsubscribe:
 		r.subscribe(s, e, false)
+	case protocol.TypeRenew:
+		r.renew(s, e)
 	default:
-		r.refuse(s, protocol.ErrNotAllowed, `field "type": "gateway." types are the gateway's own; only gateway.subscribe and gateway.unsubscribe may be sent`, e.ID)
+		r.refuse(s, protocol.ErrNotAllowed, `field "type": "gateway." types are the gateway's own; only gateway.subscribe, gateway.unsubscribe and gateway.renew may be sent`, e.ID)
 	}
 }
 
@@ -70,7 +72,7 @@ func (r *Router) routeToUser(s *session.Session, e *protocol.Envelope, user []by
 	to := r.users[string(user)]
 	r.mu.Unlock()
 	f := spliced(e, protocol.Splice{Src: s.Source()})
-	n := sendAll(to, f, e.Urgent, nil)
+	n := sendAll(to, f, e.Urgent, nil, deviceOf(s))
 	f.Release()
 	if n == 0 {
 		r.refuse(s, protocol.ErrNotFound, "no session of that user is connected", e.ID)
@@ -82,7 +84,7 @@ func (r *Router) routeToSession(s *session.Session, e *protocol.Envelope, id []b
 	if parsed, err := uuid.ParseBytes(id); err == nil {
 		to = r.manager.Get(parsed)
 	}
-	if to == nil || to.Role() != session.RoleFrontend {
+	if to == nil || to.Role() != session.RoleFrontend || s.Role() == session.RoleDevice && !mayObserve(to, s.Name()) {
 		r.refuse(s, protocol.ErrNotFound, "no front end has that session id; it may have reconnected under a new one", e.ID)
 		return
 	}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"encoding/json"
+	"slices"
 	"sort"
 	"time"
 
@@ -26,12 +27,9 @@ func (r *Router) welcomeDevice(s *session.Session, d *device) {
 // holds mu: whoever comes or goes after this list was made is announced to
 // this front end, and nobody twice.
 func (r *Router) welcomeFrontend(s *session.Session) error {
-	if r.listing == nil {
-		listing, err := json.Marshal(r.deviceInfos())
-		if err != nil {
-			return err
-		}
-		r.listing = listing
+	listing, err := r.listingFor(s.Attachment().(*frontend))
+	if err != nil {
+		return err
 	}
 	head, err := json.Marshal(r.welcome(s))
 	if err != nil {
@@ -39,13 +37,30 @@ func (r *Router) welcomeFrontend(s *session.Session) error {
 	}
 	// The list is encoded once for all who come between two changes of it, and
 	// put in as the last member of the payload.
-	payload := make([]byte, 0, len(head)+len(r.listing)+16)
+	payload := make([]byte, 0, len(head)+len(listing)+16)
 	payload = append(payload, head[:len(head)-1]...)
 	payload = append(payload, `,"devices":`...)
-	payload = append(payload, r.listing...)
+	payload = append(payload, listing...)
 	payload = append(payload, '}')
 	msg := protocol.Message{Type: protocol.TypeWelcome, Payload: payload}
 	return s.SendMessage(&msg, true)
+}
+
+// listingFor returns the encoded list of the devices that a front end may
+// observe. The caller holds mu.
+func (r *Router) listingFor(fe *frontend) ([]byte, error) {
+	if fe.rights.Load() != nil {
+		infos := slices.DeleteFunc(r.deviceInfos(), func(d protocol.DeviceInfo) bool { return !fe.mayObserve(d.DeviceID) })
+		return json.Marshal(infos)
+	}
+	if r.listing == nil {
+		listing, err := json.Marshal(r.deviceInfos())
+		if err != nil {
+			return nil, err
+		}
+		r.listing = listing
+	}
+	return r.listing, nil
 }
 
 func (r *Router) welcome(s *session.Session) protocol.Welcome {

@@ -141,8 +141,8 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	names := slices.Sorted(maps.Keys(after))
-	if n := len(slices.DeleteFunc(names, func(s string) bool { return strings.Contains(s, "{") })); n != 30 {
-		t.Errorf("%d metrics, this test knows of 30", n)
+	if n := len(slices.DeleteFunc(names, func(s string) bool { return strings.Contains(s, "{") })); n != 33 {
+		t.Errorf("%d metrics, this test knows of 33", n)
 	}
 }
 

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/session"
@@ -54,15 +56,18 @@ func (s *Server) serveAPI(api *http.ServeMux, w http.ResponseWriter, r *http.Req
 		writeError(w, http.StatusServiceUnavailable, protocol.ErrUnavailable, "the gateway is shutting down; try again shortly")
 		return
 	}
-	if !s.originAllowed(r) {
-		writeError(w, http.StatusForbidden, protocol.ErrNotAllowed, "this origin is neither the gateway's own nor allowed; add it with --allowed-origins")
+	if ref := s.checkOrigin(r); ref != nil {
+		writeError(w, ref.status, ref.code, ref.message)
 		return
 	}
-	if !s.frontendTokens.admit(presentedToken(r, nil)) {
+	id, ref := s.admit(r, access.RoleFrontend, "", nil)
+	if ref != nil {
+		s.log.Debug().Str("remote", r.RemoteAddr).Str("path", clip(r.URL.Path)).Str("credential", ref.credential).Str("reason", ref.message).Msg("request refused")
 		w.Header().Set("WWW-Authenticate", `Bearer realm="labgate"`)
-		writeError(w, http.StatusUnauthorized, protocol.ErrNotAllowed, `a valid front end token is needed; send it as "Authorization: Bearer TOKEN"`)
+		writeError(w, ref.status, ref.code, ref.message)
 		return
 	}
+	r = withIdentity(r, id)
 	handler, pattern := api.Handler(r)
 	if pattern == "" {
 		// Either nothing is there, or it wants another method: the mux knows.
@@ -79,13 +84,17 @@ func (s *Server) serveAPI(api *http.ServeMux, w http.ResponseWriter, r *http.Req
 	api.ServeHTTP(w, r)
 }
 
-func (s *Server) getDevices(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{"devices": s.router.Devices()})
+func (s *Server) getDevices(w http.ResponseWriter, r *http.Request) {
+	id := identityOf(r)
+	devices := slices.DeleteFunc(s.router.Devices(), func(d router.DeviceStatus) bool { return !id.MayObserve(d.DeviceID) })
+	writeJSON(w, http.StatusOK, map[string]any{"devices": devices})
 }
 
+// getDevice answers for a device that may not be observed as for one that is
+// not there.
 func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) {
 	d, ok := s.router.Device(r.PathValue("id"))
-	if !ok {
+	if !ok || !identityOf(r).MayObserve(d.DeviceID) {
 		writeError(w, http.StatusNotFound, protocol.ErrDeviceOffline, "device "+clip(r.PathValue("id"))+" is not connected")
 		return
 	}
@@ -93,6 +102,10 @@ func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) postCommand(w http.ResponseWriter, r *http.Request) {
+	if device := r.PathValue("id"); !identityOf(r).MayCommand(device) {
+		writeError(w, http.StatusForbidden, protocol.ErrNotAllowed, "the credential does not permit commands to device "+clip(device)+"; nothing was delivered")
+		return
+	}
 	msg, ok := s.readMessage(w, r)
 	if !ok {
 		return
@@ -156,11 +169,31 @@ func statusOf(s *session.Session) sessionStatus {
 	}
 }
 
-func (s *Server) getSessions(w http.ResponseWriter, _ *http.Request) {
-	all := s.manager.Sessions()
-	list := make([]sessionStatus, len(all))
-	for i, sess := range all {
-		list[i] = statusOf(sess)
+// maySee reports whether a session is shown to who makes a request: a device's
+// to those that may observe the device, a front end's to those that may observe
+// every device.
+func maySee(id access.Identity, sess *session.Session) bool {
+	if sess.Role() == session.RoleDevice {
+		return id.MayObserve(sess.Name())
+	}
+	return id.Observe && ofAllDevices(id.Permissions)
+}
+
+// mayEnd does the same for ending it, which takes the permission to command.
+func mayEnd(id access.Identity, sess *session.Session) bool {
+	if sess.Role() == session.RoleDevice {
+		return id.MayCommand(sess.Name())
+	}
+	return id.Command && ofAllDevices(id.Permissions)
+}
+
+func (s *Server) getSessions(w http.ResponseWriter, r *http.Request) {
+	id := identityOf(r)
+	list := []sessionStatus{}
+	for _, sess := range s.manager.Sessions() {
+		if maySee(id, sess) {
+			list = append(list, statusOf(sess))
+		}
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"sessions": list})
 }
@@ -173,6 +206,10 @@ func (s *Server) getSession(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request) {
 	if sess := s.findSession(w, r); sess != nil {
+		if !mayEnd(identityOf(r), sess) {
+			writeError(w, http.StatusForbidden, protocol.ErrNotAllowed, "the credential does not permit ending this session; it takes command, for its device or, for a front end's session, for all devices")
+			return
+		}
 		sess.Close(protocol.CloseKicked, "by the HTTP API")
 		w.WriteHeader(http.StatusNoContent)
 	}
@@ -185,8 +222,9 @@ func (s *Server) findSession(w http.ResponseWriter, r *http.Request) *session.Se
 		return nil
 	}
 	sess := s.manager.Get(id)
-	if sess == nil {
+	if id := identityOf(r); sess == nil || !maySee(id, sess) && !mayEnd(id, sess) {
 		writeError(w, http.StatusNotFound, protocol.ErrNotFound, "no session with that id is connected")
+		return nil
 	}
 	return sess
 }

@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
@@ -29,6 +31,9 @@ type refusal struct {
 	// reason is its name in the metrics, the code if empty; retryAfter the
 	// value of Retry-After for a connection that is turned away.
 	reason, retryAfter string
+	// credential names the one that was presented, where it is known, for the
+	// log only.
+	credential string
 }
 
 func (r *refusal) reasonName() string {
@@ -62,8 +67,8 @@ func (s *Server) checkHandshake(r *http.Request) (handshake, *refusal) {
 	if ref := checkUpgradeHeaders(r); ref != nil {
 		return h, ref
 	}
-	if !s.originAllowed(r) {
-		return h, refuse(http.StatusForbidden, protocol.ErrNotAllowed, "origin %q is neither this gateway's own nor allowed; add it with --allowed-origins", clip(r.Header.Get("Origin")))
+	if ref := s.checkOrigin(r); ref != nil {
+		return h, ref
 	}
 	offered := offeredProtocols(r)
 	if slices.Contains(offered, protocol.Subprotocol) {
@@ -71,14 +76,13 @@ func (s *Server) checkHandshake(r *http.Request) (handshake, *refusal) {
 	} else if len(offered) > 0 && role != session.RoleEcho {
 		return h, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Sec-WebSocket-Protocol: %s is not among the sub-protocols offered; offer it", protocol.Subprotocol)
 	}
-	allowed := s.frontendTokens
-	if role == session.RoleDevice {
-		allowed = s.deviceTokens
+	id, ref := s.admit(r, accessRole(role), name, offered)
+	if ref != nil {
+		return h, ref
 	}
-	if !allowed.admit(presentedToken(r, offered)) {
-		return h, refuse(http.StatusUnauthorized, protocol.ErrNotAllowed, "a valid token is needed; send it as \"Authorization: Bearer TOKEN\" or, from a browser, as the sub-protocol bearer.TOKEN beside %s", protocol.Subprotocol)
+	if h.info, ref = describePeer(r, role, name); ref == nil {
+		s.grant(&h.info, id)
 	}
-	h.info, ref = describePeer(r, role, name)
 	return h, ref
 }
 
@@ -138,11 +142,11 @@ func describePeer(r *http.Request, role session.Role, name string) (session.Info
 	}
 	for key, values := range query {
 		if len(values) != 1 {
-			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %q: given %d times; give it once", clip(key), len(values))
+			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %s: given %d times; give it once", queryName(key), len(values))
 		}
 		value := values[0]
 		if len(value) > maxMetaValue || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\uFFFD' }) {
-			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %q: at most %d bytes of printable UTF-8 allowed; shorten or clean it", clip(key), maxMetaValue)
+			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %s: at most %d bytes of printable UTF-8 allowed; shorten or clean it", queryName(key), maxMetaValue)
 		}
 		switch meta, isMeta := strings.CutPrefix(key, "meta."); {
 		case role == session.RoleDevice && key == "type":
@@ -151,7 +155,7 @@ func describePeer(r *http.Request, role session.Role, name string) (session.Info
 			info.Customer = value
 		case role == session.RoleDevice && isMeta:
 			if !protocol.ValidName(meta) || len(meta) > maxMetaKey {
-				return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %q: after meta. come 1 to %d letters, digits and . _ : -", clip(key), maxMetaKey)
+				return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %s: after meta. come 1 to %d letters, digits and . _ : -", queryName(key), maxMetaKey)
 			}
 			if info.Meta == nil {
 				info.Meta = make(map[string]string)
@@ -161,11 +165,11 @@ func describePeer(r *http.Request, role session.Role, name string) (session.Info
 			}
 		case role == session.RoleFrontend && key == "telemetry":
 			if value != protocol.TelemetryAll && value != protocol.TelemetryNone {
-				return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query \"telemetry\": %q is unknown; use all or none", clip(value))
+				return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query \"telemetry\": its value is unknown; use all or none")
 			}
 			info.Telemetry = value
 		default:
-			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %q: unknown for a %s; devices know type, customer and meta.NAME, front ends telemetry", clip(key), role)
+			return info, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query %s: unknown for a %s; devices know type, customer and meta.NAME, front ends telemetry, and a token belongs in the Authorization header", queryName(key), role)
 		}
 	}
 	if role == session.RoleFrontend && info.Telemetry == "" {
@@ -174,20 +178,13 @@ func describePeer(r *http.Request, role session.Role, name string) (session.Info
 	return info, nil
 }
 
-// originAllowed lets a browser in from the gateway's own origin and from those
-// configured. A request without Origin does not come from a browser's page.
-func (s *Server) originAllowed(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
+// queryName quotes the name of a query's value, unless it is so long that it
+// may be a token in the wrong place.
+func queryName(key string) string {
+	if len(key) < access.MinTokenLen {
+		return strconv.Quote(key)
 	}
-	for _, allowed := range s.opts.AllowedOrigins {
-		if allowed == "*" || strings.EqualFold(allowed, origin) {
-			return true
-		}
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	return fmt.Sprintf("(a name of %d bytes)", len(key))
 }
 
 func offeredProtocols(r *http.Request) []string {

@@ -80,7 +80,11 @@ func refusals() []refusalCase {
 		{"meta name", request("/ws/device/d?meta.a%20b=x"), 400, "bad_message", `"meta.a b"`, ""},
 		{"meta without a name", request("/ws/device/d?meta.=x"), 400, "bad_message", `"meta."`, ""},
 		{"too many meta", request("/ws/device/d?" + metaQuery(33)), 400, "bad_message", "32 meta", ""},
-		{"telemetry", request("/ws/frontend?telemetry=some"), 400, "bad_message", `"some"`, ""},
+		{"telemetry", request("/ws/frontend?telemetry=some"), 400, "bad_message", `"telemetry": its value`, ""},
+		{"origin of another site", request("/ws/frontend", "Origin: http://evil.test"), 403, "not_allowed", "evil.test", ""},
+		{"a name made to point here", request("/ws/frontend", "Origin: https://gateway.test"), 403, "not_allowed", "gateway.test", ""},
+		{"a token in the query", request("/ws/frontend?token=" + frontendToken), 400, "bad_message", "Authorization", ""},
+		{"a token as the query", request("/ws/device/d?" + frontendToken), 400, "bad_message", "a name of", ""},
 	}
 }
 
@@ -147,12 +151,16 @@ func TestHandshakeRefusals(t *testing.T) {
 func TestHandshakeAccepted(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		g := start(t, m, func(o *Options) { o.AllowedOrigins = []string{"https://lab.test"} })
+		own := "http://127.0.0.1:80"
+		if m.tls != "" {
+			own = "https://127.0.0.1:80"
+		}
 		for name, r := range map[string]string{
 			"no sub-protocol":       edited("/ws/frontend", "Sec-WebSocket-Protocol:", ""),
 			"several sub-protocols": edited("/ws/frontend", "Sec-WebSocket-Protocol:", "Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Protocol: bearer.x,labgate.v1"),
 			"Connection list":       edited("/ws/frontend", "Connection:", "Connection: keep-alive, Upgrade"),
 			"other letter case":     edited("/ws/frontend", "Upgrade:", "upgrade: WebSocket"),
-			"own origin":            request("/ws/frontend", "Origin: http://gateway.test"),
+			"own origin":            strings.Replace(request("/ws/frontend", "Origin: "+own), "Host: gateway.test", "Host: 127.0.0.1:80", 1),
 			"allowed origin":        request("/ws/frontend", "Origin: HTTPS://lab.test"),
 			"extensions":            request("/ws/frontend", "Sec-WebSocket-Extensions: permessage-deflate"),
 			"slash":                 request("/ws/frontend/"),
@@ -219,7 +227,11 @@ func TestHandshakeTokens(t *testing.T) {
 				"sub-protocol wrong":             bySubprotocol(path, "wrong-token-0123456789"),
 				"sub-protocol, the other role's": bySubprotocol(path, other),
 			} {
-				c := refusalCase{path + " " + name, r, 401, protocol.ErrNotAllowed, "token", `WWW-Authenticate: Bearer realm="labgate"`}
+				says := "token"
+				if strings.Contains(name, "other role") {
+					says = "for the role"
+				}
+				c := refusalCase{path + " " + name, r, 401, protocol.ErrNotAllowed, says, `WWW-Authenticate: Bearer realm="labgate"`}
 				c.check(t, g)
 			}
 			for name, r := range map[string]string{

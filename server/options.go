@@ -56,9 +56,7 @@ type Options struct {
 	TLSCert, TLSKey string
 	TLSMode         TLSMode
 
-	// DeviceTokenFile and FrontendTokenFile hold the bearer tokens of each
-	// role, one a line; empty means that anybody may connect.
-	DeviceTokenFile, FrontendTokenFile string
+	AccessOptions
 	// AllowedOrigins are the origins that browsers may come from besides the
 	// gateway's own; "*" allows all.
 	AllowedOrigins []string
@@ -149,6 +147,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if (o.TLSCert == "") != (o.TLSKey == "") {
 		return o, fmt.Errorf("--tls-cert and --tls-key belong together; give both or none")
+	}
+	if err := o.checkAccess(); err != nil {
+		return o, err
 	}
 	if o.TLSCert != "" && o.TLSMode == TLSNonBlocking && o.IOMode != IONonBlocking {
 		return o, fmt.Errorf("--tls-mode nonblocking needs --io-mode nonblocking, not %s", o.IOMode)

@@ -104,8 +104,17 @@ func (g *gateway) tryUpgradeWith(d *net.Dialer, path string) (*peer, error) {
 
 // upgradeOver makes the handshake over a connection.
 func (g *gateway) upgradeOver(conn net.Conn, path string) (*peer, error) {
+	return g.upgradeOverAs(conn, path, "")
+}
+
+// upgradeOverAs does so with a token, "" for none.
+func (g *gateway) upgradeOverAs(conn net.Conn, path, token string) (*peer, error) {
+	var headers []string
+	if token != "" {
+		headers = []string{"Authorization: Bearer " + token}
+	}
 	p := newPeer(g.t, conn)
-	if _, err := io.WriteString(conn, request(path)); err != nil {
+	if _, err := io.WriteString(conn, request(path, headers...)); err != nil {
 		return nil, err
 	}
 	head, err := p.readHead()

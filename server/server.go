@@ -18,6 +18,7 @@ import (
 	"github.com/lesismal/nbio/nbhttp/websocket"
 	"github.com/rs/zerolog"
 
+	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/session"
@@ -30,30 +31,31 @@ const descriptorReserve = 64
 
 // Server is one gateway.
 //
-// Goroutines: one for each listener; nbio's pollers; the Manager's; one for
+// Goroutines: one for each listener; nbio's pollers; the Manager's; one that
+// watches the files of credentials and one for the certificate's; one for
 // each request of the HTTP API on a poller; one for each blocking connection,
 // and one for each connection of blocking TLS; one for the admin listener and
 // one for each of its connections. All end with Shutdown.
 type Server struct {
 	// Static after Start.
-	opts           Options
-	log            zerolog.Logger
-	manager        *session.Manager
-	router         *router.Router
-	engine         *nbhttp.Engine
-	turns          turns
-	closing        pacer // of pollerClosed
-	upgrader       *websocket.Upgrader
-	handler        http.Handler
-	admin          *http.Server
-	tlsServer      *http.Server
-	stdTLS         *stdtls.Config
-	llibTLS        *tls.Config
-	deviceTokens   tokens
-	frontendTokens tokens
-	addr           string
-	adminAddr      string
-	waiting        chan struct{} // a place for each request that may wait
+	opts        Options
+	log         zerolog.Logger
+	manager     *session.Manager
+	router      *router.Router
+	engine      *nbhttp.Engine
+	turns       turns
+	closing     pacer // of pollerClosed
+	upgrader    *websocket.Upgrader
+	handler     http.Handler
+	admin       *http.Server
+	tlsServer   *http.Server
+	stdTLS      *stdtls.Config
+	llibTLS     *tls.Config
+	certificate *tlsCertificate
+	access      *access.Authenticator
+	addr        string
+	adminAddr   string
+	waiting     chan struct{} // a place for each request that may wait
 
 	gates []*gate
 
@@ -75,6 +77,7 @@ type Server struct {
 	accepting sync.WaitGroup
 	readers   sync.WaitGroup
 	serving   sync.WaitGroup
+	watcher   watcher
 
 	// mu guards the rest; a leaf.
 	mu         sync.Mutex
@@ -110,11 +113,11 @@ func New(opts Options) (*Server, error) {
 	if s.guard, err = newGuard(&opts); err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
-	if s.deviceTokens, err = loadTokens(opts.DeviceTokenFile); err != nil {
-		return nil, fmt.Errorf("--device-token-file: %w", err)
+	if s.access, err = newAccess(&opts.AccessOptions); err != nil {
+		return nil, err
 	}
-	if s.frontendTokens, err = loadTokens(opts.FrontendTokenFile); err != nil {
-		return nil, fmt.Errorf("--frontend-token-file: %w", err)
+	if err := opts.checkExposure(s.access); err != nil {
+		return nil, err
 	}
 	if err := s.loadTLS(); err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ func (s *Server) Start() error {
 	if s.started.Swap(true) {
 		return errors.New("server: started already")
 	}
-	s.router = router.New(router.Options{Node: s.opts.Node, MaxMessage: s.opts.MaxMessage, MaxPending: s.opts.MaxPending})
+	s.router = router.New(router.Options{Node: s.opts.Node, MaxMessage: s.opts.MaxMessage, MaxPending: s.opts.MaxPending, Renew: s.renew})
 	mo := session.Options{
 		HeartbeatInterval: s.opts.HeartbeatInterval, HeartbeatTimeout: s.opts.HeartbeatTimeout, IdleTimeout: s.opts.IdleTimeout,
 		FlushInterval: s.opts.FlushInterval, Flushers: s.opts.Flushers,
@@ -141,6 +144,7 @@ func (s *Server) Start() error {
 		addEcho(&mo)
 	}
 	s.countSessions(&mo)
+	s.endLeases(&mo)
 	if s.tuneSessions != nil {
 		s.tuneSessions(&mo)
 	}
@@ -180,9 +184,12 @@ func (s *Server) Start() error {
 		}
 		go func() {
 			defer s.accepting.Done()
-			_ = s.tlsServer.ServeTLS(g, "", "")
+			// One configuration for all listeners: its session tickets are good at
+			// each of them.
+			_ = s.tlsServer.Serve(stdtls.NewListener(g, s.stdTLS))
 		}()
 	}
+	s.watchFiles()
 	s.running.Store(true)
 	return nil
 }
@@ -251,6 +258,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.turns.close()
 	s.readers.Wait()
+	s.stopWatching()
 	s.stopAdmin()
 	return err
 }
@@ -301,7 +309,6 @@ func (s *Server) awaitRequests(ctx context.Context) error {
 func (s *Server) newTLSServer() *http.Server {
 	return &http.Server{
 		Handler:           s.handler,
-		TLSConfig:         s.stdTLS,
 		ReadHeaderTimeout: s.opts.HandshakeTimeout,
 		IdleTimeout:       s.opts.HandshakeTimeout,
 		MaxHeaderBytes:    maxHTTPHeader,

@@ -8,6 +8,8 @@ import (
 
 // stats counts what happens before there is a session.
 type stats struct {
+	accessStats
+
 	connections  atomic.Int64
 	acceptErrors atomic.Uint64
 	panics       atomic.Uint64

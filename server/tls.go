@@ -2,7 +2,6 @@ package server
 
 import (
 	stdtls "crypto/tls"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,36 +10,41 @@ import (
 	"github.com/lesismal/nbio"
 )
 
-// loadTLS reads certificate and key for the mode that is set.
+// loadTLS reads certificate and key for the mode that is set. Neither
+// configuration sets session ticket keys: then TLS makes its own, and another
+// each day.
 func (s *Server) loadTLS() error {
 	o := &s.opts
 	if o.TLSCert == "" {
 		return nil
 	}
+	var err error
+	if s.certificate, err = loadCertificate(o, &s.stats.accessStats); err != nil {
+		return err
+	}
 	if o.TLSMode == TLSNonBlocking {
-		cert, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
-		if err != nil {
-			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
-		}
 		s.llibTLS = &tls.Config{
-			Certificates: []tls.Certificate{cert},
-			MinVersion:   tls.VersionTLS12,
-			NextProtos:   []string{"http/1.1"},
+			GetCertificate: s.certificate.forLlib,
+			MinVersion:     tls.VersionTLS12,
+			NextProtos:     []string{"http/1.1"},
 			// Growing records would be cut at sizes that our joined writes do
 			// not have.
 			DynamicRecordSizingDisabled: true,
 		}
 		return nil
 	}
-	cert, err := stdtls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
-	if err != nil {
-		return fmt.Errorf("--tls-cert, --tls-key: %w", err)
-	}
 	s.stdTLS = &stdtls.Config{
-		Certificates: []stdtls.Certificate{cert},
-		MinVersion:   stdtls.VersionTLS12,
+		GetCertificate: s.certificate.forStd,
+		MinVersion:     stdtls.VersionTLS12,
 		// A WebSocket begins as HTTP/1.1 (RFC 6455 section 4.1).
 		NextProtos: []string{"http/1.1"},
+	}
+	if o.ClientCA != "" {
+		// A device may present a token in its place, and a front end has to.
+		s.stdTLS.ClientAuth = stdtls.VerifyClientCertIfGiven
+		if s.stdTLS.ClientCAs, err = loadAuthorities(o.ClientCA); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func (s *Server) attachPoller(ws *websocket.Conn, h *httpConn, parser *nbhttp.Pa
 	if s.sawTransport != nil {
 		s.sawTransport(c)
 	}
-	sess, err := s.manager.Add(info, c)
+	sess, err := s.addSession(info, c)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (s *Server) addBlockingSession(ws *websocket.Conn, conn net.Conn, info sess
 	if s.sawTransport != nil {
 		s.sawTransport(c)
 	}
-	sess, err := s.manager.Add(info, c)
+	sess, err := s.addSession(info, c)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +219,7 @@ func (s *Server) recoverRead(sess *session.Session, failed *bool) {
 // writeRefusal answers a handshake that is refused and ends the connection.
 func (s *Server) writeRefusal(w http.ResponseWriter, r *http.Request, ref *refusal) {
 	s.stats.refused.add(ref.reasonName())
-	s.log.Debug().Str("remote", r.RemoteAddr).Str("path", clip(r.URL.Path)).Int("status", ref.status).Str("reason", ref.message).Msg("handshake refused")
+	s.log.Debug().Str("remote", r.RemoteAddr).Str("path", clip(r.URL.Path)).Int("status", ref.status).Str("credential", ref.credential).Str("reason", ref.message).Msg("handshake refused")
 	var a answer
 	switch ref.status {
 	case http.StatusUpgradeRequired:

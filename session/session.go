@@ -79,6 +79,22 @@ type Info struct {
 	// Blocking says that the transport's Write blocks: the session gets a
 	// writer of its own.
 	Blocking bool
+	// Rights are a front end's; nil permits everything. They are what holds at
+	// first: whoever routes keeps what holds later.
+	Rights Rights
+	// Access is how the server let the peer in; the session does not look at
+	// it.
+	Access any
+}
+
+// Rights say what a front end may do with which devices. They do not change,
+// and their methods do not allocate.
+type Rights interface {
+	// MayObserve reports whether the front end may know that the device is
+	// there, and get its messages and telemetry.
+	MayObserve(device string) bool
+	// MayCommand reports whether it may send messages to the device.
+	MayCommand(device string) bool
 }
 
 // Session is one connected peer.

@@ -133,6 +133,10 @@ export class Link {
     }
     if (message.type === "gateway.welcome") this.#welcomed();
     if (message.type === "gateway.closing") this.#asked = Number(message.payload?.retry_after_ms) || 0;
+    if (message.type === "gateway.token_expiring") {
+      const seconds = Math.round(Number(message.payload?.expires_in_ms) / 1000);
+      this.#on.problem(`The access token expires in ${seconds} s; enter another one to go on.`);
+    }
     this.#on.text(message);
     const request = this.#pending.get(message.re);
     if (!request) return;

@@ -85,5 +85,5 @@ export function closeCode(code) {
 // A token may hold what may stand in the name of a sub-protocol, which is how
 // a browser sends it.
 export function validToken(token) {
-  return /^[A-Za-z0-9._~-]{1,512}$/.test(token);
+  return /^[A-Za-z0-9._~-]{1,4096}$/.test(token);
 }

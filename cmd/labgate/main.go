@@ -30,6 +30,7 @@ type cli struct {
 	Send     SendCmd     `cmd:"" help:"Send one command to a device and print its answer."`
 	Tail     TailCmd     `cmd:"" help:"Watch messages and telemetry."`
 	Bench    BenchCmd    `cmd:"" help:"Put load on a gateway, verify what arrives and measure it."`
+	Token    TokenCmd    `cmd:"" help:"Make a token, and the line of a token file that lets its bearer in."`
 	Version  VersionCmd  `cmd:"" help:"Print the version."`
 }
 

@@ -70,8 +70,17 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"mode", []string{"--io-mode", "fast"}, []string{"--io-mode", "nonblocking"}},
 		{"timeout below interval", []string{"--heartbeat-interval", "10s", "--heartbeat-timeout", "5s"}, []string{"--heartbeat-timeout"}},
 		{"half of TLS", []string{"--tls-cert", write("x")}, []string{"--tls-key"}},
-		{"short token", []string{"--device-token-file", write("secret")}, []string{"--device-token-file", "line 1"}},
+		{"short token", []string{"--device-token-file", write("sesame")}, []string{"--device-token-file", "line 1"}},
 		{"no token", []string{"--frontend-token-file", write("# none\n")}, []string{"--frontend-token-file", "no token"}},
+		{"JWT keys", []string{"--jwt-key-file", write("sesame")}, []string{"--jwt-key-file", "PEM"}},
+		{"JWT secret", []string{"--jwt-secret-file", write("sesame")}, []string{"--jwt-secret-file", "32 to 4096"}},
+		{"JWKS", []string{"--jwks-file", write("sesame")}, []string{"--jwks-file", "JWKS"}},
+		{"credentials", []string{"--credential-file", write("sesame-in-clear-0123456789")}, []string{"--credential-file", "line 1", "labgate token"}},
+		{"admin token", []string{"--admin-token-file", write("sesame")}, []string{"--admin-token-file", "line 1"}},
+		{"admin beyond loopback", []string{"--admin-listen", ":8081"}, []string{"--admin-listen", "--admin-token-file"}},
+		{"client CA without TLS", []string{"--client-ca", write("sesame")}, []string{"--client-ca", "--tls-cert"}},
+		{"open beyond loopback", []string{"--listen", ":8080"}, []string{"--listen", "--insecure"}},
+		{"token warning", []string{"--token-warning", "1ms"}, []string{"--token-warning"}},
 		{"drain", []string{"--drain-timeout", "0s"}, []string{"--drain-timeout"}},
 		{"unknown flag", []string{"--fast"}, []string{"--fast"}},
 	} {
@@ -85,7 +94,7 @@ func TestMistakesAreNamed(t *testing.T) {
 					t.Errorf("said %q, want %q in it", err, says)
 				}
 			}
-			if strings.Contains(err, "secret") {
+			if strings.Contains(err, "sesame") {
 				t.Errorf("a token is in the message: %q", err)
 			}
 		})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"time"
@@ -29,7 +28,7 @@ type ServeCmd struct {
 	CheckConfig bool `help:"Check options and files, print the result and exit."`
 
 	Listen         string `group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one." default:"127.0.0.1:8080"`
-	AdminListen    string `group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. It asks for no token: keep it on loopback." default:"127.0.0.1:8081"`
+	AdminListen    string `group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. Beyond loopback it needs --admin-token-file." default:"127.0.0.1:8081"`
 	Node           string `group:"net" help:"This gateway's name in messages and metrics. Default: the host name." placeholder:"NAME"`
 	MaxConnections int    `group:"net" help:"Connections at most; more are answered with 503. 0: as many as file descriptors allow." default:"0"`
 
@@ -53,16 +52,16 @@ type ServeCmd struct {
 	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s"`
 	RetryAfter       time.Duration `group:"net" help:"What clients are told to wait before they connect again when the gateway leaves." default:"1s"`
 
-	DeviceTokenFile   string   `group:"auth" help:"File with the tokens that devices must present, one a line. Default: no token is asked for." type:"path" placeholder:"FILE"`
-	FrontendTokenFile string   `group:"auth" help:"The same for front ends and the HTTP API." type:"path" placeholder:"FILE"`
-	AllowedOrigins    []string `group:"auth" help:"Origins that browsers may come from besides the gateway's own, such as https://lab.example; * allows all." placeholder:"ORIGIN"`
-	DuplicateDevice   string   `group:"auth" help:"When a device id connects twice: replace closes the older connection with 4000, refuse the newer with 4007." enum:"replace,refuse" default:"replace"`
+	accessFlags
+
+	AllowedOrigins  []string `group:"auth" help:"Origins that browsers may come from besides the gateway's own, such as https://lab.example; * allows all." placeholder:"ORIGIN"`
+	DuplicateDevice string   `group:"auth" help:"When a device id connects twice: replace closes the older connection with 4000, refuse the newer with 4007." enum:"replace,refuse" default:"replace"`
 
 	DebugEcho bool `group:"auth" help:"For tests of the connection layer only: add /ws/echo, which answers each message with itself, text for text and binary for binary."`
 
-	TLSCert string `group:"tls" name:"tls-cert" help:"PEM file with the certificate chain; switches TLS on." type:"path" placeholder:"FILE"`
+	TLSCert string `group:"tls" name:"tls-cert" help:"PEM file with the certificate chain; switches TLS on. It is read again when it or the key has changed; connections that are there stay." type:"path" placeholder:"FILE"`
 	TLSKey  string `group:"tls" name:"tls-key" help:"PEM file with the key." type:"path" placeholder:"FILE"`
-	TLSMode string `group:"tls" name:"tls-mode" help:"blocking: Go's own TLS, two goroutines a connection. nonblocking: llib's TLS on the pollers, far less memory with thousands of connections, but a fork of Go 1.16's crypto/tls: no post-quantum key exchange, and without the security fixes that crypto/tls has had since." enum:"blocking,nonblocking" default:"blocking"`
+	TLSMode string `group:"tls" name:"tls-mode" help:"blocking: Go's own TLS, 1.2 and 1.3, two goroutines a connection. nonblocking: llib's TLS on the pollers, far less memory with thousands of connections, but a fork of Go 1.16's crypto/tls: no post-quantum key exchange, no client certificates, and without the security fixes that crypto/tls has had since." enum:"blocking,nonblocking" default:"blocking"`
 
 	HeartbeatInterval time.Duration `group:"live" help:"Time between pings." default:"30s"`
 	HeartbeatTimeout  time.Duration `group:"live" help:"A session from which nothing was heard for that long is closed with 4002." default:"90s"`
@@ -102,7 +101,7 @@ func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
 	if err := s.Start(); err != nil {
 		return err
 	}
-	c.warnOpen(out, s.Addr())
+	warnExposed(out, s)
 	if c.DebugEcho {
 		out.Log.Warn().Str("endpoint", "/ws/echo").Msg("--debug-echo is on: whoever may connect can have this gateway send back whatever it is sent, without a rate limit; it is for tests only, leave it off in a laboratory")
 	}
@@ -135,7 +134,7 @@ func (c *ServeCmd) options(out *Streams) (server.Options, error) {
 		Listen: c.Listen, AdminListen: c.AdminListen, Node: node, Version: buildVersion(), Logger: out.Log,
 		IOMode: server.IOMode(c.IOMode), MixedThreshold: c.MixedThreshold, Pollers: c.Pollers, Listeners: c.Listeners, ReadBuffer: c.ReadBuffer,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSMode: server.TLSMode(c.TLSMode),
-		DeviceTokenFile: c.DeviceTokenFile, FrontendTokenFile: c.FrontendTokenFile, AllowedOrigins: c.AllowedOrigins,
+		AccessOptions: c.accessOptions(), AllowedOrigins: c.AllowedOrigins,
 		MaxConnections: c.MaxConnections, MaxMessage: c.MaxMessage, MaxPending: c.MaxPending,
 		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress, MaxConnectionRate: c.MaxConnectionRate, MaxSessionsPerUser: c.MaxSessionsPerUser, TrustedProxies: c.TrustedProxies,
 		DeviceRate:       session.Rate{Messages: either(c.DeviceMessageRate, c.MaxMessageRate), Burst: c.MessageBurst, Bytes: c.DeviceByteRate},
@@ -165,16 +164,5 @@ func either(own *float64, all float64) float64 {
 func (c *ServeCmd) spareProcessors(s *server.Server) {
 	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) <= s.Pollers() {
 		runtime.GOMAXPROCS(s.Pollers() + 1)
-	}
-}
-
-// warnOpen says when strangers on the network can connect.
-func (c *ServeCmd) warnOpen(out *Streams, addr string) {
-	host, _, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err != nil || ip != nil && ip.IsLoopback() {
-		return
-	}
-	if c.DeviceTokenFile == "" || c.FrontendTokenFile == "" {
-		out.Log.Warn().Str("listen", addr).Msg("anybody who reaches this address can connect; set --device-token-file and --frontend-token-file")
 	}
 }

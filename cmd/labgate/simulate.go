@@ -42,8 +42,7 @@ func (c *SimulateCmd) Run(ctx context.Context, out *Streams) error {
 	if c.Devices < 1 || c.Devices > 1000 {
 		return fmt.Errorf("--devices %d is out of range; use 1 to 1000", c.Devices)
 	}
-	token, err := c.token()
-	if err != nil {
+	if _, err := c.token(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -56,7 +55,7 @@ func (c *SimulateCmd) Run(ctx context.Context, out *Streams) error {
 			id = fmt.Sprintf("%s-%d", c.Device, i+1)
 		}
 		running.Go(func() {
-			if err := c.simulate(ctx, out, id, token, c.Seed+uint64(i)); err != nil && ctx.Err() == nil {
+			if err := c.simulate(ctx, out, id, c.Seed+uint64(i)); err != nil && ctx.Err() == nil {
 				errs <- fmt.Errorf("%s: %w", id, err)
 				cancel()
 			}
@@ -68,14 +67,14 @@ func (c *SimulateCmd) Run(ctx context.Context, out *Streams) error {
 }
 
 // simulate runs one tester.
-func (c *SimulateCmd) simulate(ctx context.Context, out *Streams, id, token string, seed uint64) error {
+func (c *SimulateCmd) simulate(ctx context.Context, out *Streams, id string, seed uint64) error {
 	machine, err := tensile.New(tensile.Options{Rate: c.Rate, Seed: seed})
 	if err != nil {
 		return err
 	}
 	t := &tester{machine: machine}
 	log := out.Log.With().Str("device", id).Logger()
-	dev, err := client.DialDevice(ctx, client.Config{URL: c.URL, Token: token, Logger: &log}, client.DeviceConfig{
+	dev, err := client.DialDevice(ctx, c.config(&log), client.DeviceConfig{
 		ID: id, Type: "tensile_tester",
 		Meta:      map[string]string{"channels": "force N,extension mm,temperature °C", "rate_hz": fmt.Sprint(c.Rate)},
 		OnConnect: t.reportState,

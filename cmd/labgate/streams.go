@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/client"
 )
 
 // Streams is where a command writes: results to Out, the rest to Err or Log.
@@ -18,7 +21,16 @@ type Streams struct {
 // clientOptions are the options of every command that connects to a gateway.
 type clientOptions struct {
 	URL       string `name:"url" help:"The gateway's address: ws://, wss://, http:// or https://." default:"ws://127.0.0.1:8080"`
-	TokenFile string `help:"File whose first line is the token to present." type:"path" placeholder:"FILE"`
+	TokenFile string `help:"File whose first line is the token to present. It is read for each connection, and when the token is about to expire." type:"path" placeholder:"FILE"`
+}
+
+// config is that of a client which stays connected.
+func (c *clientOptions) config(log *zerolog.Logger) client.Config {
+	cfg := client.Config{URL: c.URL, Logger: log}
+	if c.TokenFile != "" {
+		cfg.TokenSource = func(context.Context) (string, error) { return c.token() }
+	}
+	return cfg
 }
 
 // token reads the token file.

@@ -25,8 +25,7 @@ type TailCmd struct {
 // Run prints messages as they come and a summary of the telemetry each second,
 // until ctx ends.
 func (c *TailCmd) Run(ctx context.Context, out *Streams) error {
-	token, err := c.token()
-	if err != nil {
+	if _, err := c.token(); err != nil {
 		return err
 	}
 	w := &watch{out: out.Out, json: c.JSON, only: c.Device, streams: map[uint32]*streamSummary{}}
@@ -36,7 +35,7 @@ func (c *TailCmd) Run(ctx context.Context, out *Streams) error {
 	if len(c.Device) > 0 {
 		telemetry = protocol.TelemetryNone
 	}
-	fe, err := client.DialFrontend(dial, client.Config{URL: c.URL, Token: token, Logger: &out.Log}, client.FrontendConfig{
+	fe, err := client.DialFrontend(dial, c.config(&out.Log), client.FrontendConfig{
 		Telemetry:   telemetry,
 		OnConnect:   w.connected,
 		OnMessage:   w.message,

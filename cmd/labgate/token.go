@@ -13,7 +13,7 @@ import (
 
 // TokenCmd makes a token and the line of a token file that lets its bearer in.
 type TokenCmd struct {
-	Role        string   `help:"What the token is for: device or frontend." enum:"device,frontend" required:""`
+	Role        string   `help:"What the token is for: device, frontend, or admin for the admin listener." enum:"device,frontend,admin" required:""`
 	Name        string   `help:"The only device id that it is good for. Default: any." placeholder:"DEVICE"`
 	User        string   `help:"The only user that it is good for. Default: any." placeholder:"USER"`
 	Permissions []string `help:"What a front end may do: observe, command or both. Default: observe." placeholder:"PERMISSION"`
@@ -60,9 +60,15 @@ func (c *TokenCmd) Run(_ context.Context, out *Streams) error {
 func (c *TokenCmd) grant() (access.Grant, error) {
 	role, known := access.ParseRole(c.Role)
 	if !known {
-		return access.Grant{}, errors.New("--role is missing; use device or frontend")
+		return access.Grant{}, errors.New("--role is missing; use device, frontend or admin")
 	}
 	g := access.Grant{Role: role, Label: c.Label}
+	if role == access.RoleAdmin {
+		if c.Name != "" || c.User != "" || c.Permissions != nil || c.Devices != nil {
+			return g, errors.New("--name, --user, --permissions and --devices are not for the role admin; leave them away")
+		}
+		return g, nil
+	}
 	if role == access.RoleDevice {
 		if c.User != "" || c.Permissions != nil || c.Devices != nil {
 			return g, errors.New("--user, --permissions and --devices are for front ends; bind a device's token with --name")

@@ -43,6 +43,7 @@ func TestTokenLetsIn(t *testing.T) {
 		{"bound device", []string{"--role=device", "--name=tensile-1", "--label=left"}, access.Identity{Role: access.RoleDevice, Name: "tensile-1"}, "", "", "x"},
 		{"front end", []string{"--role=frontend"}, access.Identity{Role: access.RoleFrontend}, "x", "", ""},
 		{"all of it", []string{"--role=frontend", "--user=ada", "--permissions=observe,command", "--devices=tensile-*,press-1"}, access.Identity{Role: access.RoleFrontend, Name: "ada"}, "press-1", "tensile-9", "press-2"},
+		{"admin", []string{"--role=admin", "--label=monitor"}, access.Identity{Role: access.RoleAdmin}, "", "", "x"},
 		{"options again", []string{"--role=frontend", "--permissions=observe", "--permissions=command", "--devices=a", "--devices=b"}, access.Identity{Role: access.RoleFrontend}, "a", "b", "c"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,7 +79,11 @@ func admitted(t *testing.T, token, line string, role access.Role) access.Identit
 	if err := os.WriteFile(file, []byte(line+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a, err := access.New(access.Config{CredentialFile: file})
+	c := access.Config{CredentialFile: file}
+	if role == access.RoleAdmin {
+		c = access.Config{AdminTokenFile: file}
+	}
+	a, err := access.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +104,8 @@ func TestTokenRefuses(t *testing.T) {
 		says  string
 	}{
 		{"no role", "", nil, "--role"},
-		{"role", "", []string{"--role=admin"}, "--role"},
+		{"role", "", []string{"--role=root"}, "--role"},
+		{"name of an admin", "", []string{"--role=admin", "--name=a"}, "--name"},
 		{"user of a device", "", []string{"--role=device", "--user=a"}, "--user"},
 		{"permissions of a device", "", []string{"--role=device", "--permissions=observe"}, "--permissions"},
 		{"devices of a device", "", []string{"--role=device", "--devices=*"}, "--devices"},

@@ -18,7 +18,8 @@ func TestDroppedLinkIsFoundByHeartbeat(t *testing.T) {
 	field := fmt.Sprintf("lg-dev-%d", os.Getpid())
 	link(t, lab, field)
 
-	g := startGatewayIn(t, []string{"ip", "netns", "exec", lab}, "10.99.0.1:8080", "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
+	g := startGatewayIn(t, []string{"ip", "netns", "exec", lab}, "10.99.0.1:8080", "--insecure", "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
+	g.stderr.await(t, "INSECURE", time.Second)
 	watcher := start(t, "ip", "netns", "exec", lab, labgate, "tail", "--json", "--url", "ws://"+g.addr)
 	watcher.stdout.await(t, protocol.TypeWelcome, 10*time.Second)
 	start(t, "ip", "netns", "exec", field, labgate, "simulate", "--url", "ws://"+g.addr, "--device", "far-1")

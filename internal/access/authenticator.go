@@ -15,6 +15,9 @@ type Config struct {
 	// holds hashed tokens of both (--credential-file). At most 8 MiB and 50,000
 	// tokens each.
 	DeviceTokenFile, FrontendTokenFile, CredentialFile string
+	// AdminTokenFile holds tokens of the same form for [RoleAdmin]
+	// (--admin-token-file).
+	AdminTokenFile string
 
 	// JWTKeyFile holds at most 4 public keys or certificates in PEM: RSA for
 	// RS256, Ed25519 for EdDSA (--jwt-key-file). JWTSecretFile is a secret for
@@ -72,6 +75,7 @@ func newAuthenticator(c Config, fs files) (*Authenticator, error) {
 	both := hasKeys || c.CredentialFile != ""
 	a.guarded[RoleDevice] = both || c.DeviceTokenFile != "" || c.ClientCertificates
 	a.guarded[RoleFrontend] = both || c.FrontendTokenFile != ""
+	a.guarded[RoleAdmin] = c.AdminTokenFile != ""
 	return a, nil
 }
 
@@ -98,20 +102,21 @@ func (c *Config) files() []*watchedFile {
 	tokens("--device-token-file", c.DeviceTokenFile, RoleDevice)
 	tokens("--frontend-token-file", c.FrontendTokenFile, RoleFrontend)
 	tokens("--credential-file", c.CredentialFile, 0)
+	tokens("--admin-token-file", c.AdminTokenFile, RoleAdmin)
 	keys("--jwt-key-file", c.JWTKeyFile, parsePEMKeys)
 	keys("--jwt-secret-file", c.JWTSecretFile, parseSecret)
 	keys("--jwks-file", c.JWKSFile, parseJWKS)
 	return all
 }
 
-// Open reports whether nothing at all is configured: everybody gets in.
+// Open reports whether every device and every front end gets in.
 func (a *Authenticator) Open() bool { return a.OpenTo(RoleDevice) && a.OpenTo(RoleFrontend) }
 
 // OpenTo reports whether everybody gets in who asks for that role. A role is
 // guarded as soon as there is a file or a certificate authority that could let
 // somebody in as that.
 func (a *Authenticator) OpenTo(role Role) bool {
-	return (role == RoleDevice || role == RoleFrontend) && !a.guarded[role]
+	return role > 0 && role < roles && !a.guarded[role]
 }
 
 // Authenticate returns who presents the token, or, for a device without a
@@ -123,7 +128,7 @@ func (a *Authenticator) OpenTo(role Role) bool {
 // To renew a session's JWT in place, authenticate the new one with the
 // session's role and name.
 func (a *Authenticator) Authenticate(role Role, name, presentedToken string, cert *x509.Certificate) (Identity, error) {
-	if role != RoleDevice && role != RoleFrontend {
+	if role == 0 || role >= roles {
 		return Identity{}, refuse(WrongRole, "", "there is no such role; use device or frontend")
 	}
 	if a.OpenTo(role) {
@@ -181,13 +186,13 @@ func (a *Authenticator) identifyToken(role Role, token string) (Identity, *Refus
 	if len(token) >= MinTokenLen && len(token) <= MaxTokenLen {
 		hash := sha256.Sum256([]byte(token))
 		// A token may be there for both roles, granting each its own.
-		for _, r := range [...]Role{role, RoleDevice, RoleFrontend} {
+		for _, r := range [...]Role{role, RoleDevice, RoleFrontend, RoleAdmin} {
 			if id, known := snapshot.tokens[r][hash]; known {
 				return id, nil
 			}
 		}
 	}
-	if a.jwt != nil && looksLikeJWT(token) {
+	if a.jwt != nil && role != RoleAdmin && looksLikeJWT(token) {
 		return a.jwt.verify(token, &snapshot.keys)
 	}
 	return Identity{}, refuse(Wrong, "", "the token is not valid; check that it is whole and still in force, and %s", howToPresent)

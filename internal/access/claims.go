@@ -89,7 +89,7 @@ func (c *claims) decode(data []byte) error {
 			var role string
 			if err = decodeString(value, &role); err == nil {
 				known := false
-				if c.role, known = ParseRole(role); !known {
+				if c.role, known = ParseRole(role); !known || c.role == RoleAdmin {
 					err = errors.New("must be device or frontend")
 				}
 			}

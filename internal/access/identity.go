@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Role tells the two kinds of peers apart. The zero value is neither.
+// Role is what somebody wants to get in as. The zero value is none.
 type Role uint8
 
 const (
@@ -14,29 +14,36 @@ const (
 	RoleDevice Role = iota + 1
 	// RoleFrontend is a browser or program that watches and commands devices.
 	RoleFrontend
+	// RoleAdmin is who may read the admin listener. It has tokens of a file of
+	// its own and no other credentials.
+	RoleAdmin
 
 	roles
 )
 
-// String returns "device", "frontend" or, for the zero value, "none".
+// String returns "device", "frontend", "admin" or, for the zero value, "none".
 func (r Role) String() string {
 	switch r {
 	case RoleDevice:
 		return "device"
 	case RoleFrontend:
 		return "frontend"
+	case RoleAdmin:
+		return "admin"
 	default:
 		return "none"
 	}
 }
 
-// ParseRole reads "device" or "frontend".
+// ParseRole reads "device", "frontend" or "admin".
 func ParseRole(s string) (Role, bool) {
 	switch s {
 	case "device":
 		return RoleDevice, true
 	case "frontend":
 		return RoleFrontend, true
+	case "admin":
+		return RoleAdmin, true
 	default:
 		return 0, false
 	}

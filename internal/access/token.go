@@ -98,8 +98,12 @@ func (g *Grant) check() error {
 				return fmt.Errorf("devices: %w", err)
 			}
 		}
+	case RoleAdmin:
+		if g.Name != "" || g.Observe || g.Command || len(g.Devices) > 0 {
+			return fmt.Errorf("name, permissions and devices are not for the role admin; leave them away")
+		}
 	default:
-		return fmt.Errorf("role: use device or frontend")
+		return fmt.Errorf("role: use device, frontend or admin")
 	}
 	return nil
 }

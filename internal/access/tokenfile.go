@@ -135,6 +135,9 @@ func parseAttributes(fields []string, role Role) (Grant, error) {
 		if !known {
 			return g, fmt.Errorf("attribute role: use device or frontend")
 		}
+		if stated == RoleAdmin && role == 0 {
+			return g, fmt.Errorf("attribute role: admin has a file of its own; move the line to that of --admin-token-file")
+		}
 		if role != 0 && stated != role {
 			return g, fmt.Errorf("attribute role: %s, in a file for the role %s; move the line", stated, role)
 		}
@@ -170,10 +173,14 @@ func parseAttributes(fields []string, role Role) (Grant, error) {
 
 // foreignAttributes are those that a role does not have.
 func foreignAttributes(role Role) []string {
-	if role == RoleDevice {
+	switch role {
+	case RoleDevice:
 		return []string{"user", "permissions", "devices"}
+	case RoleFrontend:
+		return []string{"name"}
+	default:
+		return []string{"name", "user", "permissions", "devices"}
 	}
-	return []string{"name"}
 }
 
 // list splits at commas; an absent attribute gives nil.

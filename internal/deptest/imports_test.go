@@ -22,7 +22,7 @@ var may = map[string][]string{
 	"web":              {},
 	"session":          {"protocol", "internal/wsframe"},
 	"router":           {"protocol", "internal/wsframe", "session"},
-	"server":           {"protocol", "internal/wsframe", "session", "router", "web"},
+	"server":           {"protocol", "internal/access", "internal/wsframe", "session", "router", "web"},
 	"client":           {"protocol"},
 	"bench":            {"protocol", "internal/wsframe", "client"},
 	"bench/limit":      {"internal/wsframe"},

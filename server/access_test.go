@@ -6,9 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/labgate/labgate/internal/access"
 )
 
-func TestLoadTokens(t *testing.T) {
+// TestTokenFilesInClear holds the form that token files have had from the
+// start: one token a line, good for the whole role.
+func TestTokenFilesInClear(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tokens")
 	const a, b = "0123456789abcdef", "ABCDEF._~-0123456789"
 	for name, c := range map[string]struct {
@@ -23,47 +27,50 @@ func TestLoadTokens(t *testing.T) {
 		"only comments":          {"# nothing\n\n", nil, "holds no token"},
 		"short":                  {a + "\n0123456789abcde", nil, "line 2: a token of 15 characters, 16 to 512 allowed"},
 		"long":                   {strings.Repeat("x", 513), nil, "line 1: a token of 513 characters"},
-		"a space inside":         {"0123456789 abcdef", nil, "line 1: character 11 is not allowed"},
+		"a space inside":         {"0123456789 abcdef", nil, "line 1: a token of 10 characters"},
 		"a comma":                {"0123456789abcdef,", nil, "line 1: character 17"},
 		"not ASCII":              {"0123456789abcdefé", nil, "character 17"},
-		"too large":              {strings.Repeat("0123456789abcdef\n", 1<<16), nil, "is this the right file?"},
-		"a line without an end":  {strings.Repeat("x", 1<<20), nil, "a token of 1048576 characters"},
+		"too large":              {strings.Repeat("0123456789abcdef\n", 1<<19), nil, "is this the right file?"},
 		"binary":                 {"\x7fELF\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", nil, "not allowed"},
-		"comment behind a token": {a + " # staff", nil, "not allowed"},
+		"comment behind a token": {a + " # staff", nil, "takes no attributes"},
 	} {
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := loadTokens(file)
-		if c.fails != "" {
-			if err == nil || !strings.Contains(err.Error(), c.fails) {
-				t.Errorf("%s: %v, want an error with %q", name, err, c.fails)
+		for option, o := range map[string]AccessOptions{"--device-token-file: ": {DeviceTokenFile: file}, "--frontend-token-file: ": {FrontendTokenFile: file}} {
+			role, other := access.RoleDevice, access.RoleFrontend
+			if o.DeviceTokenFile == "" {
+				role, other = other, role
 			}
-			continue
-		}
-		if err != nil || len(got) != len(c.admits) {
-			t.Errorf("%s: %d tokens, %v", name, len(got), err)
-		}
-		for _, token := range c.admits {
-			if !got.admit(token) {
-				t.Errorf("%s: %q is not admitted", name, token)
+			s, err := New(Options{AccessOptions: o})
+			if c.fails != "" {
+				if err == nil || !strings.HasPrefix(err.Error(), option) || !strings.Contains(err.Error(), c.fails) {
+					t.Errorf("%s: %v, want an error with %q", name, err, c.fails)
+				}
+				continue
 			}
-			for _, other := range []string{"", token[1:], token + "0", strings.ToUpper(token) + "x", " " + token} {
-				if got.admit(other) {
-					t.Errorf("%s: %q is admitted", name, other)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			for _, token := range c.admits {
+				id, err := s.access.Authenticate(role, "any-name", token, nil)
+				if err != nil || id.Name != "" || rightsOf(id) != nil {
+					t.Errorf("%s: %+v %v", name, id, err)
+				}
+				for _, wrong := range []string{"", token[1:], token + "0", strings.ToUpper(token) + "x", " " + token} {
+					if _, err := s.access.Authenticate(role, "any-name", wrong, nil); err == nil {
+						t.Errorf("%s: %q is admitted", name, wrong)
+					}
+				}
+				if _, err := s.access.Authenticate(other, "any-name", "", nil); err != nil {
+					t.Errorf("%s: the other role is kept out: %v", name, err)
 				}
 			}
 		}
 	}
-	if _, err := loadTokens(file + ".absent"); err == nil {
+	if _, err := New(Options{AccessOptions: AccessOptions{DeviceTokenFile: file + ".absent"}}); err == nil {
 		t.Error("an absent file is no error")
-	}
-	open, err := loadTokens("")
-	if err != nil || !open.admit("") || !open.admit("anything") {
-		t.Error("without a file somebody is kept out")
-	}
-	if (tokens{}).admit("") {
-		t.Error("a list without tokens lets somebody in")
 	}
 }
 
@@ -88,21 +95,6 @@ func TestPresentedToken(t *testing.T) {
 		}
 		if got := presentedToken(r, c.offered); got != c.want {
 			t.Errorf("%q %v: %q, want %q", c.header, c.offered, got, c.want)
-		}
-	}
-}
-
-func TestTokenFilesAreRead(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "tokens")
-	if err := os.WriteFile(file, []byte("short"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for option, o := range map[string]Options{
-		"--device-token-file: ":   {DeviceTokenFile: file},
-		"--frontend-token-file: ": {FrontendTokenFile: file},
-	} {
-		if _, err := New(o); err == nil || !strings.HasPrefix(err.Error(), option) {
-			t.Errorf("%s%v", option, err)
 		}
 	}
 }

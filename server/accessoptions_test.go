@@ -1,0 +1,46 @@
+package server
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestExposure: beyond loopback only with authentication, or when insecurity is
+// asked for; the admin listener only with a token.
+func TestExposure(t *testing.T) {
+	dir := t.TempDir()
+	tokens := writeFile(t, filepath.Join(dir, "tokens"), deviceToken)
+	secret := writeFile(t, filepath.Join(dir, "secret"), jwtSecret)
+	for name, c := range map[string]struct {
+		listen, admin string
+		o             AccessOptions
+		says          string
+	}{
+		"loopback":              {"127.0.0.1:0", "", AccessOptions{}, ""},
+		"loopback of IPv6":      {"[::1]:0", "[::1]:0", AccessOptions{}, ""},
+		"localhost":             {"localhost:0", "localhost:0", AccessOptions{}, ""},
+		"another of 127/8":      {"127.8.9.1:0", "", AccessOptions{}, ""},
+		"all":                   {":8080", "", AccessOptions{}, "--listen :8080 is not on loopback, and anybody who reaches it could connect as one of the devices and frontends"},
+		"all of IPv4":           {"0.0.0.0:8080", "", AccessOptions{}, "--insecure"},
+		"all of IPv6":           {"[::]:8080", "", AccessOptions{}, "--insecure"},
+		"a name":                {"lab.example:8080", "", AccessOptions{}, "--insecure"},
+		"front ends are open":   {":8080", "", AccessOptions{DeviceTokenFile: tokens}, "as one of the frontends; give --frontend-token-file"},
+		"devices are open":      {":8080", "", AccessOptions{FrontendTokenFile: tokens}, "as one of the devices; give --device-token-file"},
+		"both need a token":     {":8080", "", AccessOptions{DeviceTokenFile: tokens, FrontendTokenFile: tokens}, ""},
+		"JWT":                   {":8080", "", AccessOptions{JWTSecretFile: secret}, ""},
+		"insecure":              {":8080", "", AccessOptions{Insecure: true}, ""},
+		"admin":                 {"", ":8081", AccessOptions{}, "--admin-listen :8081 is not on loopback"},
+		"admin, insecure":       {"", ":8081", AccessOptions{Insecure: true}, "--admin-token-file"},
+		"admin with a token":    {"", ":8081", AccessOptions{AdminTokenFile: tokens}, ""},
+		"certificates, no TLS":  {"", "", AccessOptions{ClientCA: tokens}, "--client-ca needs TLS"},
+		"warning":               {"", "", AccessOptions{TokenWarning: time.Millisecond}, "--token-warning 1ms is out of range"},
+		"a claim without a key": {"", "", AccessOptions{JWTIssuer: "x"}, "--jwt-issuer"},
+	} {
+		_, err := New(Options{Listen: c.listen, AdminListen: c.admin, AccessOptions: c.o})
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package server
+
+import (
+	"bytes"
+	stdtls "crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/lesismal/llib/std/crypto/tls"
+	"github.com/rs/zerolog"
+)
+
+const (
+	// certificateLook is how often the files of the TLS certificate are looked
+	// at.
+	certificateLook = time.Second
+	// maxCertificate bounds each of them in bytes.
+	maxCertificate = 1 << 20
+)
+
+// tlsCertificate is the one that TLS shows, and its key. It is read again when
+// its files have changed; connections that are there keep theirs.
+//
+// Goroutine: watch, started by Server.Start and ended by Server.Shutdown.
+type tlsCertificate struct {
+	certFile, keyFile string
+	log               zerolog.Logger
+	stats             *accessStats
+	interval          time.Duration
+
+	std  atomic.Pointer[stdtls.Certificate]
+	llib atomic.Pointer[tls.Certificate]
+	leaf atomic.Pointer[x509.Certificate]
+
+	// Of the watching goroutine, once there is one: the files that were read
+	// last, and those that the last look found.
+	read, found [2]fileStamp
+}
+
+// fileStamp tells whether a file has changed.
+type fileStamp struct {
+	info os.FileInfo
+	err  string
+}
+
+func stampOf(path string) fileStamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileStamp{err: err.Error()}
+	}
+	return fileStamp{info: info}
+}
+
+func (a fileStamp) same(b fileStamp) bool {
+	if a.info == nil || b.info == nil {
+		return a.info == nil && b.info == nil && a.err == b.err
+	}
+	return os.SameFile(a.info, b.info) && a.info.Size() == b.info.Size() && a.info.ModTime().Equal(b.info.ModTime())
+}
+
+// loadCertificate reads the files. An error names the options.
+func loadCertificate(o *Options, stats *accessStats) (*tlsCertificate, error) {
+	c := &tlsCertificate{certFile: o.TLSCert, keyFile: o.TLSKey, log: o.Logger, stats: stats, interval: certificateLook}
+	c.read = c.look()
+	c.found = c.read
+	return c, c.load()
+}
+
+func (c *tlsCertificate) look() [2]fileStamp {
+	return [2]fileStamp{stampOf(c.certFile), stampOf(c.keyFile)}
+}
+
+// load reads both files and puts what they hold in force, in both
+// implementations of TLS.
+func (c *tlsCertificate) load() error {
+	var data [2][]byte
+	for i, path := range [...]string{c.certFile, c.keyFile} {
+		info, err := os.Stat(path)
+		if err == nil && info.Size() > maxCertificate {
+			err = fmt.Errorf("%s: %d bytes, at most %d allowed; is this the right file?", path, info.Size(), maxCertificate)
+		}
+		if err == nil {
+			data[i], err = os.ReadFile(path)
+		}
+		if err != nil {
+			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
+	}
+	std, err := stdtls.X509KeyPair(data[0], data[1])
+	if err != nil {
+		return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(std.Certificate[0])
+	if err != nil {
+		return fmt.Errorf("--tls-cert: %w", err)
+	}
+	llib, err := tls.X509KeyPair(data[0], data[1])
+	if err != nil {
+		return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	c.std.Store(&std)
+	c.llib.Store(&llib)
+	c.leaf.Store(leaf)
+	if now := time.Now(); now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
+		c.log.Warn().Time("not_before", leaf.NotBefore).Time("not_after", leaf.NotAfter).Msg("the TLS certificate is not valid now; clients will not connect")
+	}
+	return nil
+}
+
+// watch looks for changed files until quit is closed.
+func (c *tlsCertificate) watch(quit <-chan struct{}) {
+	ticker := time.NewTicker(c.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-quit:
+			return
+		case <-ticker.C:
+			c.poll()
+		}
+	}
+}
+
+// poll reads the files when they have changed, but not since the last look:
+// one of them may have been replaced and the other be about to.
+func (c *tlsCertificate) poll() {
+	before, now := c.found, c.look()
+	c.found = now
+	unchanged := func(a, b [2]fileStamp) bool { return a[0].same(b[0]) && a[1].same(b[1]) }
+	if unchanged(now, c.read) || !unchanged(now, before) {
+		return
+	}
+	c.read = now
+	if err := c.load(); err != nil {
+		c.stats.reloadFailures.Add(1)
+		c.log.Error().Err(err).Time("not_after", c.notAfter()).Msg("the TLS certificate has changed and cannot be used; the one before stays in force")
+		return
+	}
+	c.stats.reloads.Add(1)
+	c.log.Info().Str("file", c.certFile).Time("not_after", c.notAfter()).Msg("the TLS certificate has changed and is in force")
+}
+
+// notAfter is when the certificate in force ends.
+func (c *tlsCertificate) notAfter() time.Time { return c.leaf.Load().NotAfter }
+
+func (c *tlsCertificate) forStd(*stdtls.ClientHelloInfo) (*stdtls.Certificate, error) {
+	return c.std.Load(), nil
+}
+
+func (c *tlsCertificate) forLlib(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.llib.Load(), nil
+}
+
+// loadAuthorities reads the certificates of --client-ca.
+func loadAuthorities(path string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--client-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	n := 0
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		n++
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" || err != nil {
+			return nil, fmt.Errorf("--client-ca: %s: PEM block %d is not a certificate that can be read; the file holds certificates of authorities only", path, n)
+		}
+		if !cert.IsCA {
+			return nil, fmt.Errorf("--client-ca: %s: certificate %d is not an authority's; give the one that signed the devices' certificates", path, n)
+		}
+		pool.AddCert(cert)
+	}
+	if begun := bytes.Count(data, []byte("-----BEGIN ")); n == 0 || n != begun {
+		return nil, fmt.Errorf("--client-ca: %s: %d PEM blocks begin, %d can be read; give the authorities' certificates in PEM", path, begun, n)
+	}
+	return pool, nil
+}
