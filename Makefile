@@ -20,7 +20,8 @@ build:
 run: build
 	@scripts/demo
 
-# What the tests need beside Go: a Python and a Node client, a browser, ip and
+# What the tests need beside Go: a Python and a Node client, a browser, nginx,
+# OpenSSL, ip and
 # tc, and a C compiler for the race detector.
 setup:
 	@scripts/setup
