@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 LINT    := .tools/golangci-lint
 LINT_VERSION := v2.15.0
-FUZZTIME ?= 10s
+FUZZTIME ?=
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
 .PHONY: run build setup test lint vet bench bench-peers fuzz cross clean
@@ -21,7 +21,8 @@ build:
 run: build
 	@scripts/demo
 
-# What the tests need beside Go: a Python and a Node client, a browser, ip and
+# What the tests need beside Go: a Python and a Node client, a browser, nginx,
+# OpenSSL, ip and
 # tc, and a C compiler for the race detector.
 setup:
 	@scripts/setup
@@ -50,7 +51,7 @@ bench: build
 bench-peers: build
 	@GO=$(GO) scripts/bench-peers $(ARGS)
 
-# Every fuzz target for a short time.
+# Every fuzz target: five minutes in all, or FUZZTIME each.
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 

@@ -80,3 +80,23 @@ func FuzzRenewal(f *testing.F) {
 		}
 	})
 }
+
+func FuzzSubscription(f *testing.F) {
+	f.Add([]byte(`{"telemetry":"all"}`))
+	f.Add([]byte(`{"devices":["a","b"]}`))
+	f.Add([]byte(`{"telemetry":"none","devices":[]}`))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		s, err := ParseSubscription(payload)
+		if err != nil {
+			return
+		}
+		if (s.Telemetry == "") == (len(s.Devices) == 0) || len(s.Devices) > MaxSubscriptionDevices {
+			t.Errorf("%q: %+v", payload, s)
+		}
+		for _, id := range s.Devices {
+			if !ValidName(id) {
+				t.Errorf("%q: device %q", payload, id)
+			}
+		}
+	})
+}

@@ -136,7 +136,7 @@ func (s *Server) survive(f func()) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.stats.panics.Add(1)
-			s.log.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("panic while handling a request; only its asker is told")
+			s.log.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("panic while serving one peer; no other notices")
 		}
 	}()
 	f()

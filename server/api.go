@@ -38,7 +38,9 @@ func (s *Server) publicHandler() http.Handler {
 		defer s.requests.Add(-1)
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, "/ws/"):
-			s.serveWebSocket(w, r)
+			if !s.survive(func() { s.serveWebSocket(w, r) }) {
+				abandon(w)
+			}
 		case strings.HasPrefix(path, "/v1/"):
 			s.respond(w, r, func(w http.ResponseWriter, r *http.Request) { s.serveAPI(api, w, r) })
 		default:

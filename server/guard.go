@@ -143,12 +143,19 @@ func (s *Server) forwardedKey(info *session.Info) (netip.Prefix, bool) {
 	return addressKey(addr), true
 }
 
-// countSessions has the guard told when a session has ended.
-func (s *Server) countSessions(mo *session.Options) {
-	router := mo.OnDisconnect
+// guardCallbacks has the guard told when a session has ended, and keeps a panic
+// at either end of a session from reaching whoever runs it: a poller, a flusher,
+// the wheel.
+func (s *Server) guardCallbacks(mo *session.Options) {
+	router := *mo
+	mo.OnConnect = func(sess *session.Session) {
+		if !s.survive(func() { router.OnConnect(sess) }) {
+			sess.Fail(protocol.CloseInternal, "internal error")
+		}
+	}
 	mo.OnDisconnect = func(sess *session.Session, cause session.Cause) {
 		s.sessionEnded(sess.Info())
-		router(sess, cause)
+		s.survive(func() { router.OnDisconnect(sess, cause) })
 	}
 }
 

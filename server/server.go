@@ -87,6 +87,7 @@ type Server struct {
 	// Set by tests before Start.
 	tuneSessions func(*session.Options)
 	sawTransport func(session.Transport)
+	sawHandshake func(*http.Request)
 }
 
 // maxWaiting bounds the requests of the HTTP API that wait for an answer.
@@ -143,11 +144,11 @@ func (s *Server) Start() error {
 	if s.opts.DebugEcho {
 		addEcho(&mo)
 	}
-	s.countSessions(&mo)
 	s.endLeases(&mo)
 	if s.tuneSessions != nil {
 		s.tuneSessions(&mo)
 	}
+	s.guardCallbacks(&mo)
 	manager, err := session.NewManager(mo)
 	if err != nil {
 		return err

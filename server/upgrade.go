@@ -24,6 +24,9 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.writeRefusal(w, r, refuse(http.StatusServiceUnavailable, protocol.ErrUnavailable, "the gateway is shutting down; try again shortly"))
 		return
 	}
+	if s.sawHandshake != nil {
+		s.sawHandshake(r)
+	}
 	hs, ref := s.checkHandshake(r)
 	if ref == nil {
 		ref = s.admitSession(&hs.info)
@@ -36,11 +39,30 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if hs.subprotocol != "" {
 		header.Set("Sec-Websocket-Protocol", hs.subprotocol)
 	}
-	if h := httpConnOf(w); h != nil {
-		s.upgrade(w, r, header, h, hs.info)
-	} else {
-		s.upgradeStd(w, r, header, hs.info)
+	h := httpConnOf(w)
+	if s.survive(func() {
+		if h != nil {
+			s.upgrade(w, r, header, h, hs.info)
+		} else {
+			s.upgradeStd(w, r, header, hs.info)
+		}
+	}) {
+		return
 	}
+	// There is no session yet: what runs from then on catches its own.
+	s.sessionEnded(&hs.info)
+	if h != nil {
+		_ = h.conn.Close()
+	}
+}
+
+// abandon ends a connection whose handshake was not served to its end.
+func abandon(w http.ResponseWriter) {
+	if h := httpConnOf(w); h != nil {
+		_ = h.conn.Close()
+		return
+	}
+	panic(http.ErrAbortHandler) // what the standard library's server understands
 }
 
 // upgrade makes a session of a connection that nbio's parser reads.
@@ -139,15 +161,22 @@ func (s *Server) upgradeStd(w http.ResponseWriter, r *http.Request, header http.
 		return
 	}
 	conn := ws.UnderlayerConn()
+	added := false
+	defer func() {
+		if !added {
+			_ = conn.Close()
+			s.connectionEnded(conn.RemoteAddr())
+		}
+	}()
 	if t, ok := conn.(*tls.Conn); ok {
 		s.tuneSocket(t.NetConn())
 	}
 	c, err := s.addBlockingSession(ws, conn, info)
 	if err != nil {
 		s.turnDown(ws, &info, err)
-		s.connectionEnded(conn.RemoteAddr())
 		return
 	}
+	added = true
 	s.readers.Add(1)
 	go func() {
 		defer s.readers.Done()

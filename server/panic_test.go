@@ -1,0 +1,91 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+// TestPanicAroundASession injects a panic into each step at which a session
+// begins and ends: that peer's connection ends, the panic is counted, nothing
+// is left of it, and nobody else notices.
+func TestPanicAroundASession(t *testing.T) {
+	steps := map[string]struct {
+		device string
+		closes bool // with 1011; before there is a session, TCP just ends
+	}{
+		"handshake":  {"in-handshake", false},
+		"transport":  {"in-transport", false},
+		"prepare":    {"in-prepare", false},
+		"connect":    {"in-connect", true},
+		"disconnect": {"in-disconnect", false},
+	}
+	eachMode(t, func(t *testing.T, m mode) {
+		g := prepare(t, m, func(o *Options) { o.MaxConnectionsPerAddress, o.TrustedProxies = 10, []string{"127.0.0.1"} })
+		current := ""
+		g.sawHandshake = func(r *http.Request) {
+			if current = r.URL.Path; strings.HasSuffix(current, "in-handshake") {
+				panic("injected")
+			}
+		}
+		g.sawTransport = func(session.Transport) {
+			if strings.HasSuffix(current, "in-transport") {
+				panic("injected")
+			}
+		}
+		g.tuneSessions = func(o *session.Options) {
+			router := *o
+			o.Prepare = func(s *session.Session) any {
+				if s.Name() == "in-prepare" {
+					panic("injected")
+				}
+				return router.Prepare(s)
+			}
+			o.OnConnect = func(s *session.Session) {
+				if s.Name() == "in-connect" {
+					panic("injected")
+				}
+				router.OnConnect(s)
+			}
+			o.OnDisconnect = func(s *session.Session, cause session.Cause) {
+				router.OnDisconnect(s, cause)
+				if s.Name() == "in-disconnect" {
+					panic("injected")
+				}
+			}
+		}
+		g.start()
+		other, fe := g.upgrade("/ws/device/other"), g.upgrade("/ws/frontend")
+		panics := uint64(0)
+		for name, step := range steps {
+			p := newPeer(t, g.dial())
+			_, _ = io.WriteString(p.conn, request("/ws/device/"+step.device, "X-Forwarded-For: 192.0.2.1"))
+			_, _ = p.readHead()
+			if step.closes {
+				if code, _ := p.awaitClose(); code != protocol.CloseInternal {
+					t.Errorf("%s: closed with %d", name, code)
+				}
+				p.sendClose(1011)
+			}
+			if name == "disconnect" {
+				p.await(protocol.TypeWelcome)
+				p.sendClose(1000)
+				_, _ = p.awaitClose()
+			}
+			p.expectEnd()
+			panics++
+			g.eventually(name+" is counted", func() bool { return g.stats.panics.Load() == panics })
+			other.text(`{"type":"other.says"}`)
+			fe.await("other.says")
+		}
+		g.eventually("nothing is left", func() bool {
+			g.guard.addresses.mu.Lock()
+			defer g.guard.addresses.mu.Unlock()
+			return g.manager.Len() == 2 && g.stats.connections.Load() == 2 && len(g.guard.addresses.held) == 0
+		})
+	})
+}
