@@ -21,9 +21,9 @@ func FuzzConnection(f *testing.F) {
 	f.Add(wsframe.AppendMaskedFrame([]byte(request("/ws/frontend")), wsframe.OpText, 1, []byte(`{"type":"gateway.subscribe","id":"1","payload":{"devices":["d"]}}`)))
 	f.Add(wsframe.AppendMaskedFrame([]byte(request("/ws/device/d")), wsframe.OpBinary, 1, telemetry(0, 2)))
 	f.Add(append([]byte(request("/ws/echo", "X-Forwarded-For: 192.0.2.1, [::1]:80")), masked(0x89, "ping")...))
-	f.Add([]byte("GET /v1/devices HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"))
-	f.Add([]byte("POST /v1/broadcast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"typ\r\n0\r\n\r\n"))
-	f.Add([]byte("POST /v1/users/anna/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"type\":\"a.b\"}"))
+	f.Add([]byte("GET /v1/devices HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+	f.Add([]byte("POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"typ\r\n0\r\n\r\n"))
+	f.Add([]byte("POST /v1/users/anna/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"type\":\"a.b\"}"))
 	g := start(f, mode{io: IOBlocking}, func(o *Options) {
 		o.DebugEcho, o.MaxMessage, o.TrustedProxies, o.MaxConnectionsPerAddress = true, 4096, []string{"127.0.0.1"}, 1000
 	})

@@ -16,11 +16,11 @@ import (
 
 // get is a plain request over a raw connection.
 func get(path string, headers ...string) string {
-	return "GET " + path + " HTTP/1.1\r\nHost: gateway.test\r\n" + strings.Join(append(headers, "", ""), "\r\n")
+	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + strings.Join(append(headers, "", ""), "\r\n")
 }
 
 func postCommand(device, body string) string {
-	return fmt.Sprintf("POST /v1/devices/%s/commands HTTP/1.1\r\nHost: gateway.test\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", device, len(body), body)
+	return fmt.Sprintf("POST /v1/devices/%s/commands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", device, len(body), body)
 }
 
 // readAnswer reads one answer from a raw connection.

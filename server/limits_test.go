@@ -78,7 +78,7 @@ func TestSlowHandshake(t *testing.T) {
 		half := g.dial()
 		write(t, half, request("/ws/device/d")[:100])
 		halfBody := g.dial()
-		write(t, halfBody, "POST /v1/broadcast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		write(t, halfBody, "POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 		silent = append(silent, half, halfBody)
 
 		slow, began, cut := g.dial(), time.Now(), false

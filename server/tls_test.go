@@ -130,7 +130,7 @@ func TestTLSDefaults(t *testing.T) {
 			t.Errorf("connection %d is resumed: %v", i, got)
 		}
 		// The ticket comes behind the handshake.
-		write(t, conn, "GET /v1/devices HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		write(t, conn, "GET /v1/devices HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		if _, err := conn.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
