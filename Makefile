@@ -2,6 +2,8 @@
 # make test   everything that must hold, with the set-up it needs
 # make lint   golangci-lint and go vet
 # make bench  the load scenarios on this machine
+# make fuzz   every parser that the network reaches, for five minutes
+# make soak   everything at once for ten minutes, with the books balanced
 # make build  bin/labgate
 
 GO      ?= go
@@ -10,9 +12,10 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 LINT    := .tools/golangci-lint
 LINT_VERSION := v2.15.0
 FUZZTIME ?=
+SOAK_TIME ?= 10m
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run build setup test lint vet bench fuzz cross clean
+.PHONY: run build setup test lint vet bench fuzz soak cross clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/labgate ./cmd/labgate
@@ -21,8 +24,7 @@ run: build
 	@scripts/demo
 
 # What the tests need beside Go: a Python and a Node client, a browser, nginx,
-# OpenSSL, ip and
-# tc, and a C compiler for the race detector.
+# OpenSSL, ip and tc, and a C compiler for the race detector.
 setup:
 	@scripts/setup
 
@@ -41,6 +43,10 @@ $(LINT):
 
 bench: build
 	@scripts/bench
+
+# Everything at once against the built command, and then the books.
+soak:
+	SOAK_TIME=$(SOAK_TIME) $(GO) test -v -count 1 -timeout 0 -run TestSoak ./internal/soak
 
 # Every fuzz target: five minutes in all, or FUZZTIME each.
 fuzz:
