@@ -2,8 +2,10 @@
 # make test   everything that must hold, with the set-up it needs
 # make lint   golangci-lint and go vet
 # make bench  the load scenarios on this machine
+# make bench-peers  the same work through other brokers
+# make fuzz   every parser that the network reaches, for five minutes
+# make soak   everything at once for ten minutes, with the books balanced
 # make build  bin/labgate
-# make bench-peers  the gateway against other brokers, on this machine
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -11,9 +13,10 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 LINT    := .tools/golangci-lint
 LINT_VERSION := v2.15.0
 FUZZTIME ?=
+SOAK_TIME ?= 10m
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run build setup test lint vet bench bench-peers fuzz cross clean
+.PHONY: run build setup test lint vet bench bench-peers fuzz soak cross clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/labgate ./cmd/labgate
@@ -22,8 +25,7 @@ run: build
 	@scripts/demo
 
 # What the tests need beside Go: a Python and a Node client, a browser, nginx,
-# OpenSSL, ip and
-# tc, and a C compiler for the race detector.
+# OpenSSL, ip and tc, and a C compiler for the race detector.
 setup:
 	@scripts/setup
 
@@ -50,6 +52,10 @@ bench: build
 # The same work through what a lab would install instead.
 bench-peers: build
 	@GO=$(GO) scripts/bench-peers $(ARGS)
+
+# Everything at once against the built command, and then the books.
+soak:
+	SOAK_TIME=$(SOAK_TIME) $(GO) test -v -count 1 -timeout 0 -run TestSoak ./internal/soak
 
 # Every fuzz target: five minutes in all, or FUZZTIME each.
 fuzz:

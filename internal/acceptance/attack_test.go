@@ -1,0 +1,319 @@
+package acceptance
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/protocol"
+)
+
+// witness is a device and a front end that exchange commands while others
+// attack, and note how long each takes and how much memory the gateway has.
+type witness struct {
+	g          *gateway
+	device, fe *peer
+	took       []time.Duration
+	before     int
+	peak       int
+}
+
+func newWitness(t *testing.T, g *gateway) *witness {
+	w := &witness{g: g, device: connect(t, g.addr, "/ws/device/witness", 0), fe: connect(t, g.addr, "/ws/frontend/witness?telemetry=none", 0)}
+	w.ask(t)
+	w.took = nil
+	w.before = g.residentKiB(t)
+	return w
+}
+
+// ask passes a command to the device and its answer back.
+func (w *witness) ask(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	w.fe.sendText(`{"type":"are.you_there","id":"w","dst":"witness"}`)
+	w.device.awaitText("are.you_there", patience)
+	w.device.sendText(`{"type":"i.am","re":"w"}`)
+	w.fe.awaitText("i.am", patience)
+	w.took = append(w.took, time.Since(began))
+	w.peak = max(w.peak, w.g.residentKiB(t))
+}
+
+// during asks until the attack is over, at least for the given time.
+func (w *witness) during(t *testing.T, least time.Duration, attack func()) {
+	t.Helper()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		attack()
+	}()
+	for began, done := time.Now(), false; !done || time.Since(began) < least; {
+		w.ask(t)
+		select {
+		case <-over:
+			done = true
+		default:
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// report logs what the witness saw, and fails when the memory grew beyond the
+// bound. That every command was answered in time, during has seen to.
+func (w *witness) report(t *testing.T, boundKiB int) {
+	t.Helper()
+	slices.Sort(w.took)
+	t.Logf("%d commands meanwhile: median %v, slowest %v; memory %d KiB before, %d KiB at most",
+		len(w.took), w.took[len(w.took)/2], w.took[len(w.took)-1], w.before, w.peak)
+	if grown := w.peak - w.before; grown > boundKiB {
+		t.Errorf("memory grew by %d KiB, at most %d KiB allowed", grown, boundKiB)
+	}
+	if n := w.g.metric(t, "labgate_panics_total"); n != 0 {
+		t.Errorf("%v panics", n)
+	}
+	select {
+	case <-w.g.exited:
+		t.Error("the gateway has ended")
+	default:
+	}
+}
+
+// dialFrom opens a connection from one of the loopback addresses, so that the
+// ports of one do not run out.
+func dialFrom(i int, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%4))}}
+	return d.Dial("tcp", addr)
+}
+
+// moreDescriptors raises this process's own soft limit.
+func moreDescriptors(t *testing.T, want uint64) {
+	t.Helper()
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		t.Fatal(err)
+	}
+	if lim.Cur < want {
+		lim.Cur = min(lim.Max, want)
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lim.Cur < want {
+		t.Fatalf("this test needs %d file descriptors, the limit is %d; raise it with ulimit -n", want, lim.Max)
+	}
+}
+
+const halfRequest = "GET /ws/device/slow HTTP/1.1\r\nHost: gateway.test\r\nX-Pad: "
+
+// TestHalfOpenHandshakes holds ten thousand handshakes open that never end.
+func TestHalfOpenHandshakes(t *testing.T) {
+	const attackers = 10_000
+	moreDescriptors(t, attackers+1000)
+	g := startGateway(t, "--handshake-timeout", "20s")
+	w := newWitness(t, g)
+	conns := make([]net.Conn, attackers)
+	w.during(t, time.Second, func() {
+		for i := range conns {
+			conn, err := dialFrom(i, g.addr)
+			if err != nil {
+				t.Errorf("connection %d: %v", i, err)
+				return
+			}
+			_, _ = io.WriteString(conn, halfRequest)
+			conns[i] = conn
+		}
+	})
+	if n := g.metric(t, "labgate_connections"); n < attackers/2 {
+		t.Errorf("%v connections", n)
+	}
+	// Each is cut off when its time is over, without its help.
+	w.during(t, 0, func() {
+		for _, conn := range conns {
+			if conn == nil {
+				continue
+			}
+			_ = conn.SetReadDeadline(time.Now().Add(2 * patience))
+			if _, err := io.Copy(io.Discard, conn); isDeadline(err) {
+				t.Error("a half-open handshake was not cut off")
+				break
+			}
+		}
+		for _, conn := range conns {
+			if conn != nil {
+				conn.Close()
+			}
+		}
+	})
+	eventually(t, patience, "only the witness is left", func() bool { return g.metric(t, "labgate_connections") == 2 })
+	w.report(t, 200<<10)
+}
+
+func isDeadline(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout()
+}
+
+// TestOneByteASecond: peers that send their handshake, or their message, one
+// byte a second. The first are cut off; the others are slow, but do no wrong.
+func TestOneByteASecond(t *testing.T) {
+	g := startGateway(t, "--handshake-timeout", "2s")
+	w := newWitness(t, g)
+	var cut atomic.Int32
+	message := wsframe.AppendMaskedFrame(nil, wsframe.OpText, 7, []byte(`{"type":"slow.message"}`))
+	var slow []*peer
+	for i := range 200 {
+		slow = append(slow, connect(t, g.addr, fmt.Sprintf("/ws/device/slow-%d", i), 0))
+	}
+	w.during(t, 0, func() {
+		var all sync.WaitGroup
+		for i := range 300 {
+			all.Go(func() {
+				conn, err := dialFrom(i, g.addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				go func() {
+					for _, b := range []byte(halfRequest) {
+						if _, err := conn.Write([]byte{b}); err != nil {
+							return
+						}
+						time.Sleep(time.Second)
+					}
+				}()
+				_ = conn.SetReadDeadline(time.Now().Add(patience))
+				if _, err := io.Copy(io.Discard, conn); !isDeadline(err) {
+					cut.Add(1)
+				}
+			})
+		}
+		for _, b := range message[:5] {
+			for _, p := range slow {
+				p.write([]byte{b})
+			}
+			time.Sleep(time.Second)
+		}
+		all.Wait()
+	})
+	if n := cut.Load(); n != 300 {
+		t.Errorf("%d of 300 slow handshakes were cut off", n)
+	}
+	for _, p := range slow {
+		p.write(message[5:])
+	}
+	for range slow {
+		w.fe.awaitText("slow.message", patience)
+	}
+	w.report(t, 64<<10)
+}
+
+// TestFloods: each peer does one harmful thing as fast as it can, until it is
+// cut off, and comes again.
+func TestFloods(t *testing.T) {
+	pings := slices.Concat(slices.Repeat([][]byte{wsframe.AppendMaskedFrame(nil, wsframe.OpPing, 7, []byte(strings.Repeat("p", 125)))}, 200)...)
+	piece := frame(0x00, "x")
+	empty := frame(0x00, "")
+	for _, c := range []struct {
+		name, path  string
+		first, more []byte
+		reads       bool
+		ends        []string // reasons, one of which must be counted
+	}{
+		{"pings", "/ws/frontend", nil, pings, false, []string{protocol.CloseRateLimited.Name(), protocol.CloseSlowConsumer.Name()}},
+		{"pings, pongs read", "/ws/frontend", nil, pings, true, []string{protocol.CloseRateLimited.Name()}},
+		{"fragments without end", "/ws/device/fragments", frame(0x02, "x"), slices.Repeat(piece, 2000), true, []string{protocol.CloseTooLarge.Name()}},
+		{"empty fragments without end", "/ws/device/empty", frame(0x01, ""), slices.Repeat(empty, 2000), true, nil},
+		{"messages to nobody", "/ws/frontend", nil, slices.Repeat(frame(0x81, `{"type":"a.b","id":"1","dst":"nobody"}`), 200), false, []string{protocol.CloseRateLimited.Name(), protocol.CloseSlowConsumer.Name()}},
+		{"close without reading", "/ws/frontend", frame(0x88, closing(1000, "")), slices.Repeat(frame(0x89, "late"), 500), false, []string{"closed_by_peer"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := startGateway(t, "--max-message", "65536")
+			w := newWitness(t, g)
+			until := time.Now().Add(3 * time.Second)
+			w.during(t, 0, func() {
+				var all sync.WaitGroup
+				for range 4 {
+					all.Go(func() {
+						for time.Now().Before(until) {
+							p, err := tryConnect(t, g.addr, c.path, 4096)
+							if err != nil {
+								continue
+							}
+							if c.reads {
+								go func() { _, _ = io.Copy(io.Discard, p.in) }()
+							}
+							_ = p.conn.SetWriteDeadline(until.Add(time.Second))
+							_, err = p.conn.Write(c.first)
+							for err == nil && time.Now().Before(until) {
+								_, err = p.conn.Write(c.more)
+							}
+							p.conn.Close()
+						}
+					})
+				}
+				all.Wait()
+			})
+			eventually(t, patience, "only the witness is left", func() bool { return g.metric(t, "labgate_sessions") == 2 })
+			_, metrics := get(t, "http://"+g.admin+"/metrics")
+			found := c.ends == nil
+			for _, reason := range c.ends {
+				found = found || strings.Contains(metrics, `reason="`+reason+`"`)
+			}
+			if !found {
+				t.Errorf("no session ended with %v", c.ends)
+			}
+			w.report(t, 96<<10)
+		})
+	}
+}
+
+// TestDeviceReplacesItself: a device connects again and again under its own
+// name without closing, and another one under ever new names with one token.
+func TestDeviceReplacesItself(t *testing.T) {
+	for name, path := range map[string]func(i int) string{
+		"one id":   func(int) string { return "/ws/device/loop" },
+		"many ids": func(i int) string { return fmt.Sprintf("/ws/device/one-of-many-%d", i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startGateway(t)
+			w := newWitness(t, g)
+			count := 0
+			w.during(t, 0, func() {
+				var held []*peer
+				for until := time.Now().Add(4 * time.Second); time.Now().Before(until) && count < 8000; count++ {
+					p, err := tryConnect(t, g.addr, path(count), 0)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if held = append(held, p); len(held) >= 1000 {
+						held[0].conn.Close()
+						held = held[1:]
+					}
+				}
+				for _, p := range held {
+					p.conn.Close()
+				}
+			})
+			t.Logf("%d connections", count)
+			eventually(t, patience, "only the witness is left", func() bool { return g.metric(t, "labgate_sessions") == 2 })
+			if name == "one id" {
+				if n := g.metric(t, "labgate_device_replacement_alarms_total"); n != 1 {
+					t.Errorf("%v alarms", n)
+				}
+				if n := g.metric(t, "labgate_device_replacements_total"); n < float64(count)-1002 {
+					t.Errorf("%v replacements of %d connections", n, count)
+				}
+			}
+			w.report(t, 96<<10)
+		})
+	}
+}

@@ -1,0 +1,306 @@
+package soak
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/protocol"
+)
+
+// device is a well-behaved device: it answers commands and sends telemetry.
+type device struct {
+	*peer
+	id   string
+	sent atomic.Uint64 // samples
+	done chan struct{}
+}
+
+func newDevice(addr, id string) (*device, error) {
+	p, err := dial(addr, "/ws/device/"+id, 0)
+	if err != nil {
+		return nil, err
+	}
+	d := &device{peer: p, id: id, done: make(chan struct{})}
+	p.onText = func(m protocol.Message) {
+		if m.ID != "" {
+			p.send(wsframe.OpText, fmt.Appendf(nil, `{"type":"it.is_done","re":%q}`, m.ID))
+		}
+	}
+	go func() {
+		defer close(d.done)
+		p.run()
+	}()
+	return d, nil
+}
+
+// stream sends telemetry until stop, in pieces of all sizes.
+func (d *device) stream(stop <-chan struct{}) {
+	for tick := time.NewTicker(5 * time.Millisecond); ; {
+		select {
+		case <-stop:
+			tick.Stop()
+			return
+		case <-d.done:
+			tick.Stop()
+			return
+		case <-tick.C:
+			n := 1 + rand.IntN(100)
+			seq := d.sent.Load()
+			// Counted first: a receiver must never know more.
+			d.sent.Add(uint64(n))
+			d.send(wsframe.OpBinary, samples(seq, n))
+		}
+	}
+}
+
+// watcher is a front end that keeps the books of the steady devices' samples
+// and of its own commands.
+type watcher struct {
+	*peer
+	name string
+	done chan struct{}
+
+	// mu guards the rest.
+	mu       sync.Mutex
+	devices  map[uint32]string // steady ones, by stream
+	next     map[string]uint64 // the next sample of each
+	samples  uint64
+	lost     uint64
+	outcomes map[string]int // of each command
+	asked    int
+	wrong    []string
+}
+
+func newWatcher(addr, name string, pause time.Duration) (*watcher, error) {
+	buffer := 0
+	if pause > 0 {
+		buffer = 4096
+	}
+	p, err := dial(addr, "/ws/frontend/"+name, buffer)
+	if err != nil {
+		return nil, err
+	}
+	w := &watcher{peer: p, name: name, done: make(chan struct{}), devices: map[uint32]string{}, next: map[string]uint64{}, outcomes: map[string]int{}}
+	p.pause.Store(int64(pause))
+	p.onText, p.onTelemetry = w.text, w.telemetry
+	go func() {
+		defer close(w.done)
+		p.run()
+	}()
+	return w, nil
+}
+
+func (w *watcher) text(m protocol.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m.Re != "" {
+		if _, ok := w.outcomes[m.Re]; !ok {
+			w.wrong = append(w.wrong, "an answer to nothing: "+m.Re)
+		}
+		w.outcomes[m.Re]++
+	}
+	switch m.Type {
+	case protocol.TypeWelcome:
+		var welcome protocol.Welcome
+		if err := json.Unmarshal(m.Payload, &welcome); err != nil {
+			w.wrong = append(w.wrong, err.Error())
+		}
+		for _, d := range welcome.Devices {
+			w.knows(d.DeviceID, d.Stream)
+		}
+	case protocol.TypeDeviceOnline:
+		var d protocol.DeviceNotice
+		if err := json.Unmarshal(m.Payload, &d); err != nil {
+			w.wrong = append(w.wrong, err.Error())
+		}
+		w.knows(d.DeviceID, d.Stream)
+	case protocol.TypeLost:
+		var l protocol.Lost
+		if err := json.Unmarshal(m.Payload, &l); err != nil {
+			w.wrong = append(w.wrong, err.Error())
+		}
+		if id, ok := w.devices[l.Stream]; ok {
+			w.advance(id, l.From, l.To)
+			w.lost += l.To - l.From
+		}
+	}
+}
+
+func (w *watcher) knows(id string, stream uint32) {
+	if steady(id) {
+		w.devices[stream] = id
+	}
+}
+
+func (w *watcher) telemetry(h protocol.TelemetryHeader) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if id, ok := w.devices[h.Stream]; ok {
+		w.advance(id, h.Seq, h.Seq+uint64(h.Count))
+		w.samples += uint64(h.Count)
+	}
+}
+
+// advance books samples [from, to), received or told lost: they follow exactly.
+func (w *watcher) advance(id string, from, to uint64) {
+	if next, ok := w.next[id]; ok && next != from && len(w.wrong) < 10 {
+		w.wrong = append(w.wrong, fmt.Sprintf("%s of %s: sample %d comes, %d is next", w.name, id, from, next))
+	}
+	w.next[id] = to
+}
+
+// command sends one command.
+func (w *watcher) command(to string) {
+	w.mu.Lock()
+	w.asked++
+	id := fmt.Sprint(w.asked)
+	w.outcomes[id] = 0
+	w.mu.Unlock()
+	w.send(wsframe.OpText, fmt.Appendf(nil, `{"type":"do.it","id":%q,"dst":%q,"timeout_ms":2000}`, id, to))
+}
+
+// open returns the commands without an outcome.
+func (w *watcher) open() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, count := range w.outcomes {
+		if count == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// problems returns what is wrong with the books; commands without an outcome
+// are not in them.
+func (w *watcher) problems() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.wrong
+	for id, count := range w.outcomes {
+		if count > 1 {
+			all = append(all, fmt.Sprintf("%s: command %s has %d outcomes", w.name, id, count))
+		}
+	}
+	return all
+}
+
+// comeAndGo is a device that connects, works for a moment, and leaves in one of
+// the ways there are; sometimes it comes back before it has left.
+func comeAndGo(addr string, i int) {
+	d, err := newDevice(addr, fmt.Sprintf("visitor-%d", rand.IntN(10)))
+	if err != nil {
+		return
+	}
+	stop := make(chan struct{})
+	go d.stream(stop)
+	time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
+	close(stop)
+	switch i % 3 {
+	case 0:
+		d.leave()
+	case 1:
+		d.reset()
+	default:
+		_ = d.conn.(*net.TCPConn).CloseWrite()
+	}
+	select {
+	case <-d.done:
+	case <-time.After(patience):
+		d.reset()
+	}
+}
+
+// dieReading is a front end that reads slowly, or not at all, and vanishes.
+func dieReading(addr string, i int) {
+	p, err := dial(addr, "/ws/frontend", 4096)
+	if err != nil {
+		return
+	}
+	p.pause.Store(int64(i%3) * int64(50*time.Millisecond))
+	if i%4 > 0 {
+		go p.run()
+	}
+	time.Sleep(time.Duration(rand.IntN(800)) * time.Millisecond)
+	p.reset()
+}
+
+// talkNonsense sends what breaks a rule: of HTTP, of RFC 6455, of labgate.v1,
+// or of none.
+func talkNonsense(addr string, i int) {
+	junk := make([]byte, 1+rand.IntN(2000))
+	for k := range junk {
+		junk[k] = byte(rand.Uint32())
+	}
+	if i%4 == 0 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Write(append([]byte("GET /ws/frontend HTTP/1.1\r\nHost: x\r\n"), junk...))
+		return
+	}
+	p, err := dial(addr, []string{"/ws/device/nonsense", "/ws/frontend/nonsense"}[i%2], 0)
+	if err != nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.run()
+	}()
+	switch i % 4 {
+	case 1:
+		p.write(junk)
+	case 2:
+		p.send(wsframe.OpText, junk)
+	default:
+		for range 50 {
+			p.send(wsframe.OpText, []byte(`{"type":"gateway.welcome","dst":"@nowhere"}`))
+		}
+		p.send(wsframe.OpBinary, junk)
+	}
+	select {
+	case <-done:
+	case <-time.After(200 * time.Millisecond):
+		p.reset()
+		<-done
+	}
+}
+
+// kick ends a session that may be ended through the HTTP API.
+func kick(addr string, _ int) {
+	res, err := http.Get("http://" + addr + "/v1/sessions")
+	if err != nil {
+		return
+	}
+	var list struct {
+		Sessions []struct{ Session, Name string }
+	}
+	err = json.NewDecoder(res.Body).Decode(&list)
+	_ = res.Body.Close()
+	if err != nil {
+		return
+	}
+	for _, s := range list.Sessions {
+		if steady(s.Name) {
+			continue
+		}
+		req, err := http.NewRequest(http.MethodDelete, "http://"+addr+"/v1/sessions/"+s.Session, nil)
+		if err != nil {
+			return
+		}
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			_ = res.Body.Close()
+		}
+		return
+	}
+}

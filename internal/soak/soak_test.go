@@ -1,0 +1,244 @@
+package soak
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// shortTime is how long the soak lasts without SOAK_TIME.
+const shortTime = 15 * time.Second
+
+// endings are the ways to end sessions of others from outside. A way to revoke
+// credentials belongs here.
+var endings = []func(addr string, i int){kick}
+
+// steady reports whether a device or user keeps books and is left in peace.
+func steady(name string) bool { return strings.HasPrefix(name, "steady-") }
+
+// TestSoak runs everything at once, and then balances the books: each sample of
+// the steady devices was received or told lost, once; each command had one
+// outcome; and of all the others nothing is left in the gateway.
+func TestSoak(t *testing.T) {
+	length := shortTime
+	if text := os.Getenv("SOAK_TIME"); text != "" {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("SOAK_TIME: %v; use for example 10m", err)
+		}
+	}
+	g := startGateway(t)
+	chaos(t, g, 2*time.Second)()
+	before := g.atRest(t)
+
+	steadies := gather(t, g)
+	wait := chaos(t, g, length)
+	drains(t, time.Now().Add(length))
+	wait()
+	steadies.balance(t)
+	steadies.leave()
+	after := g.atRest(t)
+	t.Logf("before: %v; after: %v", before, after)
+	before.compare(t, after)
+	if n := g.metric(t, "labgate_panics_total"); n != 0 {
+		t.Errorf("%v panics", n)
+	}
+
+	// And once more, ended in the middle.
+	steadies = gather(t, g)
+	stop := chaos(t, g, time.Hour)
+	time.Sleep(2 * time.Second)
+	steadies.drained(t, g)
+	stop()
+}
+
+// chaos has the actors run for a time; the function that it returns waits for
+// the end of that, or, when the gateway has gone, ends it.
+func chaos(t *testing.T, g *gateway, length time.Duration) (wait func()) {
+	t.Helper()
+	until := time.Now().Add(length)
+	var all sync.WaitGroup
+	var rounds atomic.Int64
+	act := func(actor func(addr string, i int), n int, rest time.Duration) {
+		for range n {
+			all.Go(func() {
+				for i := rand.IntN(12); time.Now().Before(until) && g.alive(); i++ {
+					actor(g.addr, i)
+					rounds.Add(1)
+					time.Sleep(rest)
+				}
+			})
+		}
+	}
+	act(comeAndGo, 6, 5*time.Millisecond)
+	act(dieReading, 6, 5*time.Millisecond)
+	act(talkNonsense, 3, 10*time.Millisecond)
+	for _, end := range endings {
+		act(end, 1, 100*time.Millisecond)
+	}
+	return func() {
+		all.Wait()
+		t.Logf("%d visits", rounds.Load())
+	}
+}
+
+// drains starts other gateways and ends them under load.
+func drains(t *testing.T, until time.Time) {
+	t.Helper()
+	for time.Now().Before(until) {
+		g := startGateway(t)
+		stop := chaos(t, g, time.Hour)
+		time.Sleep(time.Duration(500+rand.IntN(2000)) * time.Millisecond)
+		g.terminate(t)
+		stop()
+	}
+}
+
+// party are the steady devices and the watchers, at work.
+type party struct {
+	devices  []*device
+	watchers []*watcher
+	quiet    chan struct{} // closed to stop commands
+	stop     chan struct{} // closed to stop telemetry
+	working  sync.WaitGroup
+}
+
+func gather(t *testing.T, g *gateway) *party {
+	t.Helper()
+	p := &party{quiet: make(chan struct{}), stop: make(chan struct{})}
+	for i := range 4 {
+		d, err := newDevice(g.addr, fmt.Sprintf("steady-%d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.devices = append(p.devices, d)
+	}
+	for i, pause := range []time.Duration{0, 0, 30 * time.Millisecond} {
+		w, err := newWatcher(g.addr, fmt.Sprintf("steady-watcher-%d", i), pause)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.watchers = append(p.watchers, w)
+	}
+	for _, d := range p.devices {
+		p.working.Go(func() { d.stream(p.stop) })
+	}
+	for _, w := range p.watchers {
+		p.working.Go(func() {
+			for tick := time.NewTicker(20 * time.Millisecond); ; {
+				select {
+				case <-p.quiet:
+					tick.Stop()
+					return
+				case <-tick.C:
+					// Some are there, some come and go, one never comes.
+					w.command([]string{"steady-0", "steady-3", "visitor-1", "visitor-7", "nobody"}[rand.IntN(5)])
+				}
+			}
+		})
+	}
+	return p
+}
+
+// balance stops the party and waits until everything is accounted for.
+func (p *party) balance(t *testing.T) {
+	t.Helper()
+	close(p.quiet)
+	close(p.stop)
+	p.working.Wait()
+	var sent uint64
+	for _, d := range p.devices {
+		sent += d.sent.Load()
+	}
+	for _, w := range p.watchers {
+		w.pause.Store(0)
+		eventually(t, w.name+" has all samples and outcomes", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, d := range p.devices {
+				if w.next[d.id] != d.sent.Load() {
+					return false
+				}
+			}
+			return true
+		})
+		eventually(t, w.name+" has an outcome of each command", func() bool { return w.open() == 0 })
+		w.mu.Lock()
+		t.Logf("%s: %d samples sent, %d received, %d told lost; %d commands", w.name, sent, w.samples, w.lost, w.asked)
+		if w.samples+w.lost > sent || w.samples == 0 || w.asked == 0 {
+			t.Errorf("%s: %d and %d of %d samples", w.name, w.samples, w.lost, sent)
+		}
+		w.mu.Unlock()
+		for _, problem := range w.problems() {
+			t.Error(problem)
+		}
+		select {
+		case <-w.done:
+			t.Errorf("%s was closed with %d", w.name, w.closed)
+		default:
+		}
+	}
+}
+
+// leave closes every connection of the party.
+func (p *party) leave() {
+	for _, d := range p.devices {
+		d.peer.leave()
+		<-d.done
+	}
+	for _, w := range p.watchers {
+		w.peer.leave()
+		<-w.done
+	}
+}
+
+// drained ends the gateway under the party: everybody is told with 1001, and
+// what was asked before has an outcome.
+func (p *party) drained(t *testing.T, g *gateway) {
+	t.Helper()
+	close(p.quiet)
+	// Whoever is slower than the grace of the closing handshake may be cut off
+	// before it has read its close frame.
+	for _, w := range p.watchers {
+		w.pause.Store(0)
+		eventually(t, w.name+" has an outcome of each command", func() bool { return w.open() == 0 })
+	}
+	g.terminate(t)
+	close(p.stop)
+	p.working.Wait()
+	for _, d := range p.devices {
+		<-d.done
+		if d.closed != 1001 {
+			t.Errorf("%s was closed with %d", d.id, d.closed)
+		}
+	}
+	for _, w := range p.watchers {
+		<-w.done
+		if n := w.open(); n > 0 || w.closed != 1001 {
+			t.Errorf("%s was closed with %d, with %d commands open", w.name, w.closed, n)
+		}
+		for _, problem := range w.problems() {
+			t.Error(problem)
+		}
+	}
+}
+
+// terminate drains the gateway with SIGTERM.
+func (g *gateway) terminate(t *testing.T) {
+	_ = g.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-g.exited:
+	case <-time.After(patience):
+		t.Error("the gateway does not end")
+		g.kill()
+	}
+	if code := g.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the gateway ended with %d: %s", code, g.lastLines())
+	}
+}
