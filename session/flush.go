@@ -184,8 +184,8 @@ func (s *Session) write(sc *scratch) error {
 		case f.telemetry:
 			frames += uint64(f.frames)
 			samples += f.Samples()
-		case f.message():
-			messages++
+		default:
+			messages += f.texts()
 		}
 		f.Release()
 		sc.frames[i] = nil
