@@ -23,8 +23,8 @@ func (s *Session) Expire(time.Time) {
 		if s.phase.Load() == phaseGone {
 			return
 		}
-		if s.m.coarseNow() < s.closeBy.Load() {
-			// It was armed for something else when the session began to close.
+		if !s.graceOver() {
+			// Or it was armed for something else when the session began to close.
 			s.armGrace()
 			return
 		}

@@ -40,7 +40,8 @@ type Options struct {
 	// comes, in place of the newer.
 	RefuseDuplicate bool
 	// CloseGrace is how long a closing session may take to send its close
-	// frame and hear the peer's; 2 s.
+	// frame and hear the peer's; 2 s. While the Manager stops it begins when the
+	// peer has taken all that was queued.
 	CloseGrace time.Duration
 	// DeviceRate and FrontendRate limit what each session of that role may
 	// send; no limit.

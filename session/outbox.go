@@ -265,19 +265,20 @@ func (s *Session) overflow(detail string) {
 	}
 }
 
-// shut stops the outbox from accepting and puts the close frame behind what is
-// queued; telemetry goes, and with discard everything else too. It reports
-// false when the outbox was shut already.
-func (o *outbox) shut(code protocol.CloseCode, reason string, discard bool) bool {
+// shut stops the outbox from accepting and puts the close frame behind what the
+// mode leaves of the queues. It reports false when the outbox was shut already.
+func (o *outbox) shut(code protocol.CloseCode, reason string, mode closeMode) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
 		return false
 	}
 	o.closing = true
-	o.telemetry.clear()
-	o.lost = nil
-	if discard {
+	if mode != closeAfterAll {
+		o.telemetry.clear()
+		o.lost = nil
+	}
+	if mode == closeDiscard {
 		o.urgent.clear()
 		o.control.clear()
 	}

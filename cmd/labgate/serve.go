@@ -49,7 +49,7 @@ type ServeCmd struct {
 	MaxPending int `group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded." default:"256"`
 
 	HandshakeTimeout time.Duration `group:"net" help:"Time from the connection to the finished handshake." default:"10s"`
-	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s"`
+	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to take what is queued for them and leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s"`
 	RetryAfter       time.Duration `group:"net" help:"What clients are told to wait before they connect again when the gateway leaves." default:"1s"`
 
 	accessFlags
