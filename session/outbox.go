@@ -70,7 +70,10 @@ type outbox struct {
 // urgent puts it in front of both. It never blocks and never writes: the
 // caller follows with Flush, Touch or Schedule. The session takes a reference
 // of its own.
-func (s *Session) Send(f *Frame, urgent bool) error {
+func (s *Session) Send(f *Frame, urgent bool) error { return s.send(f, urgent, false) }
+
+// send queues a text or control frame, with force even when the lane is full.
+func (s *Session) send(f *Frame, urgent, force bool) error {
 	o := &s.out
 	o.mu.Lock()
 	if o.closing {
@@ -81,7 +84,7 @@ func (s *Session) Send(f *Frame, urgent bool) error {
 		o.mu.Unlock()
 		return ErrSlowConsumer
 	}
-	if !o.roomFor(len(f.wire), &s.m.opts) {
+	if !force && !o.roomFor(len(f.wire), s.controlLimit()) {
 		o.mu.Unlock()
 		s.overflow("control queue full")
 		return ErrSlowConsumer
@@ -101,13 +104,32 @@ func (s *Session) RoomFor(size int) bool {
 	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.roomFor(size, &s.m.opts)
+	return o.roomFor(size, s.controlLimit())
+}
+
+// controlLimit bounds what is urgent and control.
+func (s *Session) controlLimit() int {
+	if s.info.Role == RoleEcho {
+		return s.m.opts.EchoBytes
+	}
+	return s.m.opts.ControlBytes
 }
 
 // roomFor reports whether size more bytes fit behind what is urgent and
-// control; a frame of any size fits when nothing waits. The caller holds mu.
-func (o *outbox) roomFor(size int, opts *Options) bool {
-	return o.urgent.count+o.control.count == 0 || o.urgent.bytes+o.control.bytes+size <= opts.ControlBytes
+// control. A frame of any size fits when nothing waits, and while it waits
+// itself it is not counted, or the next pong would be one too much. The caller
+// holds mu.
+func (o *outbox) roomFor(size, limit int) bool {
+	waiting := o.urgent.bytes + o.control.bytes
+	if waiting+size <= limit || o.urgent.count+o.control.count == 0 {
+		return true
+	}
+	for _, l := range [...]*lane{&o.urgent, &o.control} {
+		if f := l.front(); f != nil && len(f.wire) > limit {
+			waiting -= len(f.wire)
+		}
+	}
+	return waiting+size <= limit
 }
 
 // SendTelemetry queues telemetry and has it flushed within the flush interval,
@@ -304,10 +326,10 @@ func (o *outbox) drop() {
 }
 
 // fill returns how full the fuller lane is, 0 to 1.
-func (o *outbox) fill(opts *Options) float64 {
+func (o *outbox) fill(controlLimit, telemetryLimit int) float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	control := float64(o.urgent.bytes+o.control.bytes) / float64(opts.ControlBytes)
-	telemetry := float64(o.telemetry.bytes) / float64(opts.TelemetryBytes)
+	control := float64(o.urgent.bytes+o.control.bytes) / float64(controlLimit)
+	telemetry := float64(o.telemetry.bytes) / float64(telemetryLimit)
 	return min(max(control, telemetry), 1)
 }
