@@ -86,6 +86,14 @@ func (c *blockingConn) Write(b []byte) (int, error) {
 // Buffered is always 0: Write returns when the kernel has everything.
 func (c *blockingConn) Buffered() int { return 0 }
 
+// Unacknowledged returns how much of what the kernel took the peer has not.
+func (c *blockingConn) Unacknowledged() int {
+	if t, ok := c.conn.(*tls.Conn); ok {
+		return unacknowledged(t.NetConn())
+	}
+	return unacknowledged(c.conn)
+}
+
 // Close closes the connection at once. Under TLS the socket below is closed
 // first, even when a polite end is under way: TLS would try for seconds to say
 // good-bye to a peer that has stalled.

@@ -9,16 +9,32 @@ import (
 
 // echoPath answers each message with itself, with --debug-echo. It makes the
 // connection layer visible to programs that know nothing of labgate.v1: the
-// handshake, frame reader, outbox and limits are those of every session. There
-// is no welcome, and the router does not know these sessions.
+// handshake, frame reader, outbox and limits are those of every session, but the
+// outbox holds more, and without --max-message so may a message. There is no welcome, and the router does not know these sessions.
 const echoPath = "/ws/echo"
+
+// defaultMaxEcho is the largest message of conformance suites.
+const defaultMaxEcho = 16 << 20
+
+// echoQueue is what may wait for an echo session at least: load programs send
+// ahead.
+const echoQueue = 4 << 20
 
 // echoPause is how long a blocking echo session rests when its outbox is full.
 const echoPause = time.Millisecond
 
+// maxMessage returns the largest message that a session of a role may send.
+func (o *Options) maxMessage(role session.Role) int {
+	if role == session.RoleEcho {
+		return o.maxEcho
+	}
+	return o.MaxMessage
+}
+
 // addEcho puts the echo in front of the router's callbacks.
 func addEcho(mo *session.Options) {
 	router := *mo
+	mo.EchoBytes = max(mo.ControlBytes, echoQueue)
 	mo.OnMessage = func(s *session.Session, op wsframe.Opcode, payload []byte) error {
 		if s.Role() == session.RoleEcho {
 			echo(s, op, payload)

@@ -25,7 +25,7 @@ func (s *Server) newEngine() *nbhttp.Engine {
 		// Our own bounds come first: this one is out of their reach, and only
 		// keeps a mistake of ours from taking all the memory. nbio closes the
 		// connection beyond it.
-		MaxWriteBufferSize: 2*(o.InflightBytes+o.ControlBytes+o.TelemetryBytes+o.MaxMessage) + 64<<20,
+		MaxWriteBufferSize: 2*(o.InflightBytes+o.ControlBytes+o.TelemetryBytes+max(o.MaxMessage, o.maxEcho)) + 64<<20,
 		// What the parser may keep of a request; httpConn has stricter limits.
 		ReadLimit:       maxHTTPHeader + o.MaxMessage + o.ReadBuffer,
 		MaxHTTPBodySize: o.MaxMessage,

@@ -72,7 +72,8 @@ type Options struct {
 	// TrustedProxies are addresses and networks (CIDR) whose X-Forwarded-For is
 	// believed.
 	TrustedProxies []string
-	// MaxMessage is the largest message in bytes, 1 KiB to 64 MiB; 1 MiB.
+	// MaxMessage is the largest message in bytes, 1 KiB to 64 MiB; 1 MiB, and
+	// for /ws/echo 16 MiB.
 	MaxMessage int
 	// MaxPending bounds a front end's commands that wait; 256.
 	MaxPending int
@@ -97,6 +98,9 @@ type Options struct {
 	// tests of the connection layer.
 	DebugEcho bool
 
+	// maxEcho is the largest message of /ws/echo.
+	maxEcho int
+
 	// RetryAfter is what clients are told to wait when the gateway leaves; 1 s.
 	RetryAfter time.Duration
 	// Version is shown by /healthz and the metrics.
@@ -117,6 +121,8 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.Listeners, 1)
 	def(&o.ReadBuffer, 16<<10)
 	def(&o.TLSMode, TLSBlocking)
+	def(&o.maxEcho, o.MaxMessage)
+	def(&o.maxEcho, defaultMaxEcho)
 	def(&o.MaxMessage, 1<<20)
 	def(&o.MaxPending, 256)
 	def(&o.HandshakeTimeout, 10*time.Second)

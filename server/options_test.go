@@ -24,6 +24,7 @@ func TestOptionsDefaults(t *testing.T) {
 		"Listeners":         {o.Listeners, 1},
 		"Flushers":          {o.Flushers, o.Pollers},
 		"MaxMessage":        {o.MaxMessage, 1 << 20},
+		"maxEcho":           {o.maxEcho, 16 << 20},
 		"HandshakeTimeout":  {o.HandshakeTimeout, 10 * time.Second},
 		"HeartbeatInterval": {o.HeartbeatInterval, 30 * time.Second},
 		"HeartbeatTimeout":  {o.HeartbeatTimeout, 90 * time.Second},

@@ -85,6 +85,16 @@ func (c *pollerConn) Write(b []byte) (int, error) {
 // Buffered returns how much of what was written waits in nbio.
 func (c *pollerConn) Buffered() int { return int(max(c.unsent.Load(), 0)) }
 
+// Unacknowledged returns how much of what the kernel took the peer has not.
+func (c *pollerConn) Unacknowledged() int {
+	c.nbc.Lock()
+	defer c.nbc.Unlock()
+	if closed, _ := c.nbc.IsClosed(); closed {
+		return 0
+	}
+	return unacknowledged(c.nbc)
+}
+
 // Close ends the connection; its poller closes it. TLS says good-bye first.
 func (c *pollerConn) Close() error {
 	if c.tls != nil {

@@ -27,6 +27,23 @@ func (s *Server) tuneSocket(conn net.Conn) {
 	})
 }
 
+// unacknowledged returns how many bytes the kernel holds for a peer (SIOCOUTQ,
+// tcp(7)), or 0 when it does not tell.
+func unacknowledged(conn net.Conn) (n int) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	})
+	return n
+}
+
 // closeOnPoller ends a poller connection in both directions, whatever is
 // queued, and leaves closing it to its poller, which notices at once. Closed by
 // any other goroutine, the descriptor may be given to a new connection while

@@ -101,7 +101,7 @@ func (s *Server) attachPoller(ws *websocket.Conn, h *httpConn, parser *nbhttp.Pa
 	s.tuneSocket(h.nbc)
 	h.upgraded.Store(true)
 	s.manager.Wheel().Cancel(&h.timer)
-	c.reader.Init(s.opts.MaxMessage, false)
+	c.reader.Init(s.opts.maxMessage(info.Role), false)
 	// What stands behind the handshake in the same read comes through the
 	// parser, all else from the poller directly.
 	parser.ParserCloser = c
@@ -137,7 +137,7 @@ func (s *Server) attachBlocking(ws *websocket.Conn, h *httpConn, parser *nbhttp.
 func (s *Server) addBlockingSession(ws *websocket.Conn, conn net.Conn, info session.Info) (*blockingConn, error) {
 	info.Blocking = true
 	c := &blockingConn{server: s, ws: ws, conn: conn}
-	c.reader.Init(s.opts.MaxMessage, false)
+	c.reader.Init(s.opts.maxMessage(info.Role), false)
 	if s.sawTransport != nil {
 		s.sawTransport(c)
 	}

@@ -35,6 +35,9 @@ const (
 	closeAfterQueue closeMode = iota
 	// closeDiscard drops what is queued: the peer cannot or must not have it.
 	closeDiscard
+	// closeAfterAll sends all that is queued first, telemetry and the news of
+	// what was lost too: the peer has done nothing, the gateway leaves.
+	closeAfterAll
 )
 
 // close takes s out of the tables and starts the closing handshake (RFC 6455
@@ -45,7 +48,7 @@ func (m *Manager) close(s *Session, code protocol.CloseCode, detail string, mode
 }
 
 func (m *Manager) closeAs(s *Session, cause Cause, code protocol.CloseCode, reason string, mode closeMode) {
-	if !s.out.shut(code, reason, mode == closeDiscard) {
+	if !s.out.shut(code, reason, mode) {
 		return
 	}
 	s.closeBy.Store(m.coarseNow() + int64(m.opts.CloseGrace))
@@ -53,6 +56,31 @@ func (m *Manager) closeAs(s *Session, cause Cause, code protocol.CloseCode, reas
 	m.detach(s, cause)
 	s.armGrace()
 	s.Schedule()
+}
+
+// graceOver reports whether a closing session has had its time. While the
+// Manager stops, the grace time begins when the peer has taken all that was on
+// its way to it: until then only the end of Stop's context cuts it off.
+func (s *Session) graceOver() bool {
+	now := s.m.coarseNow()
+	if now < s.closeBy.Load() {
+		return false
+	}
+	if !s.m.stopping() || !s.onItsWay() {
+		return true
+	}
+	s.closeBy.Store(now + int64(s.m.opts.CloseGrace))
+	return false
+}
+
+// onItsWay reports whether the peer has not taken everything yet, as far as
+// this side knows.
+func (s *Session) onItsWay() bool {
+	if !s.closeSent.Load() || s.t.Buffered() > 0 {
+		return true
+	}
+	a, ok := s.t.(Acknowledger)
+	return ok && a.Unacknowledged() > 0
 }
 
 // armGrace has the wheel look at a closing session when its grace time ends.
@@ -118,14 +146,18 @@ func (m *Manager) detach(s *Session, cause Cause) {
 	}
 }
 
+// stopping reports whether Stop has begun.
+func (m *Manager) stopping() bool {
+	m.life.RLock()
+	defer m.life.RUnlock()
+	return m.stopped
+}
+
 func (m *Manager) checkDrained() {
 	if m.transports.Load() > 0 {
 		return
 	}
-	m.life.RLock()
-	stopped := m.stopped
-	m.life.RUnlock()
-	if stopped && m.transports.Load() == 0 {
+	if m.stopping() && m.transports.Load() == 0 {
 		m.drainedOnce.Do(func() { close(m.drained) })
 	}
 }

@@ -118,22 +118,14 @@ func (s *Session) room() (int, bool) {
 }
 
 // take moves frames worth about room bytes, at least one, to the scratch:
-// urgent, then control, then news of losses, then telemetry. It reports true
-// when the close frame was among them. The caller holds mu.
+// urgent, then control, then news of losses, then telemetry, then the close
+// frame. It reports true when that was among them. The caller holds mu.
 func (o *outbox) take(sc *scratch, room int) (last bool) {
 	sc.frames, sc.buf = sc.frames[:0], sc.buf[:0]
 	size := 0
 	size = o.urgent.takeInto(sc, size, room)
 	size = o.control.takeInto(sc, size, room)
 	if o.urgent.count+o.control.count > 0 {
-		return false
-	}
-	if o.closing {
-		if o.closeFrame != nil {
-			sc.frames = append(sc.frames, o.closeFrame)
-			o.closeFrame = nil
-			return true
-		}
 		return false
 	}
 	if o.lost.pending() {
@@ -150,7 +142,12 @@ func (o *outbox) take(sc *scratch, room int) (last bool) {
 		o.lost = nil
 	}
 	o.telemetry.takeInto(sc, size, room)
-	return false
+	if o.telemetry.count > 0 || o.closeFrame == nil {
+		return false
+	}
+	sc.frames = append(sc.frames, o.closeFrame)
+	o.closeFrame = nil
+	return true
 }
 
 func (l *lane) takeInto(sc *scratch, size, room int) int {

@@ -45,7 +45,7 @@ func (s *Session) measure(now int64) Health {
 		RTTMicros:        s.rtt.Load() / int64(time.Microsecond),
 		SinceHeardMillis: (now - s.lastHeard.Load()) / int64(time.Millisecond),
 		UnansweredPings:  int(s.unanswered.Load()),
-		OutboxFill:       s.out.fill(&s.m.opts),
+		OutboxFill:       s.out.fill(s.controlLimit(), s.m.opts.TelemetryBytes),
 		LostSamples:      s.lostSamples.Load(),
 		BadMessages:      s.badMessages.Load(),
 	}

@@ -23,8 +23,8 @@ func (s *Session) Expire(time.Time) {
 		if s.phase.Load() == phaseGone {
 			return
 		}
-		if s.m.coarseNow() < s.closeBy.Load() {
-			// It was armed for something else when the session began to close.
+		if !s.graceOver() {
+			// Or it was armed for something else when the session began to close.
 			s.armGrace()
 			return
 		}
@@ -82,13 +82,14 @@ func (s *Session) schedule(nextPing int64) {
 }
 
 // ping sends a ping that carries its own time of sending. It goes ahead of
-// everything queued, so that a backlog is not taken for a dead peer.
+// everything queued, so that a backlog is not taken for a dead peer, and is no
+// reason to call the peer slow: there are few of them.
 func (s *Session) ping(now int64) {
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], uint64(now))
 	f := NewFrame(wsframe.HeaderSize(len(payload)) + len(payload))
 	f.Extend(func(b []byte) []byte { return wsframe.AppendFrame(b, wsframe.OpPing, payload[:]) })
-	if s.Send(f, true) == nil {
+	if s.send(f, true, true) == nil {
 		s.unanswered.Add(1)
 		s.Schedule()
 	}

@@ -237,9 +237,10 @@ func (m *Manager) Options() *Options { return &m.opts }
 // Now returns the monotonic time since the Manager was made.
 func (m *Manager) Now() time.Duration { return time.Since(m.start) }
 
-// Stop closes every session with 1001 after its queue was sent, waits for
-// their connections to close until ctx ends, closes the rest at once and ends
-// all goroutines. It returns ctx's error when it had to cut somebody off. The
+// Stop closes every session with 1001 after all that was queued, telemetry
+// too, waits for their connections to close until ctx ends, closes the rest at
+// once and ends all goroutines. A peer that has taken everything and does not
+// answer its close frame is waited for no longer than CloseGrace. It returns ctx's error when it had to cut somebody off. The
 // Manager is not used again; a second Stop waits for the first, or for its ctx.
 func (m *Manager) Stop(ctx context.Context) error {
 	m.life.Lock()
@@ -262,7 +263,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 	for _, role := range [...]Role{RoleDevice, RoleFrontend, RoleEcho} {
 		for _, s := range all {
 			if s.info.Role == role {
-				m.close(s, protocol.CloseGoingAway, "the gateway is shutting down", closeAfterQueue)
+				m.close(s, protocol.CloseGoingAway, "the gateway is shutting down", closeAfterAll)
 			}
 		}
 	}

@@ -214,7 +214,7 @@ func TestStopSendsWhatIsQueuedAndSaysGoodbye(t *testing.T) {
 		if err := m.Stop(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "written", f.sentText(), "queued close:1001:going_away")
+		equal(t, "written", f.sentText(), "queued data:1:0-1 close:1001:going_away")
 	})
 }
 

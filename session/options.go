@@ -29,6 +29,8 @@ type Options struct {
 	// ControlBytes bounds a session's urgent and control messages that wait;
 	// 1 MiB. A single larger message passes when nothing else waits.
 	ControlBytes int
+	// EchoBytes is the same for an echo session; ControlBytes.
+	EchoBytes int
 	// TelemetryBytes bounds a session's telemetry that waits; 1 MiB.
 	TelemetryBytes int
 	// InflightBytes bounds what was handed to the transport and not taken by
@@ -40,7 +42,8 @@ type Options struct {
 	// comes, in place of the newer.
 	RefuseDuplicate bool
 	// CloseGrace is how long a closing session may take to send its close
-	// frame and hear the peer's; 2 s.
+	// frame and hear the peer's; 2 s. While the Manager stops it begins when the
+	// peer has taken all that was queued.
 	CloseGrace time.Duration
 	// DeviceRate and FrontendRate limit what each session of that role may
 	// send; no limit.
@@ -78,6 +81,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDuration(&o.CloseGrace, 2*time.Second)
 	setInt(&o.Flushers, 1)
 	setInt(&o.ControlBytes, 1<<20)
+	setInt(&o.EchoBytes, max(o.ControlBytes, 0))
 	setInt(&o.TelemetryBytes, 1<<20)
 	setInt(&o.InflightBytes, 256<<10)
 	for role, r := range map[Role]*Rate{RoleDevice: &o.DeviceRate, RoleFrontend: &o.FrontendRate} {
@@ -94,7 +98,7 @@ func (o Options) withDefaults() (Options, error) {
 			return o, fmt.Errorf("session: %s %v is negative", name, d)
 		}
 	}
-	for name, n := range map[string]int{"flushers": o.Flushers, "control bytes": o.ControlBytes, "telemetry bytes": o.TelemetryBytes, "in-flight bytes": o.InflightBytes} {
+	for name, n := range map[string]int{"flushers": o.Flushers, "control bytes": o.ControlBytes, "echo bytes": o.EchoBytes, "telemetry bytes": o.TelemetryBytes, "in-flight bytes": o.InflightBytes} {
 		if n < 0 {
 			return o, fmt.Errorf("session: %s %d is negative", name, n)
 		}

@@ -70,8 +70,11 @@ type outbox struct {
 // urgent puts it in front of both. It never blocks and never writes: the
 // caller follows with Flush, Touch or Schedule. The session takes a reference
 // of its own.
-func (s *Session) Send(f *Frame, urgent bool) error {
-	l, err := s.admit(len(f.wire), urgent)
+func (s *Session) Send(f *Frame, urgent bool) error { return s.send(f, urgent, false) }
+
+// send queues a text or control frame, with force even when the lane is full.
+func (s *Session) send(f *Frame, urgent, force bool) error {
+	l, err := s.admit(len(f.wire), urgent, force)
 	if err != nil {
 		return err
 	}
@@ -87,7 +90,7 @@ func (s *Session) Send(f *Frame, urgent bool) error {
 func (s *Session) SendEnvelope(e *protocol.Envelope, sp protocol.Splice, urgent bool) error {
 	n := e.SplicedSize(sp)
 	size := wsframe.HeaderSize(n) + n
-	l, err := s.admit(size, urgent)
+	l, err := s.admit(size, urgent, false)
 	if err != nil {
 		return err
 	}
@@ -105,7 +108,7 @@ func (s *Session) SendEnvelope(e *protocol.Envelope, sp protocol.Splice, urgent 
 
 // admit returns the lane for a text frame of size bytes, with out.mu held, or
 // the reason why it cannot be queued.
-func (s *Session) admit(size int, urgent bool) (*lane, error) {
+func (s *Session) admit(size int, urgent, force bool) (*lane, error) {
 	o := &s.out
 	o.mu.Lock()
 	switch {
@@ -115,7 +118,7 @@ func (s *Session) admit(size int, urgent bool) (*lane, error) {
 	case s.overflowed.Load():
 		o.mu.Unlock()
 		return nil, ErrSlowConsumer
-	case !o.roomFor(size, &s.m.opts):
+	case !force && !o.roomFor(size, s.controlLimit()):
 		o.mu.Unlock()
 		s.overflow("control queue full")
 		return nil, ErrSlowConsumer
@@ -130,13 +133,32 @@ func (s *Session) RoomFor(size int) bool {
 	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.roomFor(size, &s.m.opts)
+	return o.roomFor(size, s.controlLimit())
+}
+
+// controlLimit bounds what is urgent and control.
+func (s *Session) controlLimit() int {
+	if s.info.Role == RoleEcho {
+		return s.m.opts.EchoBytes
+	}
+	return s.m.opts.ControlBytes
 }
 
 // roomFor reports whether size more bytes fit behind what is urgent and
-// control; a frame of any size fits when nothing waits. The caller holds mu.
-func (o *outbox) roomFor(size int, opts *Options) bool {
-	return o.urgent.count+o.control.count == 0 || o.urgent.bytes+o.control.bytes+size <= opts.ControlBytes
+// control. A frame of any size fits when nothing waits, and while it waits
+// itself it is not counted, or the next pong would be one too much. The caller
+// holds mu.
+func (o *outbox) roomFor(size, limit int) bool {
+	waiting := o.urgent.bytes + o.control.bytes
+	if waiting+size <= limit || o.urgent.count+o.control.count == 0 {
+		return true
+	}
+	for _, l := range [...]*lane{&o.urgent, &o.control} {
+		if f := l.front(); f != nil && len(f.wire) > limit {
+			waiting -= len(f.wire)
+		}
+	}
+	return waiting+size <= limit
 }
 
 // SendTelemetry queues telemetry and has it flushed within the flush interval,
@@ -294,19 +316,20 @@ func (s *Session) overflow(detail string) {
 	}
 }
 
-// shut stops the outbox from accepting and puts the close frame behind what is
-// queued; telemetry goes, and with discard everything else too. It reports
-// false when the outbox was shut already.
-func (o *outbox) shut(code protocol.CloseCode, reason string, discard bool) bool {
+// shut stops the outbox from accepting and puts the close frame behind what the
+// mode leaves of the queues. It reports false when the outbox was shut already.
+func (o *outbox) shut(code protocol.CloseCode, reason string, mode closeMode) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
 		return false
 	}
 	o.closing = true
-	o.telemetry.clear()
-	o.lost = nil
-	if discard {
+	if mode != closeAfterAll {
+		o.telemetry.clear()
+		o.lost = nil
+	}
+	if mode == closeDiscard {
 		o.urgent.clear()
 		o.control.clear()
 	}
@@ -332,10 +355,10 @@ func (o *outbox) drop() {
 }
 
 // fill returns how full the fuller lane is, 0 to 1.
-func (o *outbox) fill(opts *Options) float64 {
+func (o *outbox) fill(controlLimit, telemetryLimit int) float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	control := float64(o.urgent.bytes+o.control.bytes) / float64(opts.ControlBytes)
-	telemetry := float64(o.telemetry.bytes) / float64(opts.TelemetryBytes)
+	control := float64(o.urgent.bytes+o.control.bytes) / float64(controlLimit)
+	telemetry := float64(o.telemetry.bytes) / float64(telemetryLimit)
 	return min(max(control, telemetry), 1)
 }

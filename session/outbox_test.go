@@ -167,8 +167,46 @@ func TestLargeMessagePassesAlone(t *testing.T) {
 	if err := sendText(s, strings.Repeat("x", 5000), false); err != nil {
 		t.Fatal(err)
 	}
+	// What is short has its own room behind it.
+	for range 2 {
+		if err := sendText(s, strings.Repeat("y", 48), true); err != nil {
+			t.Errorf("behind a large message: %v", err)
+		}
+	}
 	if err := sendText(s, "y", true); !errors.Is(err, ErrSlowConsumer) {
-		t.Errorf("behind a large message: %v, want ErrSlowConsumer", err)
+		t.Errorf("behind a large message and a full queue: %v, want ErrSlowConsumer", err)
+	}
+	s, _ = stalled(t, m)
+	_ = sendText(s, strings.Repeat("x", 5000), true)
+	if err := sendText(s, strings.Repeat("x", 5000), false); !errors.Is(err, ErrSlowConsumer) {
+		t.Errorf("a second large message: %v, want ErrSlowConsumer", err)
+	}
+}
+
+// TestPingWithAFullQueue: our own ping is not what makes a session slow.
+func TestPingWithAFullQueue(t *testing.T) {
+	m := newTestManager(t, Options{OnMessage: testOptions().OnMessage, ControlBytes: 100})
+	s, _ := stalled(t, m)
+	if err := sendText(s, strings.Repeat("x", 98), false); err != nil {
+		t.Fatal(err)
+	}
+	s.ping(1)
+	if s.overflowed.Load() || s.Health().UnansweredPings != 1 {
+		t.Errorf("overflowed %v, %d pings on their way", s.overflowed.Load(), s.Health().UnansweredPings)
+	}
+}
+
+// TestEchoQueue: the queue of an echo session has a bound of its own.
+func TestEchoQueue(t *testing.T) {
+	m := newTestManager(t, Options{OnMessage: testOptions().OnMessage, ControlBytes: 100, EchoBytes: 1000})
+	for role, fits := range map[Role]int{RoleFrontend: 1, RoleEcho: 10} {
+		s, f := connect(t, m, Info{Role: role})
+		f.stall(true)
+		f.buffered.Store(1 << 30)
+		n := 0
+		for ; s.RoomFor(100) && sendText(s, strings.Repeat("x", 98), false) == nil; n++ {
+		}
+		equal(t, role.String(), n, fits)
 	}
 }
 

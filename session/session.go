@@ -64,6 +64,13 @@ type Finisher interface {
 	Finish() error
 }
 
+// Acknowledger is a Transport that knows what its peer has not taken yet.
+// Unacknowledged returns how many bytes wait in the kernel for the peer to take
+// them; 0 when that is not known. It does not block.
+type Acknowledger interface {
+	Unacknowledged() int
+}
+
 // Info describes a peer as its handshake did.
 type Info struct {
 	Role Role

@@ -37,7 +37,7 @@ type ServeCmd struct {
 	MaxSessionsPerUser       int      `group:"net" help:"Sessions of one user at most; more are answered with 429. 0: no limit." default:"0"`
 	TrustedProxies           []string `group:"net" help:"Addresses and networks (CIDR) of reverse proxies: their X-Forwarded-For names the client in limits, log and API. From all others it is ignored." placeholder:"CIDR"`
 
-	MaxMessage     int     `group:"net" help:"Largest message accepted, in bytes; a larger one closes its session with 1009." default:"1048576"`
+	MaxMessage     *int    `group:"net" help:"Largest message accepted, in bytes; a larger one closes its session with 1009. Default: 1048576 (1 MiB); for /ws/echo 16777216 (16 MiB)." placeholder:"BYTES"`
 	MaxMessageRate float64 `group:"net" help:"Text messages a second that one session may send, pings included; more are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry is not counted. 0: no limit." default:"5000"`
 	MessageBurst   int     `group:"net" help:"Text messages that one session may send at once. 0: twice the rate." default:"0"`
 
@@ -49,7 +49,7 @@ type ServeCmd struct {
 	MaxPending int `group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded." default:"256"`
 
 	HandshakeTimeout time.Duration `group:"net" help:"Time from the connection to the finished handshake." default:"10s"`
-	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s"`
+	DrainTimeout     time.Duration `group:"net" help:"Time for sessions to take what is queued for them and leave after SIGTERM or SIGINT; then they are cut off. A second signal ends at once." default:"30s"`
 	RetryAfter       time.Duration `group:"net" help:"What clients are told to wait before they connect again when the gateway leaves." default:"1s"`
 
 	accessFlags
@@ -57,7 +57,7 @@ type ServeCmd struct {
 	AllowedOrigins  []string `group:"auth" help:"Origins that browsers may come from besides the gateway's own, such as https://lab.example; * allows all." placeholder:"ORIGIN"`
 	DuplicateDevice string   `group:"auth" help:"When a device id connects twice: replace closes the older connection with 4000, refuse the newer with 4007." enum:"replace,refuse" default:"replace"`
 
-	DebugEcho bool `group:"auth" help:"For tests of the connection layer only: add /ws/echo, which answers each message with itself, text for text and binary for binary."`
+	DebugEcho bool `group:"auth" help:"For tests of the connection layer only: add /ws/echo, which answers each message with itself, text for text and binary for binary, up to --max-message or 16 MiB each."`
 
 	TLSCert string `group:"tls" name:"tls-cert" help:"PEM file with the certificate chain; switches TLS on. It is read again when it or the key has changed; connections that are there stay." type:"path" placeholder:"FILE"`
 	TLSKey  string `group:"tls" name:"tls-key" help:"PEM file with the key." type:"path" placeholder:"FILE"`
@@ -103,7 +103,7 @@ func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
 	}
 	warnExposed(out, s)
 	if c.DebugEcho {
-		out.Log.Warn().Str("endpoint", "/ws/echo").Msg("--debug-echo is on: whoever may connect can have this gateway send back whatever it is sent, without a rate limit; it is for tests only, leave it off in a laboratory")
+		out.Log.Warn().Str("endpoint", "/ws/echo").Msg("--debug-echo is on: whoever may connect can have this gateway send back whatever it is sent, up to 16 MiB a message without --max-message and without a rate limit; it is for tests only, leave it off in a laboratory")
 	}
 	out.Log.Info().Str("listen", s.Addr()).Str("admin", s.AdminAddr()).Str("version", buildVersion()).Str("node", opts.Node).Msg("ready")
 	<-ctx.Done()
@@ -135,7 +135,7 @@ func (c *ServeCmd) options(out *Streams) (server.Options, error) {
 		IOMode: server.IOMode(c.IOMode), MixedThreshold: c.MixedThreshold, Pollers: c.Pollers, Listeners: c.Listeners, ReadBuffer: c.ReadBuffer,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSMode: server.TLSMode(c.TLSMode),
 		AccessOptions: c.accessOptions(), AllowedOrigins: c.AllowedOrigins,
-		MaxConnections: c.MaxConnections, MaxMessage: c.MaxMessage, MaxPending: c.MaxPending,
+		MaxConnections: c.MaxConnections, MaxMessage: either(c.MaxMessage, 0), MaxPending: c.MaxPending,
 		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress, MaxConnectionRate: c.MaxConnectionRate, MaxSessionsPerUser: c.MaxSessionsPerUser, TrustedProxies: c.TrustedProxies,
 		DeviceRate:       session.Rate{Messages: either(c.DeviceMessageRate, c.MaxMessageRate), Burst: c.MessageBurst, Bytes: c.DeviceByteRate},
 		FrontendRate:     session.Rate{Messages: either(c.FrontendMessageRate, c.MaxMessageRate), Burst: c.MessageBurst, Bytes: c.FrontendByteRate},
@@ -151,7 +151,7 @@ func (c *ServeCmd) options(out *Streams) (server.Options, error) {
 }
 
 // either returns a role's own value, or that for all.
-func either(own *float64, all float64) float64 {
+func either[T any](own *T, all T) T {
 	if own != nil {
 		return *own
 	}

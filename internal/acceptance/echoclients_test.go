@@ -8,7 +8,7 @@ import (
 // TestEchoToOtherLibraries: what two other implementations of RFC 6455 send
 // comes back to them, and they agree on the close code.
 func TestEchoToOtherLibraries(t *testing.T) {
-	g := startEcho(t, echoModes[0], "--max-message", "16777216")
+	g := startEcho(t, echoModes[0])
 	for name, argv := range map[string][]string{
 		"websockets for Python": {"/usr/bin/python3", "internal/acceptance/testdata/echo.py"},
 		"ws for Node":           {"node", "internal/acceptance/testdata/echo.js", filepath.Join(root, "examples/node/package.json")},

@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -162,5 +163,7 @@ func rfcCases() []rfcCase {
 	add(rfcCase{section: "10.4", name: "far too many announced", sent: announce(0x82, 8, 1<<62), code: 1009})
 	add(rfcCase{section: "10.4", name: "a fragment too many", sent: join(frame(0x01, full), frame(0x80, "x")[:2], []byte{1, 2, 3, 4}), code: 1009})
 	add(rfcCase{section: "10.4", name: "as large as allowed", sent: frame(0x82, full), messages: []echoed{binaryOf(full)}})
+	add(rfcCase{section: "10.4", name: "1,000 empty fragments", sent: join(frame(0x01, ""), bytes.Repeat(frame(0x00, ""), 999), frame(0x80, "x")), messages: []echoed{text("x")}})
+	add(rfcCase{section: "10.4", name: "an empty fragment too many", sent: join(frame(0x01, ""), bytes.Repeat(frame(0x00, ""), 1000)), code: 1009})
 	return all
 }

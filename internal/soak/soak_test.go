@@ -203,10 +203,7 @@ func (p *party) leave() {
 func (p *party) drained(t *testing.T, g *gateway) {
 	t.Helper()
 	close(p.quiet)
-	// Whoever is slower than the grace of the closing handshake may be cut off
-	// before it has read its close frame.
 	for _, w := range p.watchers {
-		w.pause.Store(0)
 		eventually(t, w.name+" has an outcome of each command", func() bool { return w.open() == 0 })
 	}
 	g.terminate(t)

@@ -25,18 +25,19 @@ func (e *Error) Error() string {
 
 // Errors whose reason holds no figures are made once; nobody changes them.
 var (
-	errRSV          = &Error{codeProtocolError, "5.2", "RSV bits are set but no extension was agreed on; send them as 0"}
-	errFragControl  = &Error{codeProtocolError, "5.5", "control frame is fragmented; send it in one frame"}
-	errLongControl  = &Error{codeProtocolError, "5.5", "control frame has over 125 bytes of payload; send at most 125"}
-	errNoStart      = &Error{codeProtocolError, "5.4", "continuation frame without a message to continue"}
-	errInterleaved  = &Error{codeProtocolError, "5.4", "new data frame inside a fragmented message; finish that message first"}
-	errUnmasked     = &Error{codeProtocolError, "5.1", "frame of a client is not masked; clients must mask every frame"}
-	errMasked       = &Error{codeProtocolError, "5.1", "frame of a server is masked; servers must not mask"}
-	errNotMinimal   = &Error{codeProtocolError, "5.2", "payload length is not in its shortest encoding"}
-	errLengthTopBit = &Error{codeProtocolError, "5.2", "64-bit payload length has its most significant bit set"}
-	errTextNotUTF8  = &Error{codeInvalidPayload, "8.1", "text message is not valid UTF-8; send other data as binary"}
-	errCloseOneByte = &Error{codeProtocolError, "5.5.1", "close frame has a payload of 1 byte; send none or at least a 2-byte code"}
-	errCloseNotUTF8 = &Error{codeInvalidPayload, "8.1", "reason in the close frame is not valid UTF-8"}
+	errRSV            = &Error{codeProtocolError, "5.2", "RSV bits are set but no extension was agreed on; send them as 0"}
+	errFragControl    = &Error{codeProtocolError, "5.5", "control frame is fragmented; send it in one frame"}
+	errLongControl    = &Error{codeProtocolError, "5.5", "control frame has over 125 bytes of payload; send at most 125"}
+	errNoStart        = &Error{codeProtocolError, "5.4", "continuation frame without a message to continue"}
+	errInterleaved    = &Error{codeProtocolError, "5.4", "new data frame inside a fragmented message; finish that message first"}
+	errUnmasked       = &Error{codeProtocolError, "5.1", "frame of a client is not masked; clients must mask every frame"}
+	errMasked         = &Error{codeProtocolError, "5.1", "frame of a server is masked; servers must not mask"}
+	errNotMinimal     = &Error{codeProtocolError, "5.2", "payload length is not in its shortest encoding"}
+	errLengthTopBit   = &Error{codeProtocolError, "5.2", "64-bit payload length has its most significant bit set"}
+	errEmptyFragments = &Error{codeMessageTooBig, "10.4", "message has more than 1000 empty fragments; send fragments with a payload"}
+	errTextNotUTF8    = &Error{codeInvalidPayload, "8.1", "text message is not valid UTF-8; send other data as binary"}
+	errCloseOneByte   = &Error{codeProtocolError, "5.5.1", "close frame has a payload of 1 byte; send none or at least a 2-byte code"}
+	errCloseNotUTF8   = &Error{codeInvalidPayload, "8.1", "reason in the close frame is not valid UTF-8"}
 )
 
 func errReservedOpcode(op Opcode) error {

@@ -72,6 +72,9 @@ func (r *Reader) parseHeader(b []byte) (hd header, err error) {
 		if total := uint64(r.kept) + length; total > uint64(r.limit) {
 			return hd, errTooBig(total, int(r.limit))
 		}
+		if length == 0 && !hd.fin && r.empty >= maxEmptyFragments {
+			return hd, errEmptyFragments
+		}
 	}
 	if masked {
 		if len(b) < size+maskKeySize {

@@ -18,6 +18,7 @@ type model struct {
 	size    uint64 // of the frame; valid once inBody is set
 	inBody  bool
 	message []byte // finished fragments
+	empty   int    // of them without a payload
 	op      Opcode // of the message in progress
 	utf8    utf8Machine
 	events  []string
@@ -98,6 +99,10 @@ func (m *model) header(b byte) {
 			m.fail(1009, "10.4")
 			return
 		}
+		if !control && m.size == 0 && m.head[0] < 128 && m.empty == 1000 {
+			m.fail(1009, "10.4")
+			return
+		}
 	}
 	if len(m.head) == end {
 		m.inBody = true
@@ -138,6 +143,9 @@ func (m *model) endFrame() {
 	}
 	m.message = append(m.message, m.payload...)
 	if !fin {
+		if m.size == 0 {
+			m.empty++
+		}
 		return
 	}
 	if m.op == OpText && !m.utf8.atBoundary() {
@@ -145,7 +153,7 @@ func (m *model) endFrame() {
 		return
 	}
 	m.events = append(m.events, event("message", m.op, string(m.message)))
-	m.message, m.op = nil, 0
+	m.message, m.op, m.empty = nil, 0, 0
 }
 
 func (m *model) endClose() {

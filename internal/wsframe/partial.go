@@ -45,8 +45,11 @@ func (r *Reader) wholeFrame(payload []byte, h Handler) error {
 		if op == OpText && !utf8.Valid(payload) {
 			return errTextNotUTF8
 		}
-		r.message = 0
+		r.message, r.empty = 0, 0
 		return h.HandleMessage(op, payload)
+	}
+	if len(payload) == 0 {
+		r.empty++
 	}
 	r.store(payload, len(payload))
 	return r.endFrame(h)
@@ -119,7 +122,7 @@ func (r *Reader) endFrame(h Handler) error {
 	}
 	// The buffer leaves r before the call so that a Release within it cannot
 	// give the payload to another connection.
-	r.partial, r.kept, r.checked, r.message = nil, 0, 0, 0
+	r.partial, r.kept, r.checked, r.message, r.empty = nil, 0, 0, 0, 0
 	err := h.HandleMessage(op, b.data)
 	putBuffer(b)
 	return err

@@ -8,6 +8,11 @@ import (
 // MaxMessageLimit is the highest limit a Reader can have, in bytes: 512 MiB.
 const MaxMessageLimit = 1 << 29
 
+// maxEmptyFragments is how many empty frames, the last not counted, one message
+// may have. They add nothing to its size, which could else be kept below any
+// limit for ever.
+const maxEmptyFragments = 1000
+
 // Handler receives what a [Reader] found. Payloads are valid only during the
 // call and may be modified. An error stops the Reader for good and is what
 // [Reader.Feed] returns. A handler may call [Reader.Release], but not Feed.
@@ -38,6 +43,7 @@ type Reader struct {
 	left    uint32 // bytes of the current frame's payload still to come
 	key     uint32 // masking key, turned so that its low byte is for the next byte
 
+	empty    uint16 // empty fragments of the message in progress
 	message  Opcode // the fragmented message in progress, 0 if there is none
 	op       Opcode // of the current frame
 	fin      bool   // of the current frame
@@ -58,7 +64,7 @@ const (
 
 // Init makes r ready for a new connection. maxMessage limits a message, all
 // fragments together, in bytes; a larger one fails with 1009 as soon as its
-// header is there. Values below 0 count as 0 (only empty messages), values
+// header is there, and so does one with more than 1,000 empty fragments. Values below 0 count as 0 (only empty messages), values
 // over [MaxMessageLimit] as that. client is true for the reading side of a
 // client, which takes only unmasked frames; a server takes only masked ones.
 func (r *Reader) Init(maxMessage int, client bool) {

@@ -1,6 +1,7 @@
 package wsframe
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -35,7 +36,16 @@ func closeVectors() []vector {
 }
 
 func limitVectors() []vector {
+	empties := slices.Repeat(masked(more, ""), 999)
 	return []vector{
+		{name: "10.4 as many empty fragments as allowed", input: slices.Repeat(join(masked(firstText, ""), empties, masked(more, "a"), masked(last, "")), 2),
+			events: []string{message(OpText, "a"), message(OpText, "a")}},
+		{name: "10.4 as many empty fragments as allowed, and nothing else", input: slices.Repeat(join(masked(firstBinary, ""), empties, masked(last, "")), 2),
+			events: []string{message(OpBinary, ""), message(OpBinary, "")}},
+		{name: "10.4 an empty fragment too many", input: join(masked(firstText, ""), empties, masked(more, "a"), masked(ping, ""), masked(more, "")),
+			events: []string{control(OpPing, "")}, code: 1009, section: "10.4", at: 6*1000 + 7 + 6 + 2},
+		{name: "10.4 any number of fragments of a byte", client: true, input: join(plain(firstBinary, "a"), slices.Repeat(plain(more, "a"), 5000), plain(last, "")),
+			events: []string{message(OpBinary, strings.Repeat("a", 5001))}},
 		{name: "10.4 at the limit", limit: 10, input: masked(wholeText, "0123456789"), events: []string{message(OpText, "0123456789")}},
 		{name: "10.4 over the limit", limit: 10, input: masked(wholeText, "0123456789x"), code: 1009, section: "10.4", at: 2},
 		{name: "10.4 over the limit, 16-bit length", limit: 1000, input: masked(wholeBinary, strings.Repeat("x", 1001)),
