@@ -51,6 +51,7 @@ func (m *Manager) closeAs(s *Session, cause Cause, code protocol.CloseCode, reas
 	if !s.out.shut(code, reason, mode) {
 		return
 	}
+	s.patient.Store(code == protocol.CloseGoingAway)
 	s.closeBy.Store(m.coarseNow() + int64(m.opts.CloseGrace))
 	m.leaving.add(s)
 	m.detach(s, cause)
@@ -58,15 +59,16 @@ func (m *Manager) closeAs(s *Session, cause Cause, code protocol.CloseCode, reas
 	s.Schedule()
 }
 
-// graceOver reports whether a closing session has had its time. While the
-// Manager stops, the grace time begins when the peer has taken all that was on
-// its way to it: until then only the end of Stop's context cuts it off.
+// graceOver reports whether a closing session has had its time. For one that
+// was closed because the gateway leaves, that begins when the peer has taken all
+// that was on its way to it: until then only the end of Stop's context cuts it
+// off.
 func (s *Session) graceOver() bool {
 	now := s.m.coarseNow()
 	if now < s.closeBy.Load() {
 		return false
 	}
-	if !s.m.stopping() || !s.onItsWay() {
+	if !s.patient.Load() || !s.onItsWay() {
 		return true
 	}
 	s.closeBy.Store(now + int64(s.m.opts.CloseGrace))

@@ -129,6 +129,7 @@ type Session struct {
 	peerClosed  atomic.Bool
 	closeSent   atomic.Bool
 	stalled     atomic.Bool
+	patient     atomic.Bool  // closed because the gateway leaves
 	lastHeard   atomic.Int64 // Manager time, ns
 	lastApp     atomic.Int64 // Manager time, ns
 	rtt         atomic.Int64 // ns, 0 before the first pong
