@@ -190,29 +190,44 @@ func readReports(which string, in io.Reader) ([]*reportGroup, error) {
 		if len(strings.TrimSpace(sc.Text())) == 0 {
 			continue
 		}
-		var r struct {
-			Type string `json:"type"`
-			Report
-		}
-		if err := json.Unmarshal(sc.Bytes(), &r); err != nil {
+		r, err := parseReportLine(sc.Bytes())
+		if err != nil {
 			return nil, fmt.Errorf("bench: %s file, line %d is no report: %w", which, line, err)
 		}
-		if r.Type != "" {
+		if r == nil {
 			continue
 		}
-		if r.Scenario == "" {
-			return nil, fmt.Errorf("bench: %s file, line %d is no report: it has no scenario; use what bench --json prints", which, line)
-		}
-		key := groupKey(&r.Report)
+		key := groupKey(r)
 		i := slices.IndexFunc(all, func(g *reportGroup) bool { return g.key == key })
 		if i < 0 {
 			i = len(all)
 			all = append(all, &reportGroup{key: key})
 		}
-		all[i].reports = append(all[i].reports, &r.Report)
+		all[i].reports = append(all[i].reports, r)
 	}
 	if err := sc.Err(); err != nil {
 		return nil, fmt.Errorf("bench: %s file: %w", which, err)
 	}
 	return all, nil
+}
+
+// parseReportLine returns nil for a line of something else that has a type.
+func parseReportLine(b []byte) (*Report, error) {
+	var other struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(b, &other); err != nil {
+		return nil, err
+	}
+	if other.Type != "" {
+		return nil, nil
+	}
+	r := &Report{}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, err
+	}
+	if r.Scenario == "" {
+		return nil, errors.New("it has no scenario; use what bench --json prints")
+	}
+	return r, nil
 }
