@@ -252,7 +252,7 @@ func TestLoadArgs(t *testing.T) {
 		says  string
 		fails bool
 	}{
-		{"usual", benchRun("fanout"), "labgate bench fanout --json --label w --target http://127.0.0.1:1 --server-pid 77", false},
+		{"usual", benchRun("fanout"), "labgate bench fanout --json --label=w --target http://127.0.0.1:1 --server-pid 77", false},
 		{"admin", benchRun("fanout"), "--admin-url http://127.0.0.1:2", false},
 		{"fixed", benchRun("fanout"), "--duration 7s", false},
 		{"idle", benchRun("idle"), "--duration 1s", false},

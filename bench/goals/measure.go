@@ -176,7 +176,7 @@ func (r *runner) loadArgs(w *work, l *load, srv *server) ([]string, error) {
 		d += outlastBy
 	}
 	argv := append([]string{"labgate", "bench"}, l.args...)
-	argv = append(argv, "--json", "--label", w.label, "--target", "http://"+srv.addr, "--server-pid", strconv.Itoa(srv.pid()),
+	argv = append(argv, "--json", "--label="+w.label, "--target", "http://"+srv.addr, "--server-pid", strconv.Itoa(srv.pid()),
 		"--duration", d.String(), "--step-duration", r.o.Step.String())
 	if srv.admin != "" {
 		argv = append(argv, "--admin-url", "http://"+srv.admin)
