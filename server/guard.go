@@ -57,22 +57,23 @@ func newGuard(o *Options) (*guard, error) {
 // answer lets it in: release it with connectionEnded.
 func (s *Server) admitConnection(conn net.Conn) *refusal {
 	if s.stats.connections.Load() >= int64(s.opts.MaxConnections) {
-		return s.refuseConnection(refusedTotal, http.StatusServiceUnavailable, s.retryAfter(), "the gateway serves its limit of %d connections; try again later, or raise --max-connections", s.opts.MaxConnections)
+		return s.refuseConnection(conn, refusedTotal, http.StatusServiceUnavailable, s.retryAfter(), "the gateway serves its limit of %d connections; try again later, or raise --max-connections", s.opts.MaxConnections)
 	}
 	if wait := s.guard.storm.take(time.Now()); wait > 0 {
-		return s.refuseConnection(refusedRate, http.StatusServiceUnavailable, strconv.Itoa(wait), "more than %v new connections a second; try again later, or raise --max-connection-rate", s.opts.MaxConnectionRate)
+		return s.refuseConnection(conn, refusedRate, http.StatusServiceUnavailable, strconv.Itoa(wait), "more than %v new connections a second; try again later, or raise --max-connection-rate", s.opts.MaxConnectionRate)
 	}
 	if key, ok := s.countedKey(conn.RemoteAddr()); ok && !s.guard.addresses.acquire(key) {
-		return s.refuseConnection(refusedAddress, http.StatusTooManyRequests, s.retryAfter(), "this address has %d connections, its limit; close some, or raise --max-connections-per-address", s.opts.MaxConnectionsPerAddress)
+		return s.refuseConnection(conn, refusedAddress, http.StatusTooManyRequests, s.retryAfter(), "this address has %d connections, its limit; close some, or raise --max-connections-per-address", s.opts.MaxConnectionsPerAddress)
 	}
 	s.stats.connections.Add(1)
 	return nil
 }
 
-func (s *Server) refuseConnection(reason string, status int, retryAfter, format string, args ...any) *refusal {
+func (s *Server) refuseConnection(conn net.Conn, reason string, status int, retryAfter, format string, args ...any) *refusal {
 	s.stats.refusedConnections.add(reason)
 	ref := refuse(status, protocol.ErrOverloaded, format, args...)
 	ref.retryAfter = retryAfter
+	s.log.Debug().Stringer("remote", conn.RemoteAddr()).Str("reason", ref.message).Msg("connection refused")
 	return ref
 }
 
