@@ -6,6 +6,7 @@
 # make bench-peers  the same work through other brokers
 # make fuzz   every parser that the network reaches, for five minutes
 # make soak   everything at once for ten minutes, with the books balanced
+# make ci     lint, test, and some seconds of each fuzz target
 # make build  bin/labgate
 
 GO      ?= go
@@ -17,7 +18,7 @@ FUZZTIME ?=
 SOAK_TIME ?= 10m
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run build setup test lint vet bench bench-tuning bench-peers fuzz soak cross clean
+.PHONY: run build setup test lint ci vet bench bench-tuning bench-peers fuzz soak cross clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/labgate ./cmd/labgate
@@ -40,6 +41,9 @@ lint: vet $(LINT)
 	$(LINT) run ./...
 	cd bench/peers && $(CURDIR)/$(LINT) run ./...
 	cd bench/plot && $(CURDIR)/$(LINT) run ./...
+
+ci: lint test
+	FUZZTIME=3s scripts/fuzz
 
 vet:
 	$(GO) vet ./...

@@ -21,19 +21,22 @@ const (
 	refusedAddress = "address"
 	refusedRate    = "rate"
 	refusedUser    = "sessions_per_user"
+
+	refusedCredential = "sessions_per_credential"
 )
 
 // guard holds clients to the limits on their number: connections of one
-// address, connections a second, sessions of one user.
+// address, connections a second, sessions of one user and of one credential.
 //
 // A connection is counted when it is accepted and until it has ended, by the
 // address of its other end. Those of a trusted proxy are not: behind it, the
 // WebSocket sessions are counted by the address that it forwards.
 type guard struct {
-	trusted   proxies
-	addresses quota[netip.Prefix]
-	users     quota[string]
-	storm     stormGuard
+	trusted     proxies
+	addresses   quota[netip.Prefix]
+	users       quota[string]
+	credentials quota[string]
+	storm       stormGuard
 }
 
 func newGuard(o *Options) (*guard, error) {
@@ -42,10 +45,11 @@ func newGuard(o *Options) (*guard, error) {
 		return nil, err
 	}
 	return &guard{
-		trusted:   trusted,
-		addresses: quota[netip.Prefix]{limit: o.MaxConnectionsPerAddress},
-		users:     quota[string]{limit: o.MaxSessionsPerUser},
-		storm:     stormGuard{rate: o.MaxConnectionRate},
+		trusted:     trusted,
+		addresses:   quota[netip.Prefix]{limit: o.MaxConnectionsPerAddress},
+		users:       quota[string]{limit: o.MaxSessionsPerUser},
+		credentials: quota[string]{limit: o.MaxSessionsPerCredential},
+		storm:       stormGuard{rate: o.MaxConnectionRate},
 	}, nil
 }
 
@@ -53,22 +57,23 @@ func newGuard(o *Options) (*guard, error) {
 // answer lets it in: release it with connectionEnded.
 func (s *Server) admitConnection(conn net.Conn) *refusal {
 	if s.stats.connections.Load() >= int64(s.opts.MaxConnections) {
-		return s.refuseConnection(refusedTotal, http.StatusServiceUnavailable, s.retryAfter(), "the gateway serves its limit of %d connections; try again later, or raise --max-connections", s.opts.MaxConnections)
+		return s.refuseConnection(conn, refusedTotal, http.StatusServiceUnavailable, s.retryAfter(), "the gateway serves its limit of %d connections; try again later, or raise --max-connections", s.opts.MaxConnections)
 	}
 	if wait := s.guard.storm.take(time.Now()); wait > 0 {
-		return s.refuseConnection(refusedRate, http.StatusServiceUnavailable, strconv.Itoa(wait), "more than %v new connections a second; try again later, or raise --max-connection-rate", s.opts.MaxConnectionRate)
+		return s.refuseConnection(conn, refusedRate, http.StatusServiceUnavailable, strconv.Itoa(wait), "more than %v new connections a second; try again later, or raise --max-connection-rate", s.opts.MaxConnectionRate)
 	}
 	if key, ok := s.countedKey(conn.RemoteAddr()); ok && !s.guard.addresses.acquire(key) {
-		return s.refuseConnection(refusedAddress, http.StatusTooManyRequests, s.retryAfter(), "this address has %d connections, its limit; close some, or raise --max-connections-per-address", s.opts.MaxConnectionsPerAddress)
+		return s.refuseConnection(conn, refusedAddress, http.StatusTooManyRequests, s.retryAfter(), "this address has %d connections, its limit; close some, or raise --max-connections-per-address", s.opts.MaxConnectionsPerAddress)
 	}
 	s.stats.connections.Add(1)
 	return nil
 }
 
-func (s *Server) refuseConnection(reason string, status int, retryAfter, format string, args ...any) *refusal {
+func (s *Server) refuseConnection(conn net.Conn, reason string, status int, retryAfter, format string, args ...any) *refusal {
 	s.stats.refusedConnections.add(reason)
 	ref := refuse(status, protocol.ErrOverloaded, format, args...)
 	ref.retryAfter = retryAfter
+	s.log.Debug().Stringer("remote", conn.RemoteAddr()).Str("reason", ref.message).Msg("connection refused")
 	return ref
 }
 
@@ -100,8 +105,15 @@ func (s *Server) admitSession(info *session.Info) *refusal {
 		ref.reason = refusedUser
 		return ref
 	}
+	if !s.acquireCredential(info) {
+		s.releaseUser(info)
+		ref := refuse(http.StatusTooManyRequests, protocol.ErrOverloaded, "this credential has %d sessions, the limit; close some, give each peer a credential of its own, or raise --max-sessions-per-credential", s.opts.MaxSessionsPerCredential)
+		ref.reason = refusedCredential
+		return ref
+	}
 	if key, ok := s.forwardedKey(info); ok && !s.guard.addresses.acquire(key) {
 		s.releaseUser(info)
+		s.releaseCredential(info)
 		ref := refuse(http.StatusTooManyRequests, protocol.ErrOverloaded, "this address has %d sessions, its limit; close some, or raise --max-connections-per-address", s.opts.MaxConnectionsPerAddress)
 		ref.reason = refusedAddress
 		return ref
@@ -112,6 +124,7 @@ func (s *Server) admitSession(info *session.Info) *refusal {
 // sessionEnded gives back what admitSession took.
 func (s *Server) sessionEnded(info *session.Info) {
 	s.releaseUser(info)
+	s.releaseCredential(info)
 	if key, ok := s.forwardedKey(info); ok {
 		s.guard.addresses.release(key)
 	}
@@ -120,6 +133,29 @@ func (s *Server) sessionEnded(info *session.Info) {
 func (s *Server) releaseUser(info *session.Info) {
 	if user := userOf(info); user != "" {
 		s.guard.users.release(user)
+	}
+}
+
+// acquireCredential counts a session by the credential that let it in. A device
+// that comes again while its old connection has not been found dead takes that
+// one's place, which is given back in a moment.
+func (s *Server) acquireCredential(info *session.Info) bool {
+	l, ok := info.Access.(*lease)
+	if !ok {
+		return true
+	}
+	spare := 0
+	if info.Role == session.RoleDevice {
+		if old := s.manager.ByDevice(info.Name); old != nil && leaseOf(old) != nil && leaseOf(old).counted == l.counted {
+			spare = 1
+		}
+	}
+	return s.guard.credentials.acquireBeyond(l.counted, spare)
+}
+
+func (s *Server) releaseCredential(info *session.Info) {
+	if l, ok := info.Access.(*lease); ok {
+		s.guard.credentials.release(l.counted)
 	}
 }
 
@@ -168,13 +204,16 @@ type quota[K comparable] struct {
 	held map[K]int
 }
 
-func (q *quota[K]) acquire(key K) bool {
+func (q *quota[K]) acquire(key K) bool { return q.acquireBeyond(key, 0) }
+
+// acquireBeyond lets a key have as many more than the limit.
+func (q *quota[K]) acquireBeyond(key K, spare int) bool {
 	if q.limit == 0 {
 		return true
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.held[key] >= q.limit {
+	if q.held[key] >= q.limit+spare {
 		return false
 	}
 	if q.held == nil {

@@ -6,11 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -283,4 +285,54 @@ func TestStormGuardSpreads(t *testing.T) {
 	if wait := slow.take(time.Now()); wait != 0 {
 		t.Errorf("the first of all waits %d s", wait)
 	}
+}
+
+// TestSessionsPerCredential: many ids with one token that is bound to none are
+// held to a number. A device that comes again takes the place of its old
+// connection, and another token is another matter.
+func TestSessionsPerCredential(t *testing.T) {
+	shared, sharedLine := newToken(t, access.Grant{Role: access.RoleDevice})
+	other, otherLine := newToken(t, access.Grant{Role: access.RoleDevice})
+	display, displayLine := newToken(t, access.Grant{Role: access.RoleFrontend, Permissions: access.Permissions{Observe: true, Devices: []access.Pattern{"*"}}})
+	file := writeFile(t, filepath.Join(t.TempDir(), "tokens"), sharedLine, otherLine, displayLine)
+	eachMode(t, func(t *testing.T, m mode) {
+		g := start(t, m, func(o *Options) { o.MaxSessionsPerCredential, o.CredentialFile = 2, file })
+		asked := func(path, token, want string) {
+			t.Helper()
+			status, retry, body, err := g.refusedWith(&net.Dialer{Timeout: patience}, request(path, "Authorization: Bearer "+token))
+			if err != nil || status != 429 || retry != "2" || !strings.Contains(body, want) || strings.Contains(body, token) {
+				t.Errorf("%s: %d %q %s %v", path, status, retry, body, err)
+			}
+		}
+		a := g.upgradeAs("/ws/device/a", shared)
+		b := g.upgradeAs("/ws/device/b", shared)
+		asked("/ws/device/c", shared, "--max-sessions-per-credential")
+		g.upgradeAs("/ws/device/c", other)
+		for range 2 {
+			g.upgradeAs("/ws/frontend", display)
+		}
+		asked("/ws/frontend/anna", display, "--max-sessions-per-credential")
+		for range 5 {
+			again := g.upgradeAs("/ws/device/a", shared)
+			a.expectClose(protocol.CloseReplaced)
+			a = again
+		}
+		asked("/ws/device/c", shared, "--max-sessions-per-credential")
+		if n := g.stats.refused.all()[refusedCredential]; n != 3 {
+			t.Errorf("%d counted", n)
+		}
+		b.vanish()
+		g.eventually("a place is free", func() bool {
+			_, err := g.tryUpgradeAs("/ws/device/d", shared)
+			return err == nil
+		})
+		for _, sess := range g.manager.Sessions() {
+			sess.Close(protocol.CloseKicked, "")
+		}
+		g.guard.credentials.mu.Lock()
+		defer g.guard.credentials.mu.Unlock()
+		if len(g.guard.credentials.held) != 0 {
+			t.Errorf("counted without a session: %v", g.guard.credentials.held)
+		}
+	})
 }

@@ -25,6 +25,9 @@ const (
 type lease struct {
 	server *Server
 	timer  session.Timer
+	// counted is what the guard counts the session by: the source that it began
+	// with.
+	counted string
 
 	// mu guards the rest. Below it is the wheel's lock only.
 	mu      sync.Mutex
@@ -37,7 +40,7 @@ type lease struct {
 }
 
 func newLease(s *Server, id access.Identity) *lease {
-	l := &lease{server: s, source: id.Source, expires: id.Expires}
+	l := &lease{server: s, counted: id.Source, source: id.Source, expires: id.Expires}
 	l.timer.Owner = l
 	return l
 }

@@ -65,10 +65,12 @@ type Options struct {
 	MaxConnections int
 	// MaxConnectionsPerAddress bounds those of one client address, and
 	// MaxConnectionRate how many are let in a second; MaxSessionsPerUser bounds
-	// the sessions of one user. No limit.
+	// the sessions of one user, MaxSessionsPerCredential those of one token, JWT
+	// or certificate. No limit.
 	MaxConnectionsPerAddress int
 	MaxConnectionRate        float64
 	MaxSessionsPerUser       int
+	MaxSessionsPerCredential int
 	// TrustedProxies are addresses and networks (CIDR) whose X-Forwarded-For is
 	// believed.
 	TrustedProxies []string
@@ -172,6 +174,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"max-connections", o.MaxConnections, 0, 1 << 20},
 		{"max-connections-per-address", o.MaxConnectionsPerAddress, 0, 1 << 20},
 		{"max-sessions-per-user", o.MaxSessionsPerUser, 0, 1 << 20},
+		{"max-sessions-per-credential", o.MaxSessionsPerCredential, 0, 1 << 20},
 		{"max-message", o.MaxMessage, 1 << 10, 64 << 20},
 		{"max-pending", o.MaxPending, 1, 1 << 16},
 		{"control-bytes", o.ControlBytes, 4 << 10, 1 << 30},

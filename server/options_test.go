@@ -77,6 +77,7 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{"--inflight-bytes", Options{InflightBytes: 1}},
 		{"--max-connections-per-address", Options{MaxConnectionsPerAddress: -1}},
 		{"--max-sessions-per-user", Options{MaxSessionsPerUser: -1}},
+		{"--max-sessions-per-credential", Options{MaxSessionsPerCredential: -1}},
 		{"--max-connection-rate", Options{MaxConnectionRate: -1}},
 		{"--trusted-proxies", Options{TrustedProxies: []string{"proxy.lab"}}},
 		{"--device-byte-rate", Options{DeviceRate: session.Rate{Bytes: -1}}},

@@ -35,6 +35,7 @@ type ServeCmd struct {
 	MaxConnectionsPerAddress int      `group:"net" help:"Connections of one client address at most; more are answered with 429. An IPv6 address counts with its /64 network. 0: no limit." default:"0"`
 	MaxConnectionRate        float64  `group:"net" help:"New connections a second; more are answered with 503 and a Retry-After that spreads them. 0: no limit." default:"0"`
 	MaxSessionsPerUser       int      `group:"net" help:"Sessions of one user at most; more are answered with 429. 0: no limit." default:"0"`
+	MaxSessionsPerCredential int      `group:"net" help:"Sessions of one token, JWT or certificate at most; more are answered with 429. It bounds what a token that is bound to no device can do. 0: no limit." default:"0"`
 	TrustedProxies           []string `group:"net" help:"Addresses and networks (CIDR) of reverse proxies: their X-Forwarded-For names the client in limits, log and API. From all others it is ignored." placeholder:"CIDR"`
 
 	MaxMessage     *int    `group:"net" help:"Largest message accepted, in bytes; a larger one closes its session with 1009. Default: 1048576 (1 MiB); for /ws/echo 16777216 (16 MiB)." placeholder:"BYTES"`
@@ -136,7 +137,7 @@ func (c *ServeCmd) options(out *Streams) (server.Options, error) {
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSMode: server.TLSMode(c.TLSMode),
 		AccessOptions: c.accessOptions(), AllowedOrigins: c.AllowedOrigins,
 		MaxConnections: c.MaxConnections, MaxMessage: either(c.MaxMessage, 0), MaxPending: c.MaxPending,
-		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress, MaxConnectionRate: c.MaxConnectionRate, MaxSessionsPerUser: c.MaxSessionsPerUser, TrustedProxies: c.TrustedProxies,
+		MaxConnectionsPerAddress: c.MaxConnectionsPerAddress, MaxConnectionRate: c.MaxConnectionRate, MaxSessionsPerUser: c.MaxSessionsPerUser, MaxSessionsPerCredential: c.MaxSessionsPerCredential, TrustedProxies: c.TrustedProxies,
 		DeviceRate:       session.Rate{Messages: either(c.DeviceMessageRate, c.MaxMessageRate), Burst: c.MessageBurst, Bytes: c.DeviceByteRate},
 		FrontendRate:     session.Rate{Messages: either(c.FrontendMessageRate, c.MaxMessageRate), Burst: c.MessageBurst, Bytes: c.FrontendByteRate},
 		HandshakeTimeout: c.HandshakeTimeout, WriteTimeout: c.WriteTimeout, RetryAfter: c.RetryAfter,

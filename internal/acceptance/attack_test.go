@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,8 +27,8 @@ type witness struct {
 	peak       int
 }
 
-func newWitness(t *testing.T, g *gateway) *witness {
-	w := &witness{g: g, device: connect(t, g.addr, "/ws/device/witness", 0), fe: connect(t, g.addr, "/ws/frontend/witness?telemetry=none", 0)}
+func newWitness(t *testing.T, g *gateway, headers ...string) *witness {
+	w := &witness{g: g, device: connect(t, g.addr, "/ws/device/witness", 0, headers...), fe: connect(t, g.addr, "/ws/frontend/witness?telemetry=none", 0)}
 	w.ask(t)
 	w.took = nil
 	w.before = g.residentKiB(t)
@@ -276,44 +277,80 @@ func TestFloods(t *testing.T) {
 }
 
 // TestDeviceReplacesItself: a device connects again and again under its own
-// name without closing, and another one under ever new names with one token.
+// name without closing.
 func TestDeviceReplacesItself(t *testing.T) {
-	for name, path := range map[string]func(i int) string{
-		"one id":   func(int) string { return "/ws/device/loop" },
-		"many ids": func(i int) string { return fmt.Sprintf("/ws/device/one-of-many-%d", i) },
-	} {
+	g := startGateway(t)
+	w := newWitness(t, g)
+	count, refused := w.connectAgain(t, func(int) string { return "/ws/device/loop" })
+	if refused > 0 {
+		t.Errorf("%d of %d connections were refused", refused, count)
+	}
+	if n := g.metric(t, "labgate_device_replacement_alarms_total"); n != 1 {
+		t.Errorf("%v alarms", n)
+	}
+	if n := g.metric(t, "labgate_device_replacements_total"); n < float64(count)-1002 {
+		t.Errorf("%v replacements of %d connections", n, count)
+	}
+	w.report(t, 96<<10)
+}
+
+// TestManyDevicesWithOneToken: one connects under ever new names with a token
+// that is bound to none, without a limit and with one.
+func TestManyDevicesWithOneToken(t *testing.T) {
+	const limit = 100
+	shared, sharedLine := token(t, "--role", "device")
+	own, ownLine := token(t, "--role", "device", "--name", "witness")
+	file := filepath.Join(t.TempDir(), "tokens")
+	replace(t, file, sharedLine, ownLine)
+	bearer := func(token string) string { return "Authorization: Bearer " + token + "\r\n" }
+	for name, args := range map[string][]string{"no limit": nil, "limit": {"--max-sessions-per-credential", fmt.Sprint(limit)}} {
 		t.Run(name, func(t *testing.T) {
-			g := startGateway(t)
-			w := newWitness(t, g)
-			count := 0
-			w.during(t, 0, func() {
-				var held []*peer
-				for until := time.Now().Add(4 * time.Second); time.Now().Before(until) && count < 8000; count++ {
-					p, err := tryConnect(t, g.addr, path(count), 0)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					if held = append(held, p); len(held) >= 1000 {
-						held[0].conn.Close()
-						held = held[1:]
-					}
-				}
-				for _, p := range held {
-					p.conn.Close()
-				}
-			})
-			t.Logf("%d connections", count)
-			eventually(t, patience, "only the witness is left", func() bool { return g.metric(t, "labgate_sessions") == 2 })
-			if name == "one id" {
-				if n := g.metric(t, "labgate_device_replacement_alarms_total"); n != 1 {
-					t.Errorf("%v alarms", n)
-				}
-				if n := g.metric(t, "labgate_device_replacements_total"); n < float64(count)-1002 {
-					t.Errorf("%v replacements of %d connections", n, count)
-				}
+			g := startGateway(t, append(args, "--device-token-file", file)...)
+			w := newWitness(t, g, bearer(own))
+			if _, err := tryConnect(t, g.addr, "/ws/device/stranger", 0); err == nil {
+				t.Error("a device without a token is let in")
+			}
+			count, refused := w.connectAgain(t, func(i int) string { return fmt.Sprintf("/ws/device/one-of-many-%d", i) }, bearer(shared))
+			t.Logf("%d connections, %d of them refused", count, refused)
+			if args == nil && refused > 0 || args != nil && refused < count-2*limit {
+				t.Errorf("%d of %d connections were refused", refused, count)
+			}
+			if n := g.metric(t, "labgate_device_replacements_total"); n != 0 {
+				t.Errorf("%v replacements", n)
+			}
+			if most := g.metric(t, "labgate_handshakes_refused_total"); args != nil && int(most) < refused {
+				t.Errorf("%v refusals are counted, %d were seen", most, refused)
 			}
 			w.report(t, 96<<10)
 		})
 	}
+}
+
+// connectAgain connects one peer after the other, for some seconds, and holds
+// the last thousand; those that are refused are counted.
+func (w *witness) connectAgain(t *testing.T, path func(i int) string, headers ...string) (count, refused int) {
+	t.Helper()
+	w.during(t, 0, func() {
+		var held []*peer
+		for until := time.Now().Add(4 * time.Second); time.Now().Before(until) && count < 8000; count++ {
+			p, err := tryConnect(t, w.g.addr, path(count), 0, headers...)
+			if err != nil {
+				if !strings.Contains(err.Error(), "429") {
+					t.Error(err)
+					return
+				}
+				refused++
+				continue
+			}
+			if held = append(held, p); len(held) >= 1000 {
+				held[0].conn.Close()
+				held = held[1:]
+			}
+		}
+		for _, p := range held {
+			p.conn.Close()
+		}
+	})
+	eventually(t, patience, "only the witness is left", func() bool { return w.g.metric(t, "labgate_sessions") == 2 })
+	return count, refused
 }

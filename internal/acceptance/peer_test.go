@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,17 +37,18 @@ type incoming struct {
 }
 
 // connect makes a WebSocket. A receive buffer above 0 keeps the kernel from
-// taking more than about that for a peer that does not read.
-func connect(t *testing.T, addr, path string, receiveBuffer int) *peer {
+// taking more than about that for a peer that does not read. Further header
+// fields may be given, each with its end of line.
+func connect(t *testing.T, addr, path string, receiveBuffer int, headers ...string) *peer {
 	t.Helper()
-	p, err := tryConnect(t, addr, path, receiveBuffer)
+	p, err := tryConnect(t, addr, path, receiveBuffer, headers...)
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 	return p
 }
 
-func tryConnect(t *testing.T, addr, path string, receiveBuffer int) (*peer, error) {
+func tryConnect(t *testing.T, addr, path string, receiveBuffer int, headers ...string) (*peer, error) {
 	d := net.Dialer{Timeout: 10 * time.Second}
 	if receiveBuffer > 0 {
 		d.Control = func(_, _ string, c syscall.RawConn) error {
@@ -65,7 +67,7 @@ func tryConnect(t *testing.T, addr, path string, receiveBuffer int) (*peer, erro
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: labgate.v1\r\n\r\n", path, addr)
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: labgate.v1\r\n%s\r\n", path, addr, strings.Join(headers, ""))
 	in := bufio.NewReaderSize(conn, 64<<10)
 	res, err := http.ReadResponse(in, nil)
 	if err != nil {

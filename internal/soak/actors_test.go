@@ -22,8 +22,8 @@ type device struct {
 	done chan struct{}
 }
 
-func newDevice(addr, id string) (*device, error) {
-	p, err := dial(addr, "/ws/device/"+id, 0)
+func newDevice(addr, id, token string) (*device, error) {
+	p, err := dial(addr, "/ws/device/"+id, token, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +78,12 @@ type watcher struct {
 	wrong    []string
 }
 
-func newWatcher(addr, name string, pause time.Duration) (*watcher, error) {
+func newWatcher(addr, name, token string, pause time.Duration) (*watcher, error) {
 	buffer := 0
 	if pause > 0 {
 		buffer = 4096
 	}
-	p, err := dial(addr, "/ws/frontend/"+name, buffer)
+	p, err := dial(addr, "/ws/frontend/"+name, token, buffer)
 	if err != nil {
 		return nil, err
 	}
@@ -194,8 +194,13 @@ func (w *watcher) problems() []string {
 
 // comeAndGo is a device that connects, works for a moment, and leaves in one of
 // the ways there are; sometimes it comes back before it has left.
-func comeAndGo(addr string, i int) {
-	d, err := newDevice(addr, fmt.Sprintf("visitor-%d", rand.IntN(10)))
+func comeAndGo(g *gateway, i int) {
+	id := fmt.Sprintf("visitor-%d", rand.IntN(10))
+	token := g.credentials.visitor()
+	if i%2 == 0 {
+		token = g.credentials.jwt("device", id, time.Duration(1+rand.IntN(300))*time.Millisecond)
+	}
+	d, err := newDevice(g.addr, id, token)
 	if err != nil {
 		return
 	}
@@ -219,8 +224,8 @@ func comeAndGo(addr string, i int) {
 }
 
 // dieReading is a front end that reads slowly, or not at all, and vanishes.
-func dieReading(addr string, i int) {
-	p, err := dial(addr, "/ws/frontend", 4096)
+func dieReading(g *gateway, i int) {
+	p, err := dial(g.addr, "/ws/frontend", g.credentials.frontend, 4096)
 	if err != nil {
 		return
 	}
@@ -234,13 +239,13 @@ func dieReading(addr string, i int) {
 
 // talkNonsense sends what breaks a rule: of HTTP, of RFC 6455, of labgate.v1,
 // or of none.
-func talkNonsense(addr string, i int) {
+func talkNonsense(g *gateway, i int) {
 	junk := make([]byte, 1+rand.IntN(2000))
 	for k := range junk {
 		junk[k] = byte(rand.Uint32())
 	}
 	if i%4 == 0 {
-		conn, err := net.Dial("tcp", addr)
+		conn, err := net.Dial("tcp", g.addr)
 		if err != nil {
 			return
 		}
@@ -248,7 +253,11 @@ func talkNonsense(addr string, i int) {
 		_, _ = conn.Write(append([]byte("GET /ws/frontend HTTP/1.1\r\nHost: x\r\n"), junk...))
 		return
 	}
-	p, err := dial(addr, []string{"/ws/device/nonsense", "/ws/frontend/nonsense"}[i%2], 0)
+	path, token := "/ws/device/nonsense", g.credentials.device
+	if i%2 == 1 {
+		path, token = "/ws/frontend/nonsense", g.credentials.frontend
+	}
+	p, err := dial(g.addr, path, token, 0)
 	if err != nil {
 		return
 	}
@@ -277,8 +286,8 @@ func talkNonsense(addr string, i int) {
 }
 
 // kick ends a session that may be ended through the HTTP API.
-func kick(addr string, _ int) {
-	res, err := http.Get("http://" + addr + "/v1/sessions")
+func kick(g *gateway, _ int) {
+	res, err := g.api(http.MethodGet, "/v1/sessions")
 	if err != nil {
 		return
 	}
@@ -294,13 +303,18 @@ func kick(addr string, _ int) {
 		if steady(s.Name) {
 			continue
 		}
-		req, err := http.NewRequest(http.MethodDelete, "http://"+addr+"/v1/sessions/"+s.Session, nil)
-		if err != nil {
-			return
-		}
-		if res, err := http.DefaultClient.Do(req); err == nil {
+		if res, err := g.api(http.MethodDelete, "/v1/sessions/"+s.Session); err == nil {
 			_ = res.Body.Close()
 		}
 		return
 	}
+}
+
+func (g *gateway) api(method, path string) (*http.Response, error) {
+	req, err := http.NewRequest(method, "http://"+g.addr+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+g.credentials.frontend)
+	return http.DefaultClient.Do(req)
 }

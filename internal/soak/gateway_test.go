@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -41,6 +42,14 @@ type gateway struct {
 	cmd         *exec.Cmd
 	addr, admin string
 	exited      chan struct{}
+	credentials *credentials
+	// leaving is set when the gateway was told to end.
+	leaving atomic.Bool
+	// leases counts sessions that lost their token, outlived their JWT, renewed
+	// it.
+	leases [3]atomic.Int64
+	// complain takes what an actor found wrong.
+	complain func(format string, args ...any)
 
 	// mu guards lines, the last ones of its log.
 	mu    sync.Mutex
@@ -49,11 +58,12 @@ type gateway struct {
 
 func startGateway(t *testing.T) *gateway {
 	t.Helper()
-	g := &gateway{exited: make(chan struct{})}
+	g := &gateway{exited: make(chan struct{}), complain: t.Errorf, credentials: newCredentials(t)}
 	// Small queues and short deadlines, so that all of them are met.
 	g.cmd = exec.Command(labgate, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-json",
 		"--telemetry-bytes", "65536", "--inflight-bytes", "16384", "--heartbeat-interval", "1s", "--heartbeat-timeout", "5s",
-		"--handshake-timeout", "2s", "--drain-timeout", "10s", "--frontend-message-rate", "500", "--max-connections-per-address", "5000")
+		"--handshake-timeout", "2s", "--drain-timeout", "10s", "--frontend-message-rate", "500", "--max-connections-per-address", "5000",
+		"--credential-file", g.credentials.file, "--jwt-secret-file", g.credentials.secretFile, "--token-warning", "1s")
 	stderr, err := g.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -38,8 +38,9 @@ type peer struct {
 	mu sync.Mutex
 }
 
-// dial makes the handshake. A receive buffer of 0 is the kernel's own.
-func dial(addr, path string, receiveBuffer int) (*peer, error) {
+// dial makes the handshake with a token. A receive buffer of 0 is the kernel's
+// own.
+func dial(addr, path, token string, receiveBuffer int) (*peer, error) {
 	d := net.Dialer{Timeout: patience}
 	if receiveBuffer > 0 {
 		d.Control = func(_, _ string, c syscall.RawConn) error {
@@ -55,7 +56,7 @@ func dial(addr, path string, receiveBuffer int) (*peer, error) {
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: labgate.v1\r\n\r\n", path, addr)
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: labgate.v1\r\nAuthorization: Bearer %s\r\n\r\n", path, addr, token)
 	in := bufio.NewReaderSize(conn, 32<<10)
 	res, err := http.ReadResponse(in, nil)
 	if err != nil {

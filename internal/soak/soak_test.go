@@ -15,9 +15,8 @@ import (
 // shortTime is how long the soak lasts without SOAK_TIME.
 const shortTime = 15 * time.Second
 
-// endings are the ways to end sessions of others from outside. A way to revoke
-// credentials belongs here.
-var endings = []func(addr string, i int){kick}
+// endings are the ways to end sessions from outside.
+var endings = []func(g *gateway, i int){kick, turnOver, loseToken, outliveJWT, renewJWT}
 
 // steady reports whether a device or user keeps books and is left in peace.
 func steady(name string) bool { return strings.HasPrefix(name, "steady-") }
@@ -49,6 +48,12 @@ func TestSoak(t *testing.T) {
 	if n := g.metric(t, "labgate_panics_total"); n != 0 {
 		t.Errorf("%v panics", n)
 	}
+	t.Logf("%d sessions lost their token, %d outlived their JWT, %d renewed it", g.leases[0].Load(), g.leases[1].Load(), g.leases[2].Load())
+	for i, what := range []string{"lost its token", "outlived its JWT", "renewed its JWT"} {
+		if g.leases[i].Load() == 0 {
+			t.Errorf("no session %s", what)
+		}
+	}
 
 	// And once more, ended in the middle.
 	steadies = gather(t, g)
@@ -65,11 +70,11 @@ func chaos(t *testing.T, g *gateway, length time.Duration) (wait func()) {
 	until := time.Now().Add(length)
 	var all sync.WaitGroup
 	var rounds atomic.Int64
-	act := func(actor func(addr string, i int), n int, rest time.Duration) {
+	act := func(actor func(g *gateway, i int), n int, rest time.Duration) {
 		for range n {
 			all.Go(func() {
 				for i := rand.IntN(12); time.Now().Before(until) && g.alive(); i++ {
-					actor(g.addr, i)
+					actor(g, i)
 					rounds.Add(1)
 					time.Sleep(rest)
 				}
@@ -113,14 +118,14 @@ func gather(t *testing.T, g *gateway) *party {
 	t.Helper()
 	p := &party{quiet: make(chan struct{}), stop: make(chan struct{})}
 	for i := range 4 {
-		d, err := newDevice(g.addr, fmt.Sprintf("steady-%d", i))
+		d, err := newDevice(g.addr, fmt.Sprintf("steady-%d", i), g.credentials.device)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.devices = append(p.devices, d)
 	}
 	for i, pause := range []time.Duration{0, 0, 30 * time.Millisecond} {
-		w, err := newWatcher(g.addr, fmt.Sprintf("steady-watcher-%d", i), pause)
+		w, err := newWatcher(g.addr, fmt.Sprintf("steady-watcher-%d", i), g.credentials.frontend, pause)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,6 +233,7 @@ func (p *party) drained(t *testing.T, g *gateway) {
 
 // terminate drains the gateway with SIGTERM.
 func (g *gateway) terminate(t *testing.T) {
+	g.leaving.Store(true)
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-g.exited:
