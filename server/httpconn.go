@@ -252,9 +252,13 @@ func (h *httpConn) answer(b []byte, last bool) {
 		return
 	}
 	if h.tls != nil {
+		// Records go out one by one: between two of them nothing is unsent, but
+		// that is not the end.
+		h.unsent.Add(1)
 		h.tlsMu.Lock()
 		_, _ = h.tls.Write(b)
 		h.tlsMu.Unlock()
+		h.unsent.Add(-1)
 	} else {
 		h.unsent.Add(int64(len(b)))
 		_, _ = h.nbc.Write(b)

@@ -55,11 +55,12 @@ func TestRevokedTokenEndsItsSessions(t *testing.T) {
 func TestCredentialThatWasRevokedMeanwhile(t *testing.T) {
 	g := start(t, modes[0], withJWT(t))
 	p := g.upgradeAs("/ws/device/d", signed(t, time.Hour, claims{"sub": "d", "role": "device"}))
-	l := leaseOf(g.manager.Get(uuidOf(t, p)))
+	sess := g.manager.Get(uuidOf(t, p))
+	l := leaseOf(sess)
 	l.mu.Lock()
 	l.source = "token:gone#1"
 	l.mu.Unlock()
-	l.begin(l.sess)
+	l.begin(sess)
 	p.expectClose(protocol.CloseUnauthorized)
 }
 

@@ -338,7 +338,7 @@ func (s *Session) refuseRate(now int64, err error, size int) {
 	}
 	tell, shut := s.limiter.refused(now, err, size, s.rate)
 	if shut {
-		s.Fail(protocol.CloseRateLimited, err.Error())
+		s.Close(protocol.CloseRateLimited, err.Error())
 		return
 	}
 	if tell && s.SendError(protocol.ErrRateLimited, s.rate.tell(err), "") == nil {

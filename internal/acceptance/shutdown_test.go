@@ -103,7 +103,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	g := startGateway(t, "--drain-timeout", "1m")
 	// A peer that never answers the close keeps the drain waiting.
-	connect(t, g.addr, "/ws/frontend", 0)
+	connect(t, g.addr, "/ws/frontend", 0).awaitText(protocol.TypeWelcome, patience)
 	g.signal(syscall.SIGTERM)
 	g.stderr.await(t, "draining", 5*time.Second)
 	time.Sleep(200 * time.Millisecond)
