@@ -139,6 +139,7 @@ type Session struct {
 	received    atomic.Uint64
 	sentBytes   atomic.Uint64
 	lostSamples atomic.Uint64
+	unhurried   atomic.Bool  // closed with closeAfterAll
 	closeBy     atomic.Int64 // Manager time, ns; when a closing session's grace ends
 	badMessages atomic.Uint32
 	lastBad     atomic.Uint32 // badMessages at the last assessment
@@ -277,9 +278,14 @@ func (s *Session) Fail(code protocol.CloseCode, detail string) {
 	s.m.close(s, code, detail, closeDiscard)
 }
 
-// Close closes the session after everything queued but telemetry was sent.
+// Close closes the session after everything queued but telemetry was sent, with
+// CloseGoingAway telemetry too.
 func (s *Session) Close(code protocol.CloseCode, detail string) {
-	s.m.close(s, code, detail, closeAfterQueue)
+	mode := closeAfterQueue
+	if code == protocol.CloseGoingAway {
+		mode = closeAfterAll
+	}
+	s.m.close(s, code, detail, mode)
 }
 
 // TransportClosed tells the session that its connection is gone. It may be
