@@ -1,7 +1,8 @@
 # make run    the gateway with two simulated testers
 # make test   everything that must hold, with the set-up it needs
 # make lint   golangci-lint and go vet
-# make bench  the load scenarios on this machine
+# make bench  which goals the gateway reaches on this machine (25 minutes)
+# make bench-tuning  what options of labgate serve change
 # make bench-peers  the same work through other brokers
 # make fuzz   every parser that the network reaches, for five minutes
 # make soak   everything at once for ten minutes, with the books balanced
@@ -17,7 +18,7 @@ FUZZTIME ?=
 SOAK_TIME ?= 10m
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run build setup test lint ci vet bench bench-peers fuzz soak cross clean
+.PHONY: run build setup test lint ci vet bench bench-tuning bench-peers fuzz soak cross clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/labgate ./cmd/labgate
@@ -51,7 +52,10 @@ $(LINT):
 	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
 bench: build
-	@scripts/bench
+	@GO=$(GO) scripts/bench $(ARGS)
+
+bench-tuning: build
+	@GO=$(GO) scripts/bench tuning $(ARGS)
 
 # The same work through what a lab would install instead.
 bench-peers: build

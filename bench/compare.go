@@ -6,17 +6,51 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
 
-// maxReportLine bounds one report in a file, in bytes.
-const maxReportLine = 4 << 20
+const (
+	// maxReportLine bounds one report in a file, in bytes.
+	maxReportLine = 4 << 20
+	// minSamples on each side are needed for a verdict.
+	minSamples = 5
+	// alpha is how often a difference may be seen where there is none. It is
+	// strict, as one comparison looks at a hundred figures: of five and five
+	// only those that do not overlap at all pass.
+	alpha = 0.01
+	// maxThreshold bounds CompareOptions.Threshold.
+	maxThreshold = 10
+)
 
-// Compare reads two files of reports, one JSON object a line, and writes the
-// figures of each scenario side by side with the ratio of the second to the
-// first. Reports of the same scenario are paired in the order they stand.
-func Compare(out io.Writer, a, b io.Reader) error {
+// CompareOptions says when a comparison fails.
+type CompareOptions struct {
+	FailOnWorse bool // when a figure is worse, or when more runs failed
+	// Threshold is the least change of a median that counts for FailOnWorse, as
+	// a part: 0.05 is 5 %.
+	Threshold float64
+}
+
+// ParseThreshold reads a threshold in percent, "5%" or "5".
+func ParseThreshold(s string) (float64, error) {
+	v, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(s), "%")), 64)
+	if err != nil || !(v >= 0 && v <= maxThreshold*100) {
+		return 0, &optionError{"threshold", fmt.Sprintf("%q is no percentage from 0 to %d; use 5%%", s, maxThreshold*100)}
+	}
+	return v / 100, nil
+}
+
+// Compare reads two files of reports, one JSON object a line, and writes for
+// each case that is in both the medians of its figures, their spread, the
+// change and a verdict. Reports are of one case when they have the same label
+// or, without one, did the same work. Lines that have a "type" are no reports
+// and are left out.
+//
+// The error says with FailOnWorse what became worse.
+func Compare(out io.Writer, a, b io.Reader, o CompareOptions) error {
 	before, err := readReports("first", a)
 	if err != nil {
 		return err
@@ -26,122 +60,174 @@ func Compare(out io.Writer, a, b io.Reader) error {
 		return err
 	}
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(tw, "\tfirst\tsecond\tratio\t\n")
-	pairs := 0
+	fmt.Fprint(tw, "\tn\tfirst\tspread\tsecond\tspread\tchange\tp\tverdict\t\n")
+	shared := 0
+	var worse []string
 	for _, x := range before {
-		for i, y := range after {
-			if y == nil || y.Scenario != x.Scenario || y.Options.Saturate != x.Options.Saturate {
-				continue
-			}
-			after[i] = nil
-			pairs++
-			comparePair(tw, x, y)
-			break
+		i := slices.IndexFunc(after, func(y *reportGroup) bool { return y.key == x.key })
+		if i < 0 {
+			continue
 		}
+		shared++
+		worse = append(worse, compareGroups(tw, x, after[i], o.Threshold)...)
 	}
-	if pairs == 0 {
-		return errors.New("bench: no scenario is in both files")
+	if shared == 0 {
+		return errors.New("bench: no case is in both files")
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "\nMedians; spread is (highest - lowest) / median. Verdict: Mann-Whitney U test, two-sided, alpha %g, from %d runs on each side on.\n", alpha, minSamples)
+	if err == nil && o.FailOnWorse && len(worse) > 0 {
+		err = fmt.Errorf("bench: worse by more than %g %%: %s", o.Threshold*100, strings.Join(worse, "; "))
+	}
+	return err
 }
 
-func comparePair(out io.Writer, a, b *Report) {
-	note := ""
-	if a.Host != b.Host {
-		note = " (different hosts)"
+// reportGroup is the reports of one case in a file, in their order.
+type reportGroup struct {
+	key     string // what makes them one
+	reports []*Report
+}
+
+// good are the reports whose figures count.
+func (g *reportGroup) good() []*Report {
+	return slices.DeleteFunc(slices.Clone(g.reports), func(r *Report) bool { return !r.OK })
+}
+
+func (g *reportGroup) failed() int { return len(g.reports) - len(g.good()) }
+
+// groupKey names the case of a report.
+func groupKey(r *Report) string {
+	if r.Label != "" {
+		return r.Label
 	}
-	if x, y := a.Options.describe(), b.Options.describe(); x != y {
-		note += " (different work:" + strings.TrimPrefix(y, ",") + ")"
+	return r.Scenario + r.work()
+}
+
+// work is what the report's run did.
+func (r *Report) work() string {
+	if r.Options.Saturate {
+		return r.Options.describe() + ", saturation"
 	}
-	fmt.Fprintf(out, "%s%s%s\t\t\t\t\n", a.Scenario, a.Options.describe(), note)
-	old := figures(b)
-	for _, f := range figures(a) {
-		for _, g := range old {
-			if f.name == g.name {
-				ratio := "-"
-				if f.value != 0 {
-					ratio = fmt.Sprintf("%.3f", g.value/f.value)
-				}
-				fmt.Fprintf(out, "%s\t%s\t%s\t%s\t\n", f.name, figure3(f.value), figure3(g.value), ratio)
-			}
+	return r.Options.describe()
+}
+
+// compareGroups writes one case and returns what became worse by more than the
+// threshold.
+func compareGroups(out io.Writer, a, b *reportGroup, threshold float64) (worse []string) {
+	notes := ""
+	x, y := a.reports[0], b.reports[0]
+	if x.Host != y.Host {
+		notes += " (different hosts)"
+	}
+	if x.Scenario != y.Scenario || x.work() != y.work() {
+		notes += " (different work: " + y.Scenario + y.work() + ")"
+	}
+	if m, n := a.failed(), b.failed(); m+n > 0 {
+		notes += fmt.Sprintf(" (failed and left out: %d of %d, %d of %d)", m, len(a.reports), n, len(b.reports))
+		if n > m {
+			worse = append(worse, fmt.Sprintf("%s: %d runs failed, %d before", a.key, n, m))
 		}
 	}
+	fmt.Fprintf(out, "%s%s\t\t\t\t\t\t\t\t\t\n", a.key, notes)
+	first, second := gather(a.good()), gather(b.good())
+	for _, f := range first {
+		i := slices.IndexFunc(second, func(g *figureSet) bool { return g.name == f.name })
+		if i < 0 {
+			continue
+		}
+		c := compareFigure(f, second[i])
+		fmt.Fprintf(out, "%s\t%d, %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", f.name, len(f.values), len(second[i].values),
+			figure3(c.first), percent(spread(f.values)), figure3(c.second), percent(spread(second[i].values)),
+			change(c.change), probability(c.p), c.verdict)
+		if c.verdict == VerdictWorse && math.Abs(c.change) > threshold {
+			worse = append(worse, fmt.Sprintf("%s: %s %s", a.key, f.name, change(c.change)))
+		}
+	}
+	return worse
 }
 
 // figure3 keeps three decimals where they say something.
 func figure3(v float64) string {
-	if v != 0 && v < 100 {
+	if v != 0 && math.Abs(v) < 100 {
 		return fmt.Sprintf("%.3f", v)
 	}
 	return count(v)
 }
 
-type namedFigure struct {
-	name  string
-	value float64
+func percent(part float64) string {
+	if math.IsNaN(part) || math.IsInf(part, 0) {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %%", part*100)
 }
 
-// figures are what a report is compared by.
-func figures(r *Report) (fs []namedFigure) {
-	add := func(name string, v float64) { fs = append(fs, namedFigure{name, v}) }
-	latency := func(name string, l *Latency) {
-		if l != nil {
-			add(name+" p50 µs", l.P50)
-			add(name+" p99 µs", l.P99)
-			add(name+" p99.9 µs", l.P999)
-		}
+func change(part float64) string {
+	switch {
+	case math.IsNaN(part):
+		return "-"
+	case math.IsInf(part, 0):
+		return "from 0"
 	}
-	res := &r.Results
-	if c := res.Connects; c != nil {
-		add("connections/s", c.PerSecond)
-	}
-	if s := res.Saturation; s != nil {
-		add("saturation, deliveries/s", s.PerSecond)
-	}
-	if d := res.Telemetry; d != nil {
-		add("telemetry deliveries/s", d.PerSecond)
-		add("telemetry lost", float64(d.LostReported+d.Missing))
-		latency("telemetry", d.Latency)
-	}
-	if d := res.Unicast; d != nil {
-		add("unicast messages/s", d.PerSecond)
-		latency("unicast", d.Latency)
-	}
-	if c := res.Commands; c != nil {
-		add("commands/s", c.PerSecond)
-		latency("command", c.Latency)
-		latency("urgent command", c.Urgent)
-	}
-	if i := res.Idle; i != nil {
-		add("KiB a connection", i.PerConnKiB)
-	}
-	if s := res.Storm; s != nil {
-		add("recovered s", s.Recovered)
-		latency("command during storm", s.During)
-	}
-	if s := res.Server; s != nil {
-		add("server CPU µs a message", s.CPUPerDelivery)
-		add("server RSS KiB", float64(s.RSSKiB))
-	}
-	return fs
+	return fmt.Sprintf("%+.1f %%", part*100)
 }
 
-func readReports(which string, in io.Reader) ([]*Report, error) {
-	var all []*Report
+func probability(p float64) string {
+	if math.IsNaN(p) {
+		return "-"
+	}
+	return fmt.Sprintf("%.4f", p)
+}
+
+// readReports groups the reports of a file by case, in the order of their
+// first appearance.
+func readReports(which string, in io.Reader) ([]*reportGroup, error) {
+	var all []*reportGroup
 	sc := bufio.NewScanner(in)
 	sc.Buffer(nil, maxReportLine)
 	for line := 1; sc.Scan(); line++ {
 		if len(strings.TrimSpace(sc.Text())) == 0 {
 			continue
 		}
-		r := &Report{}
-		if err := json.Unmarshal(sc.Bytes(), r); err != nil {
+		r, err := parseReportLine(sc.Bytes())
+		if err != nil {
 			return nil, fmt.Errorf("bench: %s file, line %d is no report: %w", which, line, err)
 		}
-		all = append(all, r)
+		if r == nil {
+			continue
+		}
+		key := groupKey(r)
+		i := slices.IndexFunc(all, func(g *reportGroup) bool { return g.key == key })
+		if i < 0 {
+			i = len(all)
+			all = append(all, &reportGroup{key: key})
+		}
+		all[i].reports = append(all[i].reports, r)
 	}
 	if err := sc.Err(); err != nil {
 		return nil, fmt.Errorf("bench: %s file: %w", which, err)
 	}
 	return all, nil
+}
+
+// parseReportLine returns nil for a line of something else that has a type.
+func parseReportLine(b []byte) (*Report, error) {
+	var other struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(b, &other); err != nil {
+		return nil, err
+	}
+	if other.Type != "" {
+		return nil, nil
+	}
+	r := &Report{}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, err
+	}
+	if r.Scenario == "" {
+		return nil, errors.New("it has no scenario; use what bench --json prints")
+	}
+	return r, nil
 }

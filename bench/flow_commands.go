@@ -180,7 +180,7 @@ func (f *commandFlow) failed(c *conn, re []byte, p *protocol.ErrorPayload) bool 
 
 // settled says whether everything due was written and has an answer.
 func (f *commandFlow) settled() bool {
-	return f.gen.owed() == 0 && f.answered+f.refused >= f.gen.sent()
+	return !f.gen.pending() && f.answered+f.refused >= f.gen.sent()
 }
 
 // finish names the commands without an answer.

@@ -130,7 +130,7 @@ func (f *telemetryFlow) sent() (n uint64) {
 // settled says whether everything due was written and is accounted for at
 // every front end still open.
 func (f *telemetryFlow) settled() bool {
-	if f.gen.owed() > 0 {
+	if f.gen.pending() {
 		return false
 	}
 	sent := f.sent()

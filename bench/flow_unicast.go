@@ -42,7 +42,7 @@ func (f *unicastFlow) receive(c *conn, raw []byte, cf *checkFields, now int64) {
 }
 
 func (f *unicastFlow) settled() bool {
-	if f.gen.owed() > 0 {
+	if f.gen.pending() {
 		return false
 	}
 	for i, s := range f.gen.senders {

@@ -92,6 +92,10 @@ func (s *sender) flush(now int64) {
 	}
 }
 
+// pending says whether there is more to write: of the schedule, whose last part
+// may be due and have no turn before the next tick, or of what had its turn.
+func (g *generator) pending() bool { return g.nextDue() != never || g.owed() > 0 }
+
 // owed is how many messages open connections have not written yet.
 func (g *generator) owed() (n uint64) {
 	for _, s := range g.senders {

@@ -30,6 +30,8 @@ const (
 // Run fills in; the report shows the values used.
 type Options struct {
 	Scenario string `json:"scenario"`
+	// Label is what the report calls the case; empty: nothing.
+	Label string `json:"-"`
 	// Target is the gateway's base URL: http:// or ws://, host and port.
 	Target string `json:"target"`
 	// FrontendTarget is where front ends connect; empty: Target. For measuring
@@ -99,6 +101,7 @@ const (
 	maxRate          = 50e6
 	maxFrame         = 1 << 20
 	maxSize          = 1 << 20
+	maxLabel         = 200
 	maxDuration      = 24 * time.Hour
 	maxCommandsARun  = 100_000_000
 	telemetryPayload = 128
@@ -220,6 +223,8 @@ func (o *Options) check() error {
 		return bad("drop", "%q must be reset or fin", o.Drop)
 	case len(o.Prefix) > 64:
 		return bad("prefix", "%d bytes, at most 64 allowed; shorten it", len(o.Prefix))
+	case len(o.Label) > maxLabel:
+		return bad("label", "%d bytes, at most %d allowed; shorten it", len(o.Label), maxLabel)
 	case o.ServerPID < 0:
 		return bad("server-pid", "%d must be a process id", o.ServerPID)
 	}

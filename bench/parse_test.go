@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"net/http/httptest"
@@ -142,28 +141,6 @@ func TestCheckFileLimit(t *testing.T) {
 	}
 	if err := checkFileLimit(20000, 20000); err == nil || !strings.Contains(err.Error(), "at most 19936") {
 		t.Errorf("error %v, want the number that fits", err)
-	}
-}
-
-func TestCompare(t *testing.T) {
-	a := `{"scenario":"fanout","results":{"telemetry":{"deliveries_per_s":100,"latency":{"p99_us":4}}}}` + "\n\n" + `{"scenario":"idle"}` + "\n"
-	b := `{"scenario":"fanout","results":{"telemetry":{"deliveries_per_s":150,"latency":{"p99_us":2}}}}` + "\n"
-	var out bytes.Buffer
-	if err := Compare(&out, strings.NewReader(a), strings.NewReader(b)); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"fanout", "telemetry deliveries/s", "1.500", "0.500"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("lacks %q:\n%s", want, out.String())
-		}
-	}
-	for name, files := range map[string][2]string{
-		"nothing in common": {`{"scenario":"idle"}`, `{"scenario":"storm"}`},
-		"no JSON":           {"x", b},
-	} {
-		if err := Compare(&out, strings.NewReader(files[0]), strings.NewReader(files[1])); err == nil {
-			t.Errorf("%s: no error", name)
-		}
 	}
 }
 

@@ -127,7 +127,7 @@ func (e *Error) Error() string {
 // newReport fills in what does not depend on the scenario.
 func newReport(o *Options) *Report {
 	return &Report{
-		Scenario: o.Scenario, Time: time.Now().UTC().Truncate(time.Second), Options: *o,
+		Label: o.Label, Scenario: o.Scenario, Time: time.Now().UTC().Truncate(time.Second), Options: *o,
 		Host: hostInfo(), GoVersion: runtime.Version(), Commit: commit(),
 	}
 }

@@ -431,3 +431,31 @@ func TestReportIsOneJSONObjectAndATable(t *testing.T) {
 		t.Errorf("progress line %q", line.String())
 	}
 }
+
+// TestLongTick ends the measured time between two turns of the senders: what
+// was due by then is sent and verified all the same.
+func TestLongTick(t *testing.T) {
+	for scenario, want := range map[string]uint64{ScenarioFanout: 340, ScenarioUnicast: 170, ScenarioCommands: 170} {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			o := short(scenario, newFake(t, tricks{}).url())
+			o.Tick = 120 * time.Millisecond // turns at 0, 120 and 240 ms; the end is at 170 ms
+			rep, found := kinds(t, o)
+			if len(found) > 0 {
+				t.Fatalf("problems %v", rep.Problems)
+			}
+			var sent uint64
+			switch res := &rep.Results; {
+			case res.Telemetry != nil:
+				sent = res.Telemetry.FramesSent
+			case res.Unicast != nil:
+				sent = res.Unicast.FramesSent
+			default:
+				sent = res.Commands.Sent
+			}
+			if sent != want {
+				t.Errorf("%d messages sent, %d were due", sent, want)
+			}
+		})
+	}
+}

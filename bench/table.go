@@ -13,6 +13,9 @@ import (
 func (r *Report) WriteTable(out io.Writer) error {
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(cells ...string) { fmt.Fprintln(tw, strings.Join(cells, "\t")) }
+	if r.Label != "" {
+		row("label", r.Label)
+	}
 	row("scenario", r.Scenario+r.Options.describe())
 	row("host", fmt.Sprintf("%s, %d CPUs, Linux %s, %s", r.Host.CPU, r.Host.CPUs, r.Host.Kernel, r.GoVersion))
 	res := &r.Results

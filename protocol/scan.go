@@ -165,14 +165,14 @@ const (
 // over single bytes mispredicts at its end.
 func skipString(b []byte, i int) (int, problem) {
 	for i+8 <= len(b) {
-		w := binary.LittleEndian.Uint64(b[i:])
-		// Of a byte below 0x80, x-n sets the top bit if x < n. Flipping bit 1
-		// puts the quote at 0x20, next to the control characters, and moves
-		// no other byte across. A borrow may mark bytes above the first one
-		// found, never below it.
-		found := ((w ^ 2*each01) - 0x21*each01) | ((w ^ '\\'*each01) - each01)
-		if found = found &^ w & each80; found == 0 {
+		found := special(binary.LittleEndian.Uint64(b[i:]))
+		if found == 0 {
 			i += 8
+			// Long strings go by fours.
+			for i+32 <= len(b) && special(binary.LittleEndian.Uint64(b[i:]))|special(binary.LittleEndian.Uint64(b[i+8:]))|
+				special(binary.LittleEndian.Uint64(b[i+16:]))|special(binary.LittleEndian.Uint64(b[i+24:])) == 0 {
+				i += 32
+			}
 			continue
 		}
 		i += bits.TrailingZeros64(found) >> 3
@@ -198,6 +198,16 @@ func skipString(b []byte, i int) (int, problem) {
 		}
 	}
 	return len(b), badEnd
+}
+
+// special marks the lowest byte of w that is a quote, a backslash or a control
+// character, by its top bit, and perhaps some above it; 0: there is none.
+func special(w uint64) uint64 {
+	// Of a byte below 0x80, x-n sets the top bit if x < n. Flipping bit 1 puts
+	// the quote at 0x20, next to the control characters, and moves no other
+	// byte across. A borrow may mark bytes above the first one found, never
+	// below it.
+	return (((w ^ 2*each01) - 0x21*each01) | ((w ^ '\\'*each01) - each01)) &^ w & each80
 }
 
 // skipEscape reads an escape, or finds that the byte is a control character.

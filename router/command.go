@@ -63,16 +63,11 @@ type reply struct {
 	err  *Error
 }
 
-// routeToDevice delivers a message to the device that it names, at most once:
-// an absent device is told of at once, nothing is kept for it. A message with
-// an id that is not itself an answer becomes a pending command.
-func (r *Router) routeToDevice(s *session.Session, e *protocol.Envelope, name []byte) {
-	fe, ok := s.Attachment().(*frontend)
-	if !ok {
-		r.refuse(s, protocol.ErrNotAllowed, `field "dst": a device cannot command another device; send to @frontends, @user/NAME or @session/UUID`, e.ID)
-		return
-	}
-	to := r.manager.ByDeviceBytes(name)
+// routeToDevice delivers a front end's message to the device that it names, at
+// most once: an absent device, to is nil, is told of at once, and nothing is
+// kept for it. A message with an id that is not itself an answer becomes a
+// pending command.
+func (r *Router) routeToDevice(s *session.Session, fe *frontend, e *protocol.Envelope, to *session.Session, name []byte) {
 	if rights := fe.rights.Load(); rights != nil && !mayCommand(*rights, to, name) {
 		r.refuse(s, protocol.ErrNotAllowed, "this front end may not command device "+string(name)+"; the message was not delivered", e.ID)
 		return
@@ -98,10 +93,7 @@ func (r *Router) routeToDevice(s *session.Session, e *protocol.Envelope, name []
 			sp.ID = c.wireID
 		}
 	}
-	f := spliced(e, sp)
-	err := to.Send(f, e.Urgent)
-	f.Release()
-	if err != nil {
+	if err := to.SendEnvelope(e, sp, e.Urgent); err != nil {
 		if c != nil && !c.leave() {
 			// The device's end came first and has told the asker.
 			return
@@ -130,11 +122,9 @@ func (r *Router) routeAnswer(s *session.Session, l *link, e *protocol.Envelope) 
 		c.reply <- reply{text: e.AppendSpliced(nil, sp)}
 		return
 	}
-	f := spliced(e, sp)
-	if c.asker.Send(f, e.Urgent) == nil {
+	if c.asker.SendEnvelope(e, sp, e.Urgent) == nil {
 		s.Touch(c.asker)
 	}
-	f.Release()
 }
 
 // enter puts the command into its link's table and arms its deadline. Two

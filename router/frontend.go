@@ -14,6 +14,9 @@ const maxSubscriptions = protocol.MaxSubscriptionDevices
 
 // frontend is the router's state of one front end's session.
 type frontend struct {
+	// last is the device that a message was for, for the next one: owned by the
+	// reading goroutine.
+	last *session.Session
 	// pending counts its commands that wait for an answer.
 	pending atomic.Int32
 	// rights are what it may do, nil for everything; replaced under Router.mu,

@@ -23,6 +23,11 @@ func (r *Router) routeText(s *session.Session, text []byte) {
 		r.routeControl(s, &e)
 		return
 	}
+	fe, _ := s.Attachment().(*frontend)
+	if fe != nil && fe.last != nil && string(e.Dst) == fe.last.Name() && fe.last.Open() {
+		r.routeToDevice(s, fe, &e, fe.last, e.Dst)
+		return
+	}
 	dst, err := protocol.ParseDestination(e.Dst)
 	if err != nil {
 		r.refuse(s, protocol.ErrBadMessage, err.Error(), e.ID)
@@ -39,7 +44,12 @@ func (r *Router) routeText(s *session.Session, text []byte) {
 	}
 	switch dst.Kind {
 	case protocol.DstDevice:
-		r.routeToDevice(s, &e, dst.Name)
+		if fe == nil {
+			r.refuse(s, protocol.ErrNotAllowed, `field "dst": a device cannot command another device; send to @frontends, @user/NAME or @session/UUID`, e.ID)
+			return
+		}
+		fe.last = r.manager.ByDeviceBytes(dst.Name)
+		r.routeToDevice(s, fe, &e, fe.last, dst.Name)
 	case protocol.DstFrontends:
 		f := spliced(&e, protocol.Splice{Src: s.Source()})
 		sendAll(*r.everyone.Load(), f, e.Urgent, s, deviceOf(s))
@@ -88,10 +98,7 @@ func (r *Router) routeToSession(s *session.Session, e *protocol.Envelope, id []b
 		r.refuse(s, protocol.ErrNotFound, "no front end has that session id; it may have reconnected under a new one", e.ID)
 		return
 	}
-	f := spliced(e, protocol.Splice{Src: s.Source()})
-	err := to.Send(f, e.Urgent)
-	f.Release()
-	if err != nil {
+	if err := to.SendEnvelope(e, protocol.Splice{Src: s.Source()}, e.Urgent); err != nil {
 		code, message := sendFailure(err, protocol.ErrNotFound)
 		r.refuse(s, code, message, e.ID)
 		return

@@ -55,6 +55,10 @@ func TestAllocations(t *testing.T) {
 	}
 	one := all[0]
 	payload := telemetry(1, 0, 100).Wire()[4:]
+	var routed protocol.Envelope
+	if err := routed.Parse([]byte(`{"type":"t.x","payload":{"bytes":"0123456789"}}`)); err != nil {
+		t.Fatal(err)
+	}
 	var timer Timer
 	tests := []struct {
 		name string
@@ -100,6 +104,12 @@ func TestAllocations(t *testing.T) {
 				f.Extend(func(b []byte) []byte { return append(b, "hello"...) })
 				_ = one.Send(f, true)
 				f.Release()
+			}
+			one.Flush()
+		}},
+		{"100 of SendEnvelope, then Flush", 0, func() {
+			for range 100 {
+				_ = one.SendEnvelope(&routed, protocol.Splice{Src: "a"}, false)
 			}
 			one.Flush()
 		}},

@@ -36,8 +36,7 @@ const (
 	// closeDiscard drops what is queued: the peer cannot or must not have it.
 	closeDiscard
 	// closeAfterAll sends all that is queued first, telemetry and the news of
-	// what was lost too, and gives the peer time to take it: it has done nothing,
-	// the gateway leaves.
+	// what was lost too: the peer has done nothing, the gateway leaves.
 	closeAfterAll
 )
 
@@ -52,7 +51,7 @@ func (m *Manager) closeAs(s *Session, cause Cause, code protocol.CloseCode, reas
 	if !s.out.shut(code, reason, mode) {
 		return
 	}
-	s.unhurried.Store(mode == closeAfterAll)
+	s.patient.Store(code == protocol.CloseGoingAway)
 	s.closeBy.Store(m.coarseNow() + int64(m.opts.CloseGrace))
 	m.leaving.add(s)
 	m.detach(s, cause)
@@ -60,16 +59,16 @@ func (m *Manager) closeAs(s *Session, cause Cause, code protocol.CloseCode, reas
 	s.Schedule()
 }
 
-// graceOver reports whether a closing session has had its time. With
-// closeAfterAll, and while the Manager stops, the grace time begins when the
-// peer has taken all that was on its way to it: until then only the end of
-// Stop's context cuts it off.
+// graceOver reports whether a closing session has had its time. For one that
+// was closed because the gateway leaves, that begins when the peer has taken all
+// that was on its way to it: until then only the end of Stop's context cuts it
+// off.
 func (s *Session) graceOver() bool {
 	now := s.m.coarseNow()
 	if now < s.closeBy.Load() {
 		return false
 	}
-	if !s.unhurried.Load() || !s.m.stopping() || !s.onItsWay() {
+	if !s.patient.Load() || !s.onItsWay() {
 		return true
 	}
 	s.closeBy.Store(now + int64(s.m.opts.CloseGrace))

@@ -181,8 +181,8 @@ func (s *Session) write(sc *scratch) error {
 		case f.telemetry:
 			frames += uint64(f.frames)
 			samples += f.Samples()
-		case f.message():
-			messages++
+		default:
+			messages += f.texts()
 		}
 		f.Release()
 		sc.frames[i] = nil
@@ -293,6 +293,7 @@ func (f *flusher) run() {
 	alarm := time.NewTimer(time.Hour)
 	alarm.Stop()
 	var batch []*Session
+	pause := f.interval
 	for {
 		f.mu.Lock()
 		batch = append(batch[:0], f.now...)
@@ -300,7 +301,7 @@ func (f *flusher) run() {
 		f.now = f.now[:0]
 		wait := time.Duration(-1)
 		if len(f.later) > 0 {
-			wait = f.interval - time.Since(f.since)
+			wait = pause - time.Since(f.since)
 			if wait <= 0 {
 				batch = append(batch, f.later...)
 				clear(f.later)
@@ -308,11 +309,13 @@ func (f *flusher) run() {
 			}
 		}
 		f.mu.Unlock()
-		for i, s := range batch {
-			s.flush(sc, true)
-			batch[i] = nil
-		}
 		if len(batch) > 0 {
+			begun := time.Now()
+			for i, s := range batch {
+				s.flush(sc, true)
+				batch[i] = nil
+			}
+			pause = stretched(f.interval, time.Since(begun))
 			continue
 		}
 		if wait > 0 {
@@ -325,6 +328,13 @@ func (f *flusher) run() {
 		case <-alarm.C:
 		}
 	}
+}
+
+// stretched is how long telemetry waits for company after a round that took so
+// long: writing shall not take more than two fifths of a processor as long as
+// longer waits, up to four intervals, can help it.
+func stretched(interval, round time.Duration) time.Duration {
+	return max(interval, min(round*5/2, 4*interval))
 }
 
 func (f *flusher) stop() {

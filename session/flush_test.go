@@ -295,3 +295,17 @@ func TestFailedWriteEndsTheSession(t *testing.T) {
 		})
 	}
 }
+
+func TestStretchedInterval(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct{ interval, round, want time.Duration }{
+		{ms, 0, ms},
+		{ms, 400 * time.Microsecond, ms},
+		{ms, 600 * time.Microsecond, 1500 * time.Microsecond},
+		{ms, time.Second, 4 * ms},
+		{0, time.Second, 0},
+		{5 * ms, 4 * ms, 10 * ms},
+	} {
+		equal(t, fmt.Sprintf("%v, a round of %v", tt.interval, tt.round), stretched(tt.interval, tt.round), tt.want)
+	}
+}

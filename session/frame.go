@@ -10,13 +10,18 @@ import (
 
 // Frame is one outgoing unit: a complete unmasked WebSocket frame, or several
 // telemetry frames of one stream in a row, encoded once and shared by all
-// receivers. It is immutable from the first Send on.
+// receivers. It is immutable from the first Send on, but for those that an
+// outbox has made for itself (Session.SendEnvelope): more may be appended while
+// they are the last of their lane.
 //
 // The creator holds one reference; each outbox that takes the frame holds one
 // of its own. The last Release gives the buffer back to its pool.
 type Frame struct {
 	refs  atomic.Int32
 	class int8
+	// messages is how many text messages the frame joins, 0 for a frame that was
+	// made outside an outbox.
+	messages uint32
 	// telemetry is true when the frame travels in the telemetry lane.
 	telemetry bool
 	stream    uint32
@@ -53,6 +58,16 @@ func NewFrame(size int) *Frame {
 	f := &Frame{class: -1, wire: make([]byte, 0, size)}
 	f.refs.Store(1)
 	return f
+}
+
+// newFrameBehind returns a frame for what does not fit into last, or with last
+// nil into nothing yet, with room for at least size bytes: of a larger class
+// than last, for there seems to be more to come, but not the largest.
+func newFrameBehind(last *Frame, size int) *Frame {
+	if last != nil && last.class >= 0 {
+		size = max(size, frameClasses[min(int(last.class)+1, len(frameClasses)-2)])
+	}
+	return NewFrame(size)
 }
 
 // NewTextFrame returns a text message (RFC 6455 section 5.6) with the given
@@ -115,10 +130,13 @@ func (f *Frame) AppendTelemetry(payload []byte, stream uint32, from, to uint64) 
 	return true
 }
 
-// message reports whether the frame is a message of the application, not a
-// WebSocket control frame (RFC 6455 section 5.5), telemetry or news of a loss.
-func (f *Frame) message() bool {
-	return !f.telemetry && f.cause == "" && len(f.wire) > 0 && f.wire[0]&0x08 == 0
+// texts returns how many messages of the application the frame holds: not
+// WebSocket control frames (RFC 6455 section 5.5), telemetry or news of a loss.
+func (f *Frame) texts() uint64 {
+	if f.telemetry || f.cause != "" || len(f.wire) == 0 || f.wire[0]&0x08 != 0 {
+		return 0
+	}
+	return uint64(max(f.messages, 1))
 }
 
 // HeardBy notes when the read event that the telemetry came with began. Without
@@ -150,7 +168,7 @@ func (f *Frame) Release() {
 	if f.class < 0 || cap(f.wire) > frameClasses[f.class] {
 		return
 	}
-	f.telemetry, f.stream, f.frames, f.from, f.to, f.heard, f.cause = false, 0, 0, 0, 0, 0, ""
+	f.telemetry, f.stream, f.frames, f.from, f.to, f.heard, f.cause, f.messages = false, 0, 0, 0, 0, 0, "", 0
 	f.wire = f.wire[:0]
 	framePools[f.class].Put(f)
 }

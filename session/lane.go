@@ -28,6 +28,14 @@ func (l *lane) front() *Frame {
 	return l.ring[l.head]
 }
 
+// last returns the newest frame, nil when there is none.
+func (l *lane) last() *Frame {
+	if l.count == 0 {
+		return nil
+	}
+	return l.ring[l.slot(l.count-1)]
+}
+
 func (l *lane) pop() *Frame {
 	f := l.ring[l.head]
 	l.ring[l.head] = nil

@@ -263,7 +263,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 	for _, role := range [...]Role{RoleDevice, RoleFrontend, RoleEcho} {
 		for _, s := range all {
 			if s.info.Role == role {
-				s.Close(protocol.CloseGoingAway, "the gateway is shutting down")
+				m.close(s, protocol.CloseGoingAway, "the gateway is shutting down", closeAfterAll)
 			}
 		}
 	}

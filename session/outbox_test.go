@@ -421,3 +421,84 @@ func TestReleaseOnRefusal(t *testing.T) {
 	s.TransportClosed(nil)
 	tr.check(t)
 }
+
+// envelope sends a routed message for one session.
+func envelope(t testing.TB, s *Session, raw string, urgent bool) error {
+	t.Helper()
+	var e protocol.Envelope
+	if err := e.Parse([]byte(raw)); err != nil {
+		t.Fatal(err)
+	}
+	return s.SendEnvelope(&e, protocol.Splice{Src: "a"}, urgent)
+}
+
+// TestEnvelopesAreJoined has messages for one session share buffers, in order
+// with what others send, and counted one by one.
+func TestEnvelopesAreJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, testOptions())
+		s, f := stalled(t, m)
+		var want []string
+		spliced := func(n int) string { return fmt.Sprintf(`{"src":"a","type":"t.x","payload":%d}`, n) }
+		for i := range 1000 {
+			raw := fmt.Sprintf(`{"type":"t.x","payload":%d}`, i)
+			if err := envelope(t, s, raw, false); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, spliced(i))
+			if i == 500 {
+				_ = sendText(s, "between", false)
+				want = append(want, "between")
+			}
+			if i == 600 {
+				_ = envelope(t, s, `{"type":"t.x","payload":-1}`, true)
+				want = append([]string{spliced(-1)}, want...)
+			}
+		}
+		s.out.mu.Lock()
+		frames, bytes := int(s.out.control.count), s.out.control.bytes
+		s.out.mu.Unlock()
+		if frames > 10 {
+			t.Errorf("1001 short messages wait in %d buffers", frames)
+		}
+		total := 0
+		for _, text := range want[1:] {
+			total += len(text) + 2
+		}
+		equal(t, "bytes that wait", bytes, total)
+		before := m.stats.MessagesOut.Load()
+		f.stall(false)
+		s.Flush()
+		synctest.Wait()
+		equal(t, "written", f.sentText(), strings.Join(want, " "))
+		equal(t, "messages counted", m.stats.MessagesOut.Load()-before, uint64(len(want)))
+		s.out.mu.Lock()
+		equal(t, "bytes left", s.out.control.bytes+s.out.urgent.bytes, 0)
+		s.out.mu.Unlock()
+	})
+}
+
+// TestEnvelopesAreBounded holds joined messages to the bound of the lane.
+func TestEnvelopesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := testOptions()
+		opts.ControlBytes = 1000
+		m := newTestManager(t, opts)
+		s, _ := stalled(t, m)
+		raw := fmt.Sprintf(`{"type":"t.x","payload":%q}`, strings.Repeat("x", 59)) // 100 bytes with src and header
+		sent := 0
+		for ; sent < 100; sent++ {
+			if err := envelope(t, s, raw, sent%3 == 0); err != nil {
+				if !errors.Is(err, ErrSlowConsumer) {
+					t.Errorf("full control lane: %v, want ErrSlowConsumer", err)
+				}
+				break
+			}
+		}
+		equal(t, "messages of 100 bytes that fit 1000", sent, 10)
+		time.Sleep(2 * wheelTick)
+		if err := envelope(t, s, raw, false); !errors.Is(err, ErrClosed) {
+			t.Errorf("closed: %v, want ErrClosed", err)
+		}
+	})
+}

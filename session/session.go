@@ -129,6 +129,7 @@ type Session struct {
 	peerClosed  atomic.Bool
 	closeSent   atomic.Bool
 	stalled     atomic.Bool
+	patient     atomic.Bool  // closed because the gateway leaves
 	lastHeard   atomic.Int64 // Manager time, ns
 	lastApp     atomic.Int64 // Manager time, ns
 	rtt         atomic.Int64 // ns, 0 before the first pong
@@ -139,7 +140,6 @@ type Session struct {
 	received    atomic.Uint64
 	sentBytes   atomic.Uint64
 	lostSamples atomic.Uint64
-	unhurried   atomic.Bool  // closed with closeAfterAll
 	closeBy     atomic.Int64 // Manager time, ns; when a closing session's grace ends
 	badMessages atomic.Uint32
 	lastBad     atomic.Uint32 // badMessages at the last assessment
@@ -278,14 +278,9 @@ func (s *Session) Fail(code protocol.CloseCode, detail string) {
 	s.m.close(s, code, detail, closeDiscard)
 }
 
-// Close closes the session after everything queued but telemetry was sent, with
-// CloseGoingAway telemetry too.
+// Close closes the session after everything queued but telemetry was sent.
 func (s *Session) Close(code protocol.CloseCode, detail string) {
-	mode := closeAfterQueue
-	if code == protocol.CloseGoingAway {
-		mode = closeAfterAll
-	}
-	s.m.close(s, code, detail, mode)
+	s.m.close(s, code, detail, closeAfterQueue)
 }
 
 // TransportClosed tells the session that its connection is gone. It may be

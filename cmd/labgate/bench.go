@@ -15,8 +15,11 @@ import (
 // or compares two files of earlier reports. Values left at 0 take the
 // scenario's default.
 type BenchCmd struct {
-	Scenario string   `arg:"" enum:"fanout,unicast,telemetry,commands,idle,storm,compare" help:"What to do: fanout (frames of a size from devices to every front end), unicast (text from each front end to its device), telemetry (devices at a sample rate to every front end), commands (round trips), idle (connections kept open), storm (connections dropped and made again at once), compare (two files of --json reports)."`
-	Files    []string `arg:"" optional:"" type:"existingfile" help:"For compare: two files of reports, one JSON object a line."`
+	Scenario string   `arg:"" enum:"fanout,unicast,telemetry,commands,idle,storm,compare" help:"What to do: fanout (frames of a size from devices to every front end), unicast (text from each front end to its device), telemetry (devices at a sample rate to every front end), commands (round trips), idle (connections kept open), storm (connections dropped and made again at once), compare (two files of --json reports, several runs of each case)."`
+	Files    []string `arg:"" optional:"" type:"existingfile" help:"For compare: two files of reports, one JSON object a line. Reports belong together by their label or, without one, by their work; a verdict takes five of each case in each file."`
+
+	FailOnWorse bool   `help:"compare: fail when a figure is worse, or when more runs failed."`
+	Threshold   string `default:"5%" help:"compare: change of a median from which on --fail-on-worse counts it."`
 
 	Target         string `default:"http://127.0.0.1:8080" help:"The gateway's address. Loopback only, unless --allow-remote."`
 	FrontendTarget string `help:"Where front ends connect, if elsewhere: another node."`
@@ -61,7 +64,8 @@ type BenchCmd struct {
 	DeviceToken   string `help:"Bearer token of devices."`
 	FrontendToken string `help:"Bearer token of front ends."`
 
-	JSON bool `name:"json" help:"Print the report as one JSON object on one line instead of a table."`
+	Label string `help:"Name of the case in the report, by which compare puts reports together."`
+	JSON  bool   `name:"json" help:"Print the report as one JSON object on one line instead of a table."`
 }
 
 // Run runs the scenario and prints its report. The error says what was lost,
@@ -93,7 +97,7 @@ func (c *BenchCmd) Run(ctx context.Context, out *Streams) error {
 
 func (c *BenchCmd) options() bench.Options {
 	return bench.Options{
-		Scenario: c.Scenario, Target: c.Target, FrontendTarget: c.FrontendTarget,
+		Scenario: c.Scenario, Label: c.Label, Target: c.Target, FrontendTarget: c.FrontendTarget,
 		Devices: c.Devices, Frontends: c.Frontends, Connections: c.Connections,
 		Rate: c.Rate, Samples: c.Samples, Channels: c.Channels, Size: c.Size,
 		CommandRate: c.CommandRate, UrgentShare: c.UrgentShare, CommandTimeout: c.CommandTimeout,
@@ -110,6 +114,10 @@ func (c *BenchCmd) compare(out io.Writer) error {
 	if len(c.Files) != 2 {
 		return fmt.Errorf("bench compare takes two files of reports, got %d", len(c.Files))
 	}
+	threshold, err := bench.ParseThreshold(c.Threshold)
+	if err != nil {
+		return err
+	}
 	var files [2]*os.File
 	for i, name := range c.Files {
 		f, err := os.Open(name)
@@ -119,7 +127,7 @@ func (c *BenchCmd) compare(out io.Writer) error {
 		defer f.Close()
 		files[i] = f
 	}
-	return bench.Compare(out, files[0], files[1])
+	return bench.Compare(out, files[0], files[1], bench.CompareOptions{FailOnWorse: c.FailOnWorse, Threshold: threshold})
 }
 
 // isTerminal says whether w is a character device.

@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"client":           {"protocol"},
 	"bench":            {"protocol", "internal/wsframe", "client"},
 	"bench/limit":      {"internal/wsframe"},
+	"bench/goals":      {"bench"},
 	"internal/access":  {"protocol"},
 }
 

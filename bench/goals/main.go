@@ -1,0 +1,67 @@
+//go:build linux
+
+// Command goals measures the gateway on two processors, the server on one and
+// the load on the other, and says which of the project's goals it reaches.
+//
+//	goals           the table of goals, with the references that ratios name
+//	goals tuning    what single options of labgate serve change
+//
+// It writes every report to goals-DATE.jsonl, which labgate bench compare
+// reads, and a table to goals-DATE.md. Its exit status is not 0 when something
+// was lost or a run failed, but 0 when a goal was missed: machines differ.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "goals:", err)
+		os.Exit(1)
+	}
+}
+
+// errUsage ends the program with 2, the explanation having been printed.
+var errUsage = errors.New("usage")
+
+// run measures; log gets the progress.
+func run(ctx context.Context, args []string, log io.Writer) error {
+	o, err := parseOptions(args, log)
+	if err != nil {
+		return err
+	}
+	head, err := newHead(o)
+	if err != nil {
+		return err
+	}
+	w, err := newOutput(o, head, log)
+	if err != nil {
+		return err
+	}
+	r := &runner{o: o, out: w}
+	failed := r.rounds(ctx)
+	var text string
+	var verdicts []*Verdict
+	if o.Tuning {
+		text = tuningTable(head, r.samples)
+	} else {
+		verdicts = judgeAll(goals, r.samples, o.selected)
+		text = goalsTable(head, verdicts, r.samples)
+	}
+	return errors.Join(failed, w.finish(verdicts, text))
+}

@@ -1,0 +1,72 @@
+//go:build linux
+
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// build makes the programs that a run starts.
+func build(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/labgate/labgate/cmd/labgate", "github.com/labgate/labgate/bench/limit").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// TestRun goes the whole way with the shipped programs: the figures of a test's
+// machine mean nothing, but they have to be there.
+func TestRun(t *testing.T) {
+	bin, out := build(t), t.TempDir()
+	common := []string{"--bin", bin, "--out", out, "--date", "d", "--measure", "200ms", "--commit", "abc"}
+	var log strings.Builder
+	if err := run(t.Context(), append(common, "--rounds", "2", "--cases", "commands"), &log); err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	table, err := os.ReadFile(filepath.Join(out, "goals-d.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Commit abc", "| commands | command round trip: p50 |", "commands, bare relay: ", "0 not measured."} {
+		if !strings.Contains(string(table), want) {
+			t.Errorf("table lacks %q:\n%s", want, table)
+		}
+	}
+	lines, err := os.ReadFile(filepath.Join(out, "goals-d.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, n := range map[string]int{`"type":"run"`: 1, `"type":"measurement"`: 4, `"scenario":"commands"`: 4 + 4, `"type":"goal"`: 2} {
+		if got := strings.Count(string(lines), want); got != n {
+			t.Errorf("%d times %s, want %d", got, want, n)
+		}
+	}
+
+	// A run that fails says so, and the table is written all the same.
+	if err := os.WriteFile(filepath.Join(bin, "limit"), []byte("#!/bin/sh\necho broken >&2\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	log.Reset()
+	err = run(t.Context(), append(common, "--rounds", "1", "--cases", "commands"), &log)
+	if err == nil || !strings.Contains(err.Error(), "commands, bare relay") || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("error %v", err)
+	}
+	if !strings.Contains(log.String(), "not measured") || !strings.Contains(log.String(), "## Failed") {
+		t.Errorf("table:\n%s", log.String())
+	}
+	if err := run(t.Context(), []string{"--bin", t.TempDir()}, io.Discard); err == nil || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("no programs: error %v", err)
+	}
+}

@@ -1,0 +1,91 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// output writes the result as it grows, and the table at the end.
+type output struct {
+	base  string // of the two files' names
+	file  *os.File
+	log   io.Writer
+	begun time.Time
+}
+
+func newOutput(o *Options, head *Head, log io.Writer) (*output, error) {
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return nil, err
+	}
+	kind := "goals-"
+	if o.Tuning {
+		kind = "tuning-"
+	}
+	w := &output{base: filepath.Join(o.Out, kind+o.Date), log: log, begun: time.Now()}
+	var err error
+	if w.file, err = os.Create(w.base + ".jsonl"); err != nil {
+		return nil, err
+	}
+	return w, w.line(head)
+}
+
+func (w *output) line(v any) error { return json.NewEncoder(w.file).Encode(v) }
+
+// sample writes a measurement with its reports.
+func (w *output) sample(s *Sample) error {
+	errs := append(make([]error, 0, len(s.reports)+1), w.line(s))
+	for _, r := range s.reports {
+		errs = append(errs, w.line(r))
+	}
+	text := brief(s)
+	if s.Error != "" {
+		text = "FAILED: " + s.Error
+	}
+	w.progress("round %d: %s: %s", s.Round, s.Label, text)
+	return errors.Join(errs...)
+}
+
+// brief is a measurement in a few words.
+func brief(s *Sample) string {
+	parts := make([]string, 0, 5)
+	for _, f := range []struct {
+		name string
+		of   figure
+	}{
+		{"rate", saturationRate}, {"deliveries/s", limitRate}, {"CPU µs", serverCPU}, {"p50 µs", p50}, {"p99 µs", p99},
+		{"urgent p99 µs", urgentP99}, {"KiB each", idleKiB}, {"s until back", stormSeconds}, {"storm p99 µs", stormP99},
+	} {
+		if v := f.of(s); v == v { // a number
+			parts = append(parts, f.name+" "+number(v))
+		}
+	}
+	return fmt.Sprintf("%s (others %.0f %%)", strings.Join(parts, ", "), s.Other*100)
+}
+
+// progress tells whoever waits.
+func (w *output) progress(format string, args ...any) {
+	_, _ = fmt.Fprintf(w.log, "%4.0fs  %s\n", time.Since(w.begun).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// finish adds the verdicts and writes the table.
+func (w *output) finish(verdicts []*Verdict, text string) error {
+	errs := make([]error, 0, len(verdicts)+2)
+	for _, v := range verdicts {
+		errs = append(errs, w.line(v))
+	}
+	errs = append(errs, w.file.Close(), os.WriteFile(w.base+".md", []byte(text), 0o644))
+	_, _ = io.WriteString(w.log, "\n"+text+"\n")
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	w.progress("written: %s.jsonl, %s.md", w.base, w.base)
+	return nil
+}

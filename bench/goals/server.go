@@ -1,0 +1,150 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	startWithin = 10 * time.Second
+	stopWithin  = 3 * time.Second // then it is killed
+	fillWithin  = 30 * time.Second
+	logLines    = 20 // of a server's log that an error quotes
+)
+
+// server is a running server under load. It belongs to one goroutine, but for
+// what its own goroutine leaves behind when done is closed.
+type server struct {
+	cmd   *exec.Cmd
+	addr  string
+	admin string        // empty: it has none
+	done  chan struct{} // closed when the process has ended
+	log   []string      // its last lines; only after done
+	err   error         // how it ended; only after done
+}
+
+// ready is the line by which a server says where it listens.
+type ready struct {
+	Listen  string `json:"listen"`
+	Admin   string `json:"admin"`
+	Message string `json:"message"`
+}
+
+// pinned is a program of ours on given processors. It ends with this one at
+// the latest. taskset becomes the program, so the process id stays.
+func pinned(ctx context.Context, bin, processors string, argv, env []string) *exec.Cmd {
+	args := append([]string{"-c", processors, filepath.Join(bin, argv[0])}, argv[1:]...)
+	cmd := exec.CommandContext(ctx, "taskset", args...)
+	// No GOMAXPROCS, GOGC, LABGATE_... of whoever called.
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}, env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// startServer runs a server until stop and waits until it listens.
+func startServer(o *Options, w *work) (*server, error) {
+	processors := strconv.Itoa(o.ServerCPU)
+	if w.shared {
+		processors += "," + strconv.Itoa(o.LoadCPU)
+	}
+	s := &server{cmd: pinned(context.Background(), o.Bin, processors, w.server, w.env), done: make(chan struct{})}
+	log, err := s.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	first := make(chan ready, 1)
+	go func() {
+		s.log = watchLog(log, first)
+		s.err = s.cmd.Wait()
+		close(s.done)
+	}()
+	select {
+	case r := <-first:
+		s.addr, s.admin = r.Listen, r.Admin
+		return s, nil
+	case <-s.done:
+		return nil, fmt.Errorf("%s ended at once: %w; its log: %s", strings.Join(w.server, " "), s.err, strings.Join(s.log, " | "))
+	case <-time.After(startWithin):
+		s.stop()
+		return nil, fmt.Errorf("%s does not listen after %v; its log: %s", strings.Join(w.server, " "), startWithin, strings.Join(s.log, " | "))
+	}
+}
+
+// watchLog reads a log to its end, hands on the line that says ready and
+// returns the last lines.
+func watchLog(log io.Reader, first chan<- ready) (last []string) {
+	sc := bufio.NewScanner(log)
+	for sc.Scan() {
+		var r ready
+		if json.Unmarshal(sc.Bytes(), &r) == nil && r.Message == "ready" {
+			select {
+			case first <- r:
+			default:
+			}
+		}
+		if last = append(last, sc.Text()); len(last) > logLines {
+			last = last[1:]
+		}
+	}
+	_, _ = io.Copy(io.Discard, log) // a line too long: the process must not block
+	return last
+}
+
+func (s *server) pid() int { return s.cmd.Process.Pid }
+
+// ended is an error when the server is gone.
+func (s *server) ended() error {
+	select {
+	case <-s.done:
+		return fmt.Errorf("the server ended: %w; its log: %s", errors.Join(errors.New("unasked"), s.err), strings.Join(s.log, " | "))
+	default:
+		return nil
+	}
+}
+
+// holds waits until the server has so many descriptors.
+func (s *server) holds(ctx context.Context, descriptors int) error {
+	for deadline := time.Now().Add(fillWithin); ; {
+		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.pid()))
+		switch {
+		case err != nil:
+			return errors.Join(err, s.ended())
+		case len(files) >= descriptors:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("the server has %d descriptors after %v, %d expected", len(files), fillWithin, descriptors)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends the server: the load has left, so there is nothing to drain.
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.done:
+	case <-time.After(stopWithin):
+		_ = s.cmd.Process.Kill()
+		<-s.done
+	}
+}
