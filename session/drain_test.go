@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/labgate/labgate/protocol"
 )
 
 // acknowledging is a fake whose kernel tells what the peer has not taken.
@@ -28,6 +30,7 @@ func TestStopWaitsForSlowReaders(t *testing.T) {
 		// queued waits in the outbox, handed in the transport, kernel below it; the
 		// peer takes it after so long, or never.
 		queued, handed, kernel bool
+		failed                 bool // the peer's session had failed before
 		after                  time.Duration
 		answers                bool
 		err                    error
@@ -38,6 +41,7 @@ func TestStopWaitsForSlowReaders(t *testing.T) {
 		{name: "in the transport", handed: true, after: 20 * time.Second, answers: true, least: 20 * time.Second, most: 20*time.Second + wheelTick},
 		{name: "in the kernel", kernel: true, after: 20 * time.Second, least: 20 * time.Second, most: 20*time.Second + 2*grace + wheelTick},
 		{name: "in the outbox, no answer", queued: true, handed: true, after: 20 * time.Second, least: 20 * time.Second, most: 20*time.Second + 2*grace + wheelTick},
+		{name: "never taken, failed", queued: true, handed: true, failed: true, after: time.Hour, least: grace, most: grace + wheelTick},
 		{name: "never taken", queued: true, handed: true, after: time.Hour, err: context.DeadlineExceeded, least: time.Minute, most: time.Minute + wheelTick},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -61,6 +65,9 @@ func TestStopWaitsForSlowReaders(t *testing.T) {
 				}
 				_ = sendText(s, "queued", false)
 				_ = sendTelemetry(s, 1, 0, 1)
+				if c.failed {
+					s.Fail(protocol.CloseSlowConsumer, "")
+				}
 				time.AfterFunc(c.after, func() {
 					a.unacknowledged.Store(0)
 					if c.handed {
@@ -80,7 +87,7 @@ func TestStopWaitsForSlowReaders(t *testing.T) {
 				if took := time.Since(begin); took < c.least || took > c.most {
 					t.Errorf("Stop took %v, want %v to %v", took, c.least, c.most)
 				}
-				if c.err == nil {
+				if c.err == nil && !c.failed {
 					equal(t, "written", a.sentText(), "queued data:1:0-1 close:1001:going_away")
 				}
 			})
