@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
 
@@ -16,12 +17,11 @@ const echoPath = "/ws/echo"
 // defaultMaxEcho is the largest message of conformance suites.
 const defaultMaxEcho = 16 << 20
 
-// echoQueue is what may wait for an echo session at least: load programs send
-// ahead.
-const echoQueue = 4 << 20
+// echoAhead is how much may wait for an echo session before its peer is held up.
+const echoAhead = 4 << 20
 
-// echoPause is how long a blocking echo session rests when its outbox is full.
-const echoPause = time.Millisecond
+// echoPause is how long a session that is held up rests before another look.
+const echoPause = 100 * time.Microsecond
 
 // maxMessage returns the largest message that a session of a role may send.
 func (o *Options) maxMessage(role session.Role) int {
@@ -32,9 +32,10 @@ func (o *Options) maxMessage(role session.Role) int {
 }
 
 // addEcho puts the echo in front of the router's callbacks.
-func addEcho(mo *session.Options) {
+func addEcho(mo *session.Options, maxMessage int) {
 	router := *mo
-	mo.EchoBytes = max(mo.ControlBytes, echoQueue)
+	// What one read may add to echoAhead, or one message.
+	mo.EchoBytes = echoAhead + 2*maxMessage
 	mo.OnMessage = func(s *session.Session, op wsframe.Opcode, payload []byte) error {
 		if s.Role() == session.RoleEcho {
 			echo(s, op, payload)
@@ -60,22 +61,55 @@ func addEcho(mo *session.Options) {
 	}
 }
 
-// echo queues a message for its sender. A sender that does not read is held up
-// where its session has a reading goroutine of its own. On a poller nothing may
-// wait, and such a peer is closed with 4004 like any slow consumer, when the
-// kernel, the event loop and the outbox are full.
+// echo queues a message for its sender. A sender that does not read is held up:
+// here, where its session has a reading goroutine of its own, and on a poller,
+// where nothing may wait, by reading no more (holdUp).
 func echo(s *session.Session, op wsframe.Opcode, payload []byte) {
-	size := wsframe.HeaderSize(len(payload)) + len(payload)
-	if !s.RoomFor(size) {
+	if s.Info().Blocking && aheadOf(s) {
 		s.Flush()
-		for s.Info().Blocking && s.Open() && !s.RoomFor(size) {
+		for s.Open() && aheadOf(s) {
 			time.Sleep(echoPause)
 		}
 	}
-	f := session.NewFrame(size)
+	f := session.NewFrame(wsframe.HeaderSize(len(payload)) + len(payload))
 	f.Extend(func(b []byte) []byte { return wsframe.AppendFrame(b, op, payload) })
 	if s.Send(f, false) == nil {
 		s.Touch(s)
 	}
 	f.Release()
+}
+
+// aheadOf reports whether the peer has sent too far ahead of what it reads.
+func aheadOf(s *session.Session) bool {
+	// Each frame costs about that much beside its bytes.
+	const perFrame = 256
+	bytes, frames := s.Queued()
+	return bytes+perFrame*frames > echoAhead
+}
+
+// holdUp reports whether the poller is to leave an echo session unread because
+// too much waits for it. The connection stays ready and comes up again, and the
+// poller must not spin: it rests in between. One that takes nothing for the
+// time of a write is closed.
+func (c *pollerConn) holdUp(t *turn) bool {
+	s, ok := c.ws.Session().(*session.Session)
+	if !ok || !s.Open() || !aheadOf(s) || endedByPeer(c.nbc) {
+		c.heldSince = time.Time{}
+		return false
+	}
+	now := time.Now()
+	left, _ := s.Queued()
+	left += c.Buffered()
+	if c.heldSince.IsZero() || left < c.heldBytes {
+		c.heldSince, c.heldBytes = now, left
+	}
+	if now.Sub(c.heldSince) > c.server.opts.WriteTimeout {
+		s.Fail(protocol.CloseSlowConsumer, "it does not read what it is echoed")
+		return false
+	}
+	if now.Sub(t.rested) >= echoPause {
+		time.Sleep(echoPause)
+		t.rested = time.Now()
+	}
+	return true
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lesismal/llib/std/crypto/tls"
 	"github.com/lesismal/nbio"
@@ -30,6 +31,12 @@ type pollerConn struct {
 	// Owned by the poller.
 	reader wsframe.Reader
 	failed bool
+	// mayHold is true for an echo session, whose reading may be held up;
+	// heldSince is when its peer last took something while it was, heldBytes what
+	// waited then.
+	mayHold   bool
+	heldSince time.Time
+	heldBytes int
 
 	// unsent counts bytes handed to nbio that the kernel has not taken.
 	unsent atomic.Int64

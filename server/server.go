@@ -142,7 +142,7 @@ func (s *Server) Start() error {
 	}
 	s.router.Callbacks(&mo)
 	if s.opts.DebugEcho {
-		addEcho(&mo)
+		addEcho(&mo, s.opts.maxEcho)
 	}
 	s.endLeases(&mo)
 	if s.tuneSessions != nil {

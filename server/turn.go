@@ -29,7 +29,10 @@ type turn struct {
 	probe int
 	far   *nbio.Conn
 
-	spent time.Duration // on requests in this turn; the poller's own
+	// The poller's own: spent on requests in this turn, and when it last rested
+	// for a session that is held up.
+	spent  time.Duration
+	rested time.Time
 
 	// mu guards waiting: who is told of the next turn; a leaf. While somebody
 	// waits a byte is under way.
@@ -40,11 +43,18 @@ type turn struct {
 // read reads a connection that has something to be read, or leaves it for the
 // next turn. It stays ready then, and comes up again.
 func (ts turns) read(nbc *nbio.Conn, buf []byte) {
-	if _, request := nbc.Session().(*nbhttp.Parser); !request {
+	t := ts[nbc.Hash()%len(ts)]
+	switch c := nbc.Session().(type) {
+	case *pollerConn:
+		if !c.mayHold || !c.holdUp(t) {
+			readTurn(nbc, buf)
+		}
+		return
+	case *nbhttp.Parser:
+	default:
 		readTurn(nbc, buf)
 		return
 	}
-	t := ts[nbc.Hash()%len(ts)]
 	if t.spent >= requestTime {
 		return
 	}

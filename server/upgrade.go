@@ -93,7 +93,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 // attachPoller puts our reader where the connection's bytes come in, and adds
 // the session. It runs on the poller, so nothing is read meanwhile.
 func (s *Server) attachPoller(ws *websocket.Conn, h *httpConn, parser *nbhttp.Parser, info session.Info) error {
-	c := &pollerConn{server: s, ws: ws, nbc: h.nbc, out: h.nbc}
+	c := &pollerConn{server: s, ws: ws, nbc: h.nbc, out: h.nbc, mayHold: info.Role == session.RoleEcho}
 	if h.tls != nil {
 		c.out, c.tls = h.tls, &h.tlsMu
 		h.tls.ResetConn(&countingConn{h.nbc, &c.unsent}, true)

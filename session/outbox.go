@@ -128,12 +128,13 @@ func (s *Session) admit(size int, urgent, force bool) (*lane, error) {
 	return &o.control, nil
 }
 
-// RoomFor reports whether a text frame of size bytes would be taken now.
-func (s *Session) RoomFor(size int) bool {
+// Queued returns how many bytes of text and control frames wait, and in how
+// many frames.
+func (s *Session) Queued() (bytes, frames int) {
 	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.roomFor(size, s.controlLimit())
+	return o.urgent.bytes + o.control.bytes, int(o.urgent.count + o.control.count)
 }
 
 // controlLimit bounds what is urgent and control.

@@ -204,9 +204,10 @@ func TestEchoQueue(t *testing.T) {
 		f.stall(true)
 		f.buffered.Store(1 << 30)
 		n := 0
-		for ; s.RoomFor(100) && sendText(s, strings.Repeat("x", 98), false) == nil; n++ {
+		for ; sendText(s, strings.Repeat("x", 98), n%2 == 0) == nil; n++ {
 		}
-		equal(t, role.String(), n, fits)
+		bytes, frames := s.Queued()
+		equal(t, role.String(), fmt.Sprint(n, bytes, frames), fmt.Sprint(fits, 100*fits, fits))
 	}
 }
 

@@ -244,6 +244,29 @@ func volumeTalks() (all []talk) {
 				return nil
 			}})
 		}
+		for _, n := range []int{kib, 16 * kib, mib, 16 * mib} {
+			count := 96 * mib / n
+			if n == kib {
+				count /= 4
+			}
+			all = append(all, talk{fmt.Sprintf("%d times %#x of %d, as fast as it goes", count, first, n), func(c *rawClient) error {
+				wrote := make(chan error, 1)
+				go func() {
+					message := bytes.Repeat(rawBytes(first, payload[:n]), max(1, 64*kib/n))
+					var err error
+					for i := 0; i < count && err == nil; i += max(1, 64*kib/n) {
+						err = c.write(message, 1<<30)
+					}
+					wrote <- err
+				}()
+				for i := range count {
+					if err := c.expect(first, payload[:n]); err != nil {
+						return fmt.Errorf("message %d: %w", i, err)
+					}
+				}
+				return <-wrote
+			}})
+		}
 		tooLarge := []byte{first, 0x80 | 127, 0, 0, 0, 0, 1, 0, 0, 1, 1, 2, 3, 4}
 		all = append(all, talk{fmt.Sprintf("%#x of a byte more than 16 MiB", first), wrong(tooLarge, 1<<30, 1009)})
 	}

@@ -334,3 +334,33 @@ func TestEchoWithoutReading(t *testing.T) {
 		})
 	}
 }
+
+// TestEchoToASlowReader: a client on a poller that is held up, and reads all
+// the time, but slowly, is not taken for one that does not read.
+func TestEchoToASlowReader(t *testing.T) {
+	const messages, size = 3, 16 << 20
+	for _, m := range []echoMode{echoModes[0], echoModes[4]} {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			g := startEcho(t, m, "--write-timeout", "500ms")
+			c, err := dialRaw(g, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.conn.Close()
+			message := rawBytes(rawBinary, make([]byte, size))
+			wrote := make(chan error, 1)
+			go func() { wrote <- c.write(bytes.Repeat(message, messages), 1<<30) }()
+			for got, all := 0, messages*(size+10); got < all; {
+				n, err := io.CopyN(io.Discard, c.in, int64(min(all-got, size/16)))
+				if got += int(n); err != nil {
+					t.Fatalf("after %d of %d bytes: %v", got, all, err)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			if err := <-wrote; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
