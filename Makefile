@@ -27,7 +27,7 @@ run: build
 	@scripts/demo
 
 # What the tests need beside Go: a Python and a Node client, a browser, nginx,
-# OpenSSL, ip and tc, and a C compiler for the race detector.
+# OpenSSL, Redis, ip and tc, and a C compiler for the race detector.
 setup:
 	@scripts/setup
 

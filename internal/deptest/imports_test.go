@@ -28,6 +28,8 @@ var may = map[string][]string{
 	"bench/limit":      {"internal/wsframe"},
 	"bench/goals":      {"bench"},
 	"internal/access":  {"protocol"},
+
+	"internal/redistest": {},
 }
 
 // foreign lists who alone may import a module that is not ours.
