@@ -23,6 +23,7 @@ var may = map[string][]string{
 	"session":          {"protocol", "internal/wsframe"},
 	"router":           {"protocol", "internal/wsframe", "session"},
 	"server":           {"protocol", "internal/access", "internal/wsframe", "session", "router", "web"},
+	"cluster":          {"protocol", "router"},
 	"client":           {"protocol"},
 	"bench":            {"protocol", "internal/wsframe", "client"},
 	"bench/limit":      {"internal/wsframe"},
@@ -40,10 +41,11 @@ var foreign = map[string][]string{
 	"github.com/coder/websocket": {"client"},
 	"github.com/HdrHistogram/":   {"bench"},
 	"net/http":                   {"protocol", "server", "web", "client", "bench", "bench/limit", "cmd/labgate"},
-	"github.com/rs/zerolog":      {"session", "server", "client", "cmd/labgate"},
-	"github.com/google/uuid":     {"session", "router", "server", "client"},
+	"github.com/rs/zerolog":      {"session", "cluster", "server", "client", "cmd/labgate"},
+	"github.com/google/uuid":     {"session", "router", "cluster", "server", "client"},
+	"github.com/redis/rueidis":   {"cluster"},
 	"github.com/golang-jwt/":     {"internal/access"},
-	"golang.org/x/sys/unix":      {"server", "bench", "bench/limit"},
+	"golang.org/x/sys/unix":      {"cluster", "server", "bench", "bench/limit"},
 }
 
 func TestImports(t *testing.T) {

@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"encoding/binary"
+
+	"github.com/labgate/labgate/router"
+)
+
+// Changes of a node's state as records. Each begins with its sequence number, or
+// 0 in a snapshot.
+
+func appendHold(b []byte, seq uint64, h *router.Holding) []byte {
+	begin := len(b)
+	b = beginRecord(b, recordHold)
+	b = binary.AppendUvarint(b, seq)
+	b = appendString(b, h.Device)
+	b = binary.AppendUvarint(b, h.Epoch)
+	b = appendString(b, h.Type)
+	b = appendString(b, h.Customer)
+	b = binary.AppendUvarint(b, uint64(len(h.Meta)))
+	for name, value := range h.Meta {
+		b = appendString(b, name)
+		b = appendString(b, value)
+	}
+	return endRecord(b, begin)
+}
+
+func (r *reader) holding() (h router.Holding) {
+	h.Device, h.Epoch, h.Type, h.Customer = r.string(), r.uvarint(), r.string(), r.string()
+	n := r.uvarint()
+	if n > maxMeta {
+		r.fail()
+		return h
+	}
+	if n > 0 {
+		h.Meta = make(map[string]string, n)
+	}
+	for range n {
+		name := r.string()
+		h.Meta[name] = r.string()
+	}
+	return h
+}
+
+func appendRelease(b []byte, seq uint64, rel *router.Release) []byte {
+	begin := len(b)
+	b = beginRecord(b, recordRelease)
+	b = binary.AppendUvarint(b, seq)
+	b = appendString(b, rel.Device)
+	b = binary.AppendUvarint(b, rel.Epoch)
+	b = appendString(b, rel.Reason)
+	return endRecord(appendRange(b, &rel.End), begin)
+}
+
+func (r *reader) release() (rel router.Release) {
+	rel.Device, rel.Epoch, rel.Reason = r.string(), r.uvarint(), r.string()
+	r.samples(&rel.End)
+	return rel
+}
+
+// appendNamed appends a record of the kind recordUser or recordWant.
+func appendNamed(b []byte, kind recordKind, seq uint64, name string, on bool) []byte {
+	begin := len(b)
+	b = beginRecord(b, kind)
+	b = binary.AppendUvarint(b, seq)
+	b = appendString(b, name)
+	return endRecord(appendBool(b, on), begin)
+}
+
+// appendNumbers appends a record of numbers and a name.
+func appendNumbers(b []byte, kind recordKind, name string, numbers ...uint64) []byte {
+	begin := len(b)
+	b = beginRecord(b, kind)
+	for _, n := range numbers {
+		b = binary.AppendUvarint(b, n)
+	}
+	if name != "" {
+		b = appendString(b, name)
+	}
+	return endRecord(b, begin)
+}

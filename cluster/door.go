@@ -1,0 +1,41 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router"
+)
+
+// maxForeign is how long a message on the door may be. The router's limit for
+// messages is usually smaller.
+const maxForeign = 16 << 20
+
+// foreign takes what another program published on the door. Every node gets it
+// and delivers its own part; what nobody can have is counted and logged by each.
+func (b *Bus) foreign(text string) {
+	var err error
+	if len(text) > maxForeign {
+		err = &router.Error{Code: protocol.ErrTooLarge, Message: fmt.Sprintf("%d bytes, at most %d are allowed", len(text), maxForeign)}
+	} else {
+		err = b.member.ReceiveForeign(bytesOf(text))
+	}
+	b.mu.Lock()
+	if err == nil {
+		b.stats.Doors++
+		b.mu.Unlock()
+		return
+	}
+	reason := string(protocol.ErrBadMessage)
+	if e := (*router.Error)(nil); errors.As(err, &e) {
+		reason = string(e.Code)
+	}
+	b.refused[reason]++
+	b.mu.Unlock()
+	if n, ok := b.received.refusals.allow(b.now()); ok {
+		const shown = 200
+		b.log.Warn().Err(err).Str("channel", b.names.door).Str("reason", reason).Uint64("since", n).
+			Str("begins", text[:min(len(text), shown)]).Msg("a message of another program was refused")
+	}
+}

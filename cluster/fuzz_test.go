@@ -1,0 +1,34 @@
+package cluster
+
+import (
+	"testing"
+
+	"github.com/labgate/labgate/router"
+)
+
+// FuzzReceive gives a bus whatever could be published on its channels.
+func FuzzReceive(f *testing.F) {
+	sample := header{node: 7, number: 2, sent: 1_000_000}
+	for _, m := range someMessages {
+		f.Add(uint8(0), []byte(packetOf(sample, appendMessage(nil, &m))))
+	}
+	h := router.Holding{Device: "press-1", Epoch: 3, Meta: map[string]string{"room": "12"}}
+	r := router.Release{Device: "press-1", Epoch: 3, Reason: "closed_by_peer"}
+	f.Add(uint8(0), []byte(packetOf(sample, appendHold(nil, 1, &h), appendRelease(nil, 2, &r), appendNamed(nil, recordUser, 3, "mia", true), appendNamed(nil, recordWant, 5, "press-1", true))))
+	f.Add(uint8(1), []byte(packetOf(sample, appendNumbers(nil, recordSnapshot, "", 4), appendHold(nil, 0, &h), appendRelease(nil, 0, &r), appendNamed(nil, recordWant, 0, "x", true), appendNumbers(nil, recordSnapshotEnd, "", 4, 3))))
+	f.Add(uint8(1), []byte(packetOf(sample, appendNumbers(nil, recordAsk, "b", 900_000, 0), appendNumbers(nil, recordAnswer, "b", 1_000_000, 0), appendNumbers(nil, recordBeat, "b", 1), appendNumbers(nil, recordBye, ""))))
+	f.Add(uint8(2), []byte(packetOf(sample, appendTelemetry(nil, &router.TelemetryBatch{Range: router.TelemetryRange{Chain: 1, To: 9}, Wire: []byte{0x82, 1, 0}}))))
+	f.Add(uint8(3), []byte(`{"dst":"press-1","type":"start"}`))
+	f.Fuzz(func(t *testing.T, channel uint8, text []byte) {
+		b, _ := testBus(t)
+		known(b, 7)
+		b.Want("press-1", true)
+		b.subscribedTo("press-1")
+		channels := []string{b.self.channel, b.names.all, b.names.telemetry + "press-1", b.names.door, "another"}
+		l := &link{bus: b, live: true, echo: make(chan struct{}, 1)}
+		// The same again: a packet must not depend on what an earlier one left behind.
+		for range 2 {
+			l.take(channels[int(channel)%len(channels)], string(text))
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"strings"
+
+	"github.com/labgate/labgate/router"
+)
+
+// own is what this node has: the others have a copy of it. The Bus's mu guards
+// it.
+type own struct {
+	seq      uint64 // of the latest change
+	devices  map[string]*held
+	users    map[string]struct{}
+	wants    map[string]*want
+	fresh    []string         // devices to be claimed at once
+	releases []router.Release // keys to be deleted
+	former   []former         // devices released lately, oldest first
+	// What was last sent as a snapshot, for those who ask soon after.
+	snapshot    []byte
+	snapshotSeq uint64
+}
+
+// held is a device that this node holds.
+type held struct {
+	router.Holding
+	due   int64 // when to claim it, or to renew the claim; µs
+	taken bool  // another node holds it with a greater epoch
+}
+
+// want is a device whose telemetry this node wants, or has wanted.
+type want struct {
+	wanted     bool
+	subscribed bool // the channel is subscribed to on this link
+	announced  bool // the others know
+}
+
+// former is a device that was released, kept for those who missed it: only the
+// release says how far its telemetry went.
+type former struct {
+	router.Release
+	at int64
+}
+
+// maxFormer bounds how many released devices are kept.
+const maxFormer = 4096
+
+func newOwn() own {
+	return own{devices: map[string]*held{}, users: map[string]struct{}{}, wants: map[string]*want{}}
+}
+
+// hold notes a device. While the bus is down its key waits for the link that
+// will claim all of them.
+func (o *own) hold(h router.Holding, up bool) {
+	o.devices[h.Device] = &held{Holding: h}
+	if up {
+		o.fresh = append(o.fresh, h.Device)
+	}
+}
+
+// release reports whether the device was held, with that epoch at most.
+func (o *own) release(r router.Release, now int64, up bool) bool {
+	d, ok := o.devices[r.Device]
+	if !ok || d.Epoch > r.Epoch {
+		return false
+	}
+	delete(o.devices, r.Device)
+	// The range's list is the caller's.
+	kept := r
+	kept.End.Before = append([]router.TelemetryChain(nil), r.End.Before...)
+	if len(o.former) == maxFormer {
+		o.former = append(o.former[:0], o.former[1:]...)
+	}
+	o.former = append(o.former, former{kept, now})
+	if up {
+		kept.Epoch = d.Epoch // that of the key
+		o.releases = append(o.releases, kept)
+	}
+	return true
+}
+
+// forgetFormer drops what was released before a time.
+func (o *own) forgetFormer(before int64) {
+	n := 0
+	for n < len(o.former) && o.former[n].at < before {
+		n++
+	}
+	o.former = append(o.former[:0], o.former[n:]...)
+}
+
+// user reports whether that is news.
+func (o *own) user(user string, here bool) bool {
+	if _, had := o.users[user]; had == here {
+		return false
+	}
+	if here {
+		o.users[strings.Clone(user)] = struct{}{}
+	} else {
+		delete(o.users, user)
+	}
+	return true
+}
+
+// want reports whether the others have to be told that the device's telemetry is
+// not wanted any longer.
+func (o *own) want(device string, wanted bool) bool {
+	w := o.wants[device]
+	if w == nil {
+		if !wanted {
+			return false
+		}
+		w = &want{}
+		o.wants[strings.Clone(device)] = w
+	}
+	w.wanted = wanted
+	tell := !wanted && w.announced
+	if tell {
+		w.announced = false
+	}
+	if !wanted && !w.subscribed {
+		delete(o.wants, device)
+	}
+	return tell
+}
+
+// current returns all that the node has, as records, between those that say
+// where it begins and ends. It is kept for a moment, for whoever asks next.
+func (o *own) current() []byte {
+	if o.snapshot == nil || o.snapshotSeq != o.seq {
+		o.snapshot, o.snapshotSeq = o.encode(nil), o.seq
+	}
+	return o.snapshot
+}
+
+func (o *own) encode(b []byte) []byte {
+	b = appendNumbers(b, recordSnapshot, "", o.seq)
+	n := uint64(0)
+	for i := range o.former {
+		if _, again := o.devices[o.former[i].Device]; !again {
+			b = appendRelease(b, 0, &o.former[i].Release)
+			n++
+		}
+	}
+	for _, d := range o.devices {
+		b = appendHold(b, 0, &d.Holding)
+		n++
+	}
+	for user := range o.users {
+		b = appendNamed(b, recordUser, 0, user, true)
+		n++
+	}
+	for device, w := range o.wants {
+		if w.announced {
+			b = appendNamed(b, recordWant, 0, device, true)
+			n++
+		}
+	}
+	return appendNumbers(b, recordSnapshotEnd, "", o.seq, n)
+}

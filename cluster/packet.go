@@ -1,0 +1,222 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"unsafe"
+
+	"github.com/labgate/labgate/router"
+)
+
+// A packet is what one PUBLISH carries:
+//
+//	u8 version, u32 node, u64 number, u64 sent
+//
+// all big-endian, and then records:
+//
+//	u8 kind, u32 length, length bytes
+//
+// The number counts what the node published on that channel, from 1; sent is in
+// microseconds of the node's clock. Records of a kind that a node does not know
+// are skipped by it, so that newer and older nodes can share an installation.
+// In records numbers are uvarints (encoding/binary) and a string is its length
+// and its bytes, unless something else is said.
+const (
+	packetVersion = 1
+	headerSize    = 1 + 4 + 8 + 8
+	recordHeader  = 1 + 4
+)
+
+// recordKind says what a record is.
+type recordKind uint8
+
+// Kinds of records.
+const (
+	recordProbe       recordKind = iota + 1 // empty: the node listens to itself
+	recordBeat                              // seq, name
+	recordAsk                               // time, have, name
+	recordAnswer                            // time, seq, name
+	recordBye                               // empty
+	recordHold                              // seq, device, epoch, type, customer, n, n × (name, value)
+	recordRelease                           // seq, device, epoch, reason, range
+	recordUser                              // seq, user, u8 here
+	recordWant                              // seq, device, u8 wanted
+	recordSnapshot                          // seq: what follows, with seq 0, is all that the node has
+	recordSnapshotEnd                       // seq, number of records since the beginning
+	recordMessage                           // see appendMessage
+	recordTelemetry                         // range, frames
+)
+
+// noSnapshot in place of what an asker has says that it wants the answer alone.
+const noSnapshot = math.MaxUint64
+
+// Limits of what is read. They are above what any node sends.
+const (
+	maxText   = 32 << 20 // bytes of a message's text
+	maxString = 1 << 10  // bytes of any other string
+	maxMeta   = 64       // entries of Holding.Meta
+)
+
+var errMalformed = errors.New("malformed packet")
+
+// header is the beginning of a packet.
+type header struct {
+	node   router.NodeID
+	number uint64
+	sent   int64
+}
+
+// stamp writes the header into the first bytes of a packet.
+func (h *header) stamp(packet []byte) {
+	packet[0] = packetVersion
+	binary.BigEndian.PutUint32(packet[1:], uint32(h.node))
+	binary.BigEndian.PutUint64(packet[5:], h.number)
+	binary.BigEndian.PutUint64(packet[13:], uint64(h.sent))
+}
+
+// parse reads a packet's header and returns its records.
+func (h *header) parse(packet string) (records, error) {
+	r := reader{s: packet}
+	version := r.byte()
+	h.node = router.NodeID(r.fixed(4))
+	h.number = r.fixed(8)
+	h.sent = int64(r.fixed(8))
+	if r.bad || version != packetVersion || h.node == 0 {
+		return "", errMalformed
+	}
+	return records(r.s), nil
+}
+
+// records are the records of a packet, one after another.
+type records string
+
+// next returns the first record's kind and body. ok is false at the end; then
+// err says whether it was a proper one.
+func (rs *records) next() (kind recordKind, body reader, ok bool, err error) {
+	if *rs == "" {
+		return 0, reader{}, false, nil
+	}
+	r := reader{s: string(*rs)}
+	kind = recordKind(r.byte())
+	n := r.fixed(4)
+	if r.bad || n > uint64(len(r.s)) {
+		*rs = ""
+		return 0, reader{}, false, errMalformed
+	}
+	*rs = records(r.s[n:])
+	return kind, reader{s: r.s[:n]}, true, nil
+}
+
+// beginRecord appends a record's header; endRecord writes its length when the
+// body is there.
+func beginRecord(b []byte, kind recordKind) []byte { return append(b, byte(kind), 0, 0, 0, 0) }
+
+// endRecord takes the offset at which the record began.
+func endRecord(b []byte, begin int) []byte {
+	binary.BigEndian.PutUint32(b[begin+1:], uint32(len(b)-begin-recordHeader))
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+// reader takes values off the front of a string. What it returns are parts of
+// that string. After a failure it returns zero values, and bad is set.
+type reader struct {
+	s   string
+	bad bool
+}
+
+func (r *reader) fail() { r.s, r.bad = "", true }
+
+func (r *reader) byte() byte {
+	if r.s == "" {
+		r.bad = true
+		return 0
+	}
+	c := r.s[0]
+	r.s = r.s[1:]
+	return c
+}
+
+// fixed reads n bytes, big-endian.
+func (r *reader) fixed(n int) (v uint64) {
+	if len(r.s) < n {
+		r.fail()
+		return 0
+	}
+	for i := range n {
+		v = v<<8 | uint64(r.s[i])
+	}
+	r.s = r.s[n:]
+	return v
+}
+
+func (r *reader) uvarint() (v uint64) {
+	for i := range len(r.s) {
+		c := r.s[i]
+		if i == binary.MaxVarintLen64-1 && c > 1 {
+			break // more than 64 bits
+		}
+		v |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			r.s = r.s[i+1:]
+			return v
+		}
+	}
+	r.fail()
+	return 0
+}
+
+func (r *reader) uint32() uint32 {
+	v := r.uvarint()
+	if v > math.MaxUint32 {
+		r.fail()
+		return 0
+	}
+	return uint32(v)
+}
+
+func (r *reader) bool() bool {
+	v := r.byte()
+	if v > 1 {
+		r.fail()
+	}
+	return v == 1
+}
+
+func (r *reader) string() string {
+	n := r.uvarint()
+	if n > maxString || n > uint64(len(r.s)) {
+		r.fail()
+		return ""
+	}
+	s := r.s[:n]
+	r.s = r.s[n:]
+	return s
+}
+
+// rest returns what is left, as bytes that share the packet's memory.
+func (r *reader) rest() []byte {
+	s := r.s
+	r.s = ""
+	return bytesOf(s)
+}
+
+// bytesOf returns the bytes of a part of a packet without copying them: of
+// telemetry there is too much to copy. Nobody but the receiver of the packet
+// has its memory, which the client allocated for it alone.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// stringOf is the opposite, for packets of our own that are not changed while
+// the string is used.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

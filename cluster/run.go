@@ -1,0 +1,171 @@
+package cluster
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/labgate/labgate/router"
+)
+
+// Time between attempts to connect: it doubles from the first to the last.
+const (
+	firstWait = 50 * time.Millisecond
+	lastWait  = 2 * time.Second
+	// A link that lasted so long was a good one.
+	lasting = 5 * time.Second
+)
+
+// run connects, and connects again whenever the link has failed, until the bus
+// is left.
+func (b *Bus) run() {
+	wait := firstWait
+	for b.ctx.Err() == nil {
+		begun := b.now()
+		l, err := b.connect()
+		if err == nil {
+			begun = b.now()
+			err = b.serve(l)
+		}
+		if b.ctx.Err() != nil {
+			return
+		}
+		b.down(err)
+		if b.now()-begun > lasting.Microseconds() {
+			wait = firstWait
+		}
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-time.After(wait/2 + rand.N(wait)):
+		}
+		wait = min(2*wait, lastWait)
+	}
+}
+
+// serve uses a link until it fails.
+func (b *Bus) serve(l *link) error {
+	b.goUp(l)
+	l.echoed.Store(b.now())
+	l.done.Go(l.publish)
+	l.done.Go(l.claims)
+	l.done.Go(l.channels)
+	l.done.Go(l.watch)
+	select {
+	case <-l.ctx.Done():
+	case err := <-l.inDone:
+		if err == nil {
+			err = errors.New("Redis closed the connection")
+		}
+		l.fail(err)
+	}
+	l.close()
+	return l.failure()
+}
+
+// goUp tells the Member that the other nodes can be reached, and them that this
+// one is here.
+func (b *Bus) goUp(l *link) {
+	b.calls.Lock()
+	defer b.calls.Unlock()
+	if b.ctx.Err() != nil {
+		return
+	}
+	l.live = true
+	b.mu.Lock()
+	gap := b.outage
+	b.link, b.up, b.outage = l, !b.leaving && l.ctx.Err() == nil, 0
+	if gap != 0 {
+		b.stats.OutageSeconds += float64(b.now()-gap) / 1e6
+	}
+	b.own.scheduleAll(b.now())
+	b.enqueue(&b.all, 0, func(buf []byte) []byte {
+		return appendNumbers(buf, recordAsk, b.options.Name, uint64(b.now()), noSnapshot)
+	})
+	b.enqueue(&b.all, 0, func(buf []byte) []byte { return appendNumbers(buf, recordBeat, b.options.Name, b.own.seq) })
+	b.mu.Unlock()
+	if gap != 0 {
+		b.log.Info().Dur("outage_ms", time.Duration(b.now()-gap)*time.Microsecond).Msg("other nodes can be reached again through Redis")
+	} else {
+		b.log.Info().Str("node", nodeHex(b.id)).Str("mode", string(l.mode)).Msg("connected to Redis")
+	}
+	b.member.BusChanged(true)
+}
+
+// down does what has to be done when a link has failed or could not be made.
+func (b *Bus) down(err error) {
+	b.mu.Lock()
+	was := b.link != nil
+	b.link, b.up = nil, false
+	first := b.outage == 0
+	if first {
+		b.outage = b.now()
+		b.stats.Outages++
+	}
+	packets := b.queue.drop()
+	b.own.unsubscribed()
+	b.mu.Unlock()
+	if first {
+		b.log.Warn().Err(err).Msg("other nodes cannot be reached through Redis")
+	}
+	for _, p := range packets {
+		b.undelivered(p)
+	}
+	if was {
+		b.call(func(m router.Member) { m.BusChanged(false) })
+	}
+}
+
+// undelivered tells the Member of the messages in a packet that nobody got.
+func (b *Bus) undelivered(p *packet) {
+	if p.to.node == 0 || p.messages == 0 {
+		return
+	}
+	to := p.to.node
+	b.call(func(m router.Member) {
+		rs := records(stringOf(p.buf[headerSize:]))
+		for {
+			kind, body, ok, _ := rs.next()
+			if !ok {
+				return
+			}
+			var msg router.BusMessage
+			if kind == recordMessage && readMessage(body, &msg) == nil {
+				m.Undelivered(to, &router.BusMessage{Kind: msg.Kind, Corr: msg.Corr, Session: msg.Session, ID: msg.ID})
+			}
+		}
+	})
+}
+
+// watch listens to whether this node hears itself, and tells the others that it
+// is alive.
+func (l *link) watch() {
+	b := l.bus
+	timeout := b.options.Timeout.Microseconds()
+	ticker := time.NewTicker(b.options.Timeout / 4)
+	defer ticker.Stop()
+	beat := b.now() + jittered(fraction(b.options.TTL, 1, 4))
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		at := b.now()
+		if at-l.echoed.Load() > timeout+timeout/4 {
+			l.fail(errSilent)
+			return
+		}
+		b.mu.Lock()
+		b.enqueue(&b.self, 0, func(buf []byte) []byte { return endRecord(beginRecord(buf, recordProbe), len(buf)) })
+		if at >= beat {
+			beat = at + jittered(fraction(b.options.TTL, 1, 4))
+			b.enqueue(&b.all, 0, func(buf []byte) []byte { return appendNumbers(buf, recordBeat, b.options.Name, b.own.seq) })
+		}
+		b.mu.Unlock()
+	}
+}
+
+// jittered returns a time up to a fifth shorter, so that nodes which were started
+// together do not speak together.
+func jittered(us int64) int64 { return us - rand.Int64N(us/5+1) }

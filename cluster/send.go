@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/labgate/labgate/router"
+)
+
+// Send gives a message to one node.
+func (b *Bus) Send(to router.NodeID, m *router.BusMessage) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.up || b.leaving {
+		return router.ErrBusDown
+	}
+	d := b.nodes[to]
+	if d == nil {
+		return router.ErrNodeGone
+	}
+	return b.put(d, m)
+}
+
+// SendAll gives a message to every other node.
+func (b *Bus) SendAll(m *router.BusMessage) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.up || b.leaving {
+		return router.ErrBusDown
+	}
+	if len(b.nodes) == 0 {
+		return nil
+	}
+	return b.put(&b.all, m)
+}
+
+// put adds a message to what waits for a destination. mu is held. A message
+// always finds room where nothing waits, however large it is.
+func (b *Bus) put(to *destination, m *router.BusMessage) error {
+	size := messageSize(m)
+	if to.waiting > 0 && to.waiting+size > maxWaiting {
+		return router.ErrBusFull
+	}
+	if err := fits(m); err != nil {
+		return err
+	}
+	p := b.queue.room(to, size)
+	before := len(p.buf)
+	p.buf = appendMessage(p.buf, m)
+	p.messages++
+	p.grown(before)
+	b.stats.Sent++
+	b.stats.SentBytes += uint64(len(p.buf) - before)
+	notify(b.wakePublish)
+	return nil
+}
+
+// fits refuses what the receiver would.
+func fits(m *router.BusMessage) error {
+	if len(m.Text) > maxText {
+		return fmt.Errorf("%w: a text of %d bytes, at most %d can be sent", router.ErrBusFull, len(m.Text), maxText)
+	}
+	for _, s := range [...]string{m.Name, m.ID, m.Device, string(m.Code)} {
+		if len(s) > maxString {
+			return fmt.Errorf("%w: a name of %d bytes, at most %d can be sent", router.ErrBusFull, len(s), maxString)
+		}
+	}
+	return nil
+}
+
+// SendTelemetry gives a batch to the nodes that want the device's telemetry.
+func (b *Bus) SendTelemetry(t *router.TelemetryBatch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.up || b.leaving || b.wanted[t.Device] == 0 {
+		return
+	}
+	s := b.queue.streams[t.Device]
+	if s == nil {
+		s = b.queue.stream(t.Device, b.names.telemetry)
+	}
+	first := b.queue.add(s, t)
+	b.stats.Sent++
+	b.stats.SentBytes += uint64(len(t.Wire))
+	// The publisher has to know when the first comes, and when there is so much
+	// that waiting for more is of no use.
+	if first || b.queue.telemetry >= maxPacket {
+		notify(b.wakeTelemetry)
+	}
+}
