@@ -253,7 +253,5 @@ func cloned(h router.Holding) router.Holding {
 	return h
 }
 
-// fraction returns that part of a duration in microseconds.
-func fraction(d time.Duration, numerator, denominator int64) int64 {
-	return d.Microseconds() * numerator / denominator
-}
+// part returns a duration divided by n, in microseconds.
+func part(d time.Duration, n int64) int64 { return d.Microseconds() / n }

@@ -114,7 +114,7 @@ func (l *link) claims() {
 	b := l.bus
 	ticker := time.NewTicker(min(b.options.TTL/30, 300*time.Millisecond))
 	defer ticker.Stop()
-	node := b.now() + fraction(b.options.TTL, 1, 4)
+	node := b.now() + part(b.options.TTL, 4)
 	for scan := true; ; {
 		if err := l.keepKeys(scan, &node); err != nil {
 			l.fail(fmt.Errorf("keeping keys: %w", err))
@@ -150,7 +150,7 @@ func (l *link) keepKeys(scan bool, next *int64) error {
 	if at < *next {
 		return nil
 	}
-	*next = at + jittered(fraction(b.options.TTL, 1, 4))
+	*next = at + jittered(part(b.options.TTL, 4))
 	return l.claimNode()
 }
 
@@ -216,7 +216,7 @@ func (l *link) dueClaims(scan bool) (calls []invocation, devices []*held) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	claim := func(d *held) {
-		d.due = at + jittered(fraction(b.options.TTL, 1, 3))
+		d.due = at + jittered(part(b.options.TTL, 3))
 		devices = append(devices, d)
 		calls = append(calls, invocation{claimScript, b.names.device + d.Device, []string{epoch(d.Epoch), node, b.options.Name, ttl}})
 	}

@@ -17,8 +17,8 @@ import (
 var (
 	errLeft     = errors.New("the bus was left")
 	errSilent   = errors.New("this node does not hear itself any longer through Redis")
-	errSetup    = errors.New("Redis took too long to answer")
-	errUnheard  = errors.New("Redis delivers nothing to this node's channel")
+	errSetup    = errors.New("no answer of Redis in time")
+	errUnheard  = errors.New("nobody listens to this node's channel: the subscription is lost")
 	errNodeHere = errors.New("another node has this node's number; start this one again")
 )
 
@@ -134,7 +134,7 @@ func (l *link) clientOption() (rueidis.ClientOption, error) {
 		InitAddress: a.addrs, Username: a.user, Password: a.password, TLSConfig: a.tls,
 		ClientName:   clientName(b.options.Name),
 		DialCtxFn:    l.dial,
-		DisableCache: true, DisableRetry: true,
+		DisableCache: true, DisableRetry: true, ClientSetInfo: rueidis.DisableClientSetInfo,
 		PipelineMultiplex: -1, RingScaleEachConn: 6, BlockingPoolSize: 4,
 		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
 		// The link watches itself; this is for what may be left behind.
@@ -160,7 +160,17 @@ func (l *link) clientOption() (rueidis.ClientOption, error) {
 // clientName is what CLIENT LIST shows; Redis allows no spaces in it.
 func clientName(node string) string { return "labgate-" + node }
 
+// dial makes a connection for the client. When the link has ended it fails in
+// the one way that does not make a client of a Redis Cluster try again.
 func (l *link) dial(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+	conn, err := l.dialOnce(ctx, addr, dialer, config)
+	if err != nil && l.ctx.Err() != nil {
+		return nil, rueidis.ErrClosing
+	}
+	return conn, err
+}
+
+func (l *link) dialOnce(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
@@ -247,7 +257,7 @@ func (l *link) close() {
 	l.in.Close()
 	l.out.Close()
 	l.client.Close()
-	for range l.inDone { //nolint:revive // only its end is of interest
+	for range l.inDone { // only its end is of interest
 	}
 }
 

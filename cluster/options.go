@@ -22,7 +22,8 @@ const (
 
 // Limits of Options.
 const (
-	MinTTL, MaxTTL       = time.Second, 10 * time.Minute
+	MinTTL               = time.Second
+	MaxTTL               = 10 * time.Minute
 	MinTimeout           = 50 * time.Millisecond
 	MaxTelemetryInterval = time.Second
 	MaxPrefixLen         = 64

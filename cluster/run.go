@@ -55,7 +55,7 @@ func (b *Bus) serve(l *link) error {
 	case <-l.ctx.Done():
 	case err := <-l.inDone:
 		if err == nil {
-			err = errors.New("Redis closed the connection")
+			err = errors.New("connection closed by Redis")
 		}
 		l.fail(err)
 	}
@@ -144,7 +144,7 @@ func (l *link) watch() {
 	timeout := b.options.Timeout.Microseconds()
 	ticker := time.NewTicker(b.options.Timeout / 4)
 	defer ticker.Stop()
-	beat := b.now() + jittered(fraction(b.options.TTL, 1, 4))
+	beat := b.now() + jittered(part(b.options.TTL, 4))
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -159,7 +159,7 @@ func (l *link) watch() {
 		b.mu.Lock()
 		b.enqueue(&b.self, 0, func(buf []byte) []byte { return endRecord(beginRecord(buf, recordProbe), len(buf)) })
 		if at >= beat {
-			beat = at + jittered(fraction(b.options.TTL, 1, 4))
+			beat = at + jittered(part(b.options.TTL, 4))
 			b.enqueue(&b.all, 0, func(buf []byte) []byte { return appendNumbers(buf, recordBeat, b.options.Name, b.own.seq) })
 		}
 		b.mu.Unlock()

@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router"
+)
+
+func TestTheDoor(t *testing.T) {
+	redis := redistest.Start(t)
+	n := together(t, redis.URL(), "a", "b")
+	const text = `{"dst":"@user/mia","type":"note","payload":"é"}`
+	if got := redis.Do("PUBLISH", "labgate:door", text); got != int64(2) {
+		t.Fatalf("%v nodes listen, want 2", got)
+	}
+	for _, x := range n {
+		x.await(t, "it has come", func() bool { return len(x.atDoor) == 1 && x.atDoor[0] == text })
+		x.Lock()
+		x.refuse = &router.Error{Code: protocol.ErrNotFound, Message: "no such session"}
+		x.Unlock()
+	}
+	redis.Do("PUBLISH", "labgate:door", text)
+	redis.Do("PUBLISH", "labgate:door", text)
+	for _, x := range n {
+		await(t, "they are refused", func() bool { return x.Stats().DoorRefused["not_found"] == 2 })
+		x.Lock()
+		x.refuse = errors.New("of another kind")
+		x.Unlock()
+	}
+	redis.Do("PUBLISH", "labgate:door", "")
+	for _, x := range n {
+		await(t, "it is refused", func() bool {
+			return maps.Equal(x.Stats().DoorRefused, map[string]uint64{"not_found": 2, "bad_message": 1})
+		})
+		if s := x.Stats(); s.Doors != 1 || s.Malformed != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestALongMessageAtTheDoor(t *testing.T) {
+	b, m := testBus(t)
+	l := &link{bus: b, live: true}
+	l.take(b.names.door, strings.Repeat("x", maxForeign+1))
+	if s := b.Stats(); len(m.atDoor) != 0 || s.DoorRefused["too_large"] != 1 {
+		t.Errorf("%d taken, %+v", len(m.atDoor), s)
+	}
+	l.take(b.names.door, strings.Repeat("x", maxForeign))
+	if len(m.atDoor) != 1 {
+		t.Error("one of the greatest length was not taken")
+	}
+}
+
+func TestRubbishOnTheChannelsOfNodes(t *testing.T) {
+	redis := redistest.Start(t)
+	n := together(t, redis.URL(), "a", "b")
+	rubbish := []string{"", "hello", "\x01", strings.Repeat("\xff", 100)}
+	for _, text := range rubbish {
+		redis.Do("PUBLISH", "labgate:all", text)
+		redis.Do("PUBLISH", n[0].self.channel, text)
+	}
+	await(t, "it is counted", func() bool { return n[0].Stats().Malformed == uint64(2*len(rubbish)) })
+	talk(t, n[0], n[1])
+}
+
+func TestAPanicOfTheMemberEndsNothing(t *testing.T) {
+	redis := redistest.Start(t)
+	n := together(t, redis.URL(), "a", "b")
+	n[0].Bus.calls.Lock()
+	n[0].Bus.member = panics{n[0].member}
+	n[0].Bus.calls.Unlock()
+	redis.Do("PUBLISH", "labgate:door", "{}")
+	talk(t, n[0], n[1])
+}
+
+type panics struct{ *member }
+
+func (panics) ReceiveForeign([]byte) error { panic("of the test") }

@@ -1,0 +1,185 @@
+package cluster
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router"
+)
+
+func TestAMessageThatWasHeldUpIsNotDelivered(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	proxy := redistest.StartProxy(t, redis.Addr())
+	quick := func(o *Options) { o.Timeout = time.Second }
+	a, b := start(t, redis.URLVia(proxy.Addr()), "a", quick), start(t, redis.URL(), "b", quick)
+	acquainted(t, a, b)
+	talk(t, a, b)
+	proxy.Hold()
+	if err := a.Send(b.Self(), &router.BusMessage{Kind: router.BusCommand, Corr: 77, Name: "press-1", Text: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	a.await(t, "a knows that it is cut off", func() bool { return a.has("up false") })
+	time.Sleep(2*time.Second - time.Second/4)
+	proxy.Release()
+	await(t, "b got it, too late", func() bool { return b.Stats().Stale > 0 })
+	a.await(t, "a is up again", func() bool { return a.isUp && len(a.there) == 1 })
+	talk(t, a, b)
+	b.Lock()
+	defer b.Unlock()
+	for _, m := range b.messages {
+		if m.Corr == 77 {
+			t.Error("it was delivered")
+		}
+	}
+}
+
+func TestRedisStopsForAMoment(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	quick := func(o *Options) { o.Timeout = time.Second }
+	a, b := start(t, redis.URL(), "a", quick), start(t, redis.URL(), "b", quick)
+	acquainted(t, a, b)
+	redis.Stop()
+	if err := a.Send(b.Self(), message(77, "")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	redis.Continue()
+	for _, n := range []*node{a, b} {
+		n.await(t, "up again", func() bool { return n.has("up false") && n.isUp && len(n.there) == 1 })
+	}
+	talk(t, a, b)
+	b.Lock()
+	defer b.Unlock()
+	for _, m := range b.messages {
+		if m.Corr == 77 {
+			t.Error("it was delivered")
+		}
+	}
+}
+
+func TestWhatTheSenderOfALateMessageIsTold(t *testing.T) {
+	session, sender := uuid.UUID{1}, uuid.UUID{2}
+	for name, c := range map[string]struct {
+		sent router.BusMessage
+		told *router.BusMessage
+	}{
+		"a command":                   {router.BusMessage{Kind: router.BusCommand, Corr: 5, ID: "c"}, &router.BusMessage{Corr: 5, ID: "c"}},
+		"a query":                     {router.BusMessage{Kind: router.BusQuery, Corr: 6}, &router.BusMessage{Corr: 6}},
+		"for a device":                {router.BusMessage{Kind: router.BusToDevice, ID: "c", Session: session}, &router.BusMessage{ID: "c", Session: session}},
+		"for a session":               {router.BusMessage{Kind: router.BusToSession, ID: "c", Session: session, Sender: sender}, &router.BusMessage{ID: "c", Session: sender}},
+		"for a device, without an id": {router.BusMessage{Kind: router.BusToDevice, Session: session}, nil},
+		"an answer":                   {router.BusMessage{Kind: router.BusAnswer, Corr: 5}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, m := testBus(t)
+			p := known(b, 7)
+			b.said(&p.to)
+			h := header{node: 7, number: 1, sent: b.now()}
+			b.at(time.Second + b.options.Timeout + time.Millisecond)
+			b.hears(b.self.channel, h, appendMessage(nil, &c.sent))
+			if len(m.messages) != 0 || b.Stats().Stale != 1 {
+				t.Errorf("delivered %+v, %d stale", m.messages, b.Stats().Stale)
+			}
+			kinds, bodies := b.said(&p.to)
+			if kinds[0] != recordAsk {
+				t.Errorf("said %v: its clock is not asked for", kinds)
+			}
+			if len(kinds) == 1 {
+				if c.told != nil {
+					t.Error("nothing was told")
+				}
+				return
+			}
+			var f router.BusMessage
+			if err := readMessage(bodies[1], &f); err != nil || c.told == nil {
+				t.Fatal(kinds, err)
+			}
+			if f.Kind != router.BusFailure || f.Corr != c.told.Corr || f.ID != c.told.ID || f.Session != c.told.Session || f.Code != protocol.ErrUnavailable || len(f.Text) == 0 {
+				t.Errorf("told %+v, want %+v", f, c.told)
+			}
+		})
+	}
+}
+
+func TestJustInTime(t *testing.T) {
+	b, m := testBus(t)
+	known(b, 7)
+	h := header{node: 7, number: 1, sent: b.now()}
+	b.at(time.Second + b.options.Timeout)
+	b.hears(b.self.channel, h, appendMessage(nil, message(5, "")))
+	if len(m.messages) != 1 {
+		t.Error("not delivered")
+	}
+}
+
+func TestNothingIsTakenFromANodeWhoseClockIsNotKnown(t *testing.T) {
+	b, m := testBus(t)
+	// The first that is heard may have been held up for long.
+	b.hears(b.self.channel, header{node: 7, number: 1, sent: 5}, appendNumbers(nil, recordBeat, "x", 0), appendMessage(nil, message(5, "")))
+	if len(m.messages) != 0 || len(m.there) != 0 || b.Stats().Stale != 1 {
+		t.Errorf("%+v, %v", m.messages, m.there)
+	}
+	// Nor does an answer count that took longer than things may take.
+	asked := uint64(b.now())
+	b.at(time.Second + b.options.Timeout + time.Millisecond)
+	b.hears(b.self.channel, header{node: 7, number: 2, sent: 6}, appendNumbers(nil, recordAnswer, "x", asked, 0))
+	if len(m.there) != 0 {
+		t.Error("joined by a late answer")
+	}
+	b.hears(b.self.channel, header{node: 7, number: 3, sent: 7}, appendNumbers(nil, recordAnswer, "x", uint64(b.now()), 0), appendMessage(nil, message(6, "")))
+	if len(m.there) != 1 {
+		t.Error("not joined")
+	}
+	b.hears(b.self.channel, header{node: 7, number: 4, sent: 8}, appendMessage(nil, message(7, "")))
+	if len(m.messages) != 1 || m.messages[0].Corr != 7 {
+		t.Errorf("%+v", m.messages)
+	}
+}
+
+func TestLateChangesCount(t *testing.T) {
+	b, m := testBus(t)
+	known(b, 7)
+	h := header{node: 7, number: 1, sent: b.now()}
+	b.at(5 * time.Second)
+	b.hears(b.names.all, h, userRecord(1, "mia"))
+	if len(m.users) != 1 {
+		t.Error("a change is a change, however late")
+	}
+}
+
+func TestLostPacketsAreCounted(t *testing.T) {
+	b, _ := testBus(t)
+	known(b, 7)
+	for _, number := range []uint64{10, 11, 14, 15, 3, 4, 6} {
+		b.hears(b.names.all, header{node: 7, number: number, sent: b.now()}, appendNumbers(nil, recordBeat, "x", 0))
+	}
+	b.hears(b.self.channel, header{node: 7, number: 90, sent: b.now()}, appendNumbers(nil, recordBeat, "x", 0))
+	if lost := b.Stats().Lost; lost != 3 {
+		t.Errorf("%d lost, want 2 + 1", lost)
+	}
+}
+
+func TestDeparted(t *testing.T) {
+	b, m := testBus(t)
+	known(b, 7)
+	beat := func(number uint64) {
+		b.hears(b.names.all, header{node: 7, number: number, sent: b.now()}, appendNumbers(nil, recordBeat, "x", 0))
+	}
+	b.hears(b.names.all, header{node: 7, number: 1, sent: b.now()}, appendNumbers(nil, recordBye, ""), appendMessage(nil, message(1, "")))
+	beat(2) // overtaken by the farewell
+	if fmt.Sprint(m.events) != "[joined  left  going_away]" || len(b.peers) != 0 || len(m.messages) != 0 {
+		t.Errorf("%v, %v", m.events, b.peers)
+	}
+	b.at(2 * b.options.TTL)
+	b.sweep(b.now(), 0)
+	if beat(3); len(b.peers) != 1 || len(b.departed) != 0 {
+		t.Errorf("%v, %v: another node could have the number by now", b.peers, b.departed)
+	}
+}

@@ -1,0 +1,284 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router"
+)
+
+// settled waits until nodes are up and know of so many others and their devices.
+func settled(t testing.TB, others, devices int, nodes ...*node) {
+	t.Helper()
+	for _, n := range nodes {
+		n.await(t, "up, with all devices", func() bool {
+			return n.isUp && len(n.there) == others && len(n.devices) == devices
+		})
+	}
+}
+
+// talk sends a message to and fro.
+func talk(t testing.TB, a, b *node) {
+	t.Helper()
+	for _, c := range [...]struct{ from, to *node }{{a, b}, {b, a}} {
+		c.to.Lock()
+		before := len(c.to.messages)
+		c.to.Unlock()
+		if err := c.from.Send(c.to.Self(), message(1, "hello")); err != nil {
+			t.Fatalf("%s to %s: %v", c.from.options.Name, c.to.options.Name, err)
+		}
+		c.to.await(t, "the message has come", func() bool { return len(c.to.messages) == before+1 })
+	}
+}
+
+func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	n := together(t, redis.URL(), "a", "b")
+	a, b := n[0], n[1]
+	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	a.Want("press-2", true)
+	b.await(t, "b knows", func() bool { return len(b.devices) == 1 && len(b.wants) == 1 })
+	redis.Kill()
+	for _, x := range n {
+		x.await(t, "down", func() bool { return x.has("up false") })
+		if x.Up() {
+			t.Error("up without Redis")
+		}
+	}
+	if err := a.Send(b.Self(), message(1, "")); !errors.Is(err, router.ErrBusDown) {
+		t.Errorf("sending: %v", err)
+	}
+	if err := a.SendAll(message(1, "")); !errors.Is(err, router.ErrBusDown) {
+		t.Errorf("sending to all: %v", err)
+	}
+	// What changes meanwhile is told when Redis is back.
+	a.Hold(router.Holding{Device: "press-3", Epoch: 3})
+	a.Release(router.Release{Device: "press-1", Epoch: 1, Reason: "closed_by_peer"})
+	a.User("mia", true)
+	a.Want("press-4", true)
+	time.Sleep(a.options.Timeout / 4)
+	redis.Restart()
+	b.await(t, "b knows what has changed", func() bool {
+		return b.isUp && b.devices["press-3"] == a.Self() && len(b.devices) == 1 && len(b.users) == 1 && len(b.wants) == 2
+	})
+	a.await(t, "a is up", func() bool { return a.isUp })
+	await(t, "the keys are there again", func() bool {
+		return redis.Do("EXISTS", "labgate:device:press-3", "labgate:node:"+nodeHex(a.Self()), "labgate:node:"+nodeHex(b.Self())) == int64(3)
+	})
+	talk(t, a, b)
+	for _, x := range n {
+		if s := x.Stats(); s.Outages != 1 || s.OutageSeconds <= 0 || s.Nodes != 1 {
+			t.Errorf("%+v", s)
+		}
+		for _, event := range []string{"up false", "joined a", "joined b"} {
+			if times := x.times(event); times > 1 {
+				t.Errorf("%q %d times", event, times)
+			}
+		}
+	}
+	b.SendTelemetry(&router.TelemetryBatch{Device: "press-4", Wire: []byte{1}})
+	a.await(t, "telemetry comes", func() bool { return len(a.batches) == 1 })
+}
+
+func TestRedisIsNotThereAtFirst(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	redis.Kill()
+	a, b := start(t, redis.URL(), "a"), start(t, redis.URL(), "b")
+	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	await(t, "it is noticed", func() bool { return a.Stats().Outages == 1 && b.Stats().Outages == 1 })
+	redis.Restart()
+	b.await(t, "b knows a's device", func() bool { return len(b.devices) == 1 })
+	a.await(t, "a knows b", func() bool { return len(a.there) == 1 })
+	talk(t, a, b)
+	if a.times("up false") != 0 {
+		t.Error("told of an end that had no beginning")
+	}
+}
+
+func TestRedisHangs(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	n := together(t, redis.URL(), "a", "b")
+	a, b := n[0], n[1]
+	redis.Stop()
+	// Nothing blocks, and what waits is bounded.
+	text := strings.Repeat("x", 64<<10)
+	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	full := false
+	for end := time.Now().Add(patience); ; {
+		err := a.Send(b.Self(), message(7, text))
+		if full = full || errors.Is(err, router.ErrBusFull); errors.Is(err, router.ErrBusDown) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("up for %v although Redis hangs: %v", patience, err)
+		}
+		a.Bus.mu.Lock()
+		waiting := 0
+		for _, p := range a.queue.packets {
+			waiting += len(p.buf)
+		}
+		a.Bus.mu.Unlock()
+		if waiting > maxWaiting+maxPacket {
+			t.Fatalf("%d bytes wait", waiting)
+		}
+	}
+	if !full {
+		t.Error("the queue was never full")
+	}
+	a.await(t, "a is down, and what waited is returned", func() bool { return a.has("up false") && len(a.returned) > 0 })
+	a.Lock()
+	for _, m := range a.returned {
+		if m.Corr != 7 || m.Kind != router.BusAnswer || m.Text != nil {
+			t.Errorf("returned %+v", m)
+			break
+		}
+	}
+	a.Unlock()
+	b.await(t, "b is down", func() bool { return b.has("up false") })
+	redis.Continue()
+	b.await(t, "b knows a's device", func() bool { return b.isUp && len(b.devices) == 1 })
+	a.await(t, "a is up", func() bool { return a.isUp })
+	talk(t, a, b)
+}
+
+func TestOneNodeIsCutOff(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	proxy := redistest.StartProxy(t, redis.Addr())
+	short := func(o *Options) { o.TTL, o.Timeout = 4*time.Second, 2*time.Second }
+	a, b, c := start(t, redis.URLVia(proxy.Addr()), "a", short), start(t, redis.URL(), "b", short), start(t, redis.URL(), "c", short)
+	acquainted(t, a, b, c)
+	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	a.Hold(router.Holding{Device: "press-2", Epoch: 1})
+	a.User("mia", true)
+	settled(t, 2, 2, b, c)
+	proxy.Cut()
+	a.await(t, "a is down", func() bool { return a.has("up false") })
+	for _, n := range []*node{b, c} {
+		n.await(t, "a is lost", func() bool { return n.has("left a node_lost") })
+	}
+	a.await(t, "the others are lost", func() bool { return a.has("left b node_lost") && a.has("left c node_lost") })
+	b.Hold(router.Holding{Device: "press-1", Epoch: 2}) // it connects there meanwhile
+	talk(t, b, c)
+	proxy.Mend()
+	a.await(t, "a is back, without the device that went", func() bool { return len(a.there) == 2 && a.has("overtaken press-1 1 2") })
+	c.await(t, "c knows a's device", func() bool { return c.devices["press-2"] == a.Self() && len(c.users) == 1 })
+	for _, n := range []*node{b, c} {
+		if n.times("left a node_lost") != 1 || n.times("joined a") != 2 {
+			t.Errorf("%v", n.events)
+		}
+	}
+	talk(t, a, b)
+}
+
+func TestANodeThatDiesIsAnnouncedOnceWithinTheTimeToLive(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	n := together(t, redis.URL(), "a", "b", "c")
+	a := n[0]
+	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	settled(t, 2, 1, n[1:]...)
+	time.Sleep(a.options.TTL / 3) // anywhere between two heartbeats
+	a.crash()
+	died := time.Now()
+	for _, x := range n[1:] {
+		x.await(t, "a is lost", func() bool { return x.has("left a node_lost") })
+	}
+	if took := time.Since(died); took > a.options.TTL {
+		t.Errorf("took %v, the time to live is %v", took, a.options.TTL)
+	}
+	time.Sleep(a.options.TTL / 2)
+	for _, x := range n[1:] {
+		if x.times("left a node_lost") != 1 || len(x.there) != 1 || len(x.devices) != 0 {
+			t.Errorf("%v", x.events)
+		}
+	}
+	await(t, "its keys have expired", func() bool { return redis.Do("DBSIZE") == int64(2) })
+}
+
+func TestNobodyIsLostBecauseThisProcessWasSuspended(t *testing.T) {
+	b, m := testBus(t)
+	known(b, 7)
+	const tick = 500 * time.Millisecond
+	b.at(time.Minute)
+	b.sweep(b.now(), (time.Minute - tick).Microseconds())
+	if len(m.there) != 1 {
+		t.Fatal("lost, although nobody was listened to")
+	}
+	b.at(time.Minute + b.options.TTL*8/10 + 2*tick)
+	b.sweep(b.now(), 0)
+	if len(m.there) != 0 || m.times("left  node_lost") != 1 {
+		t.Errorf("still there, unheard: %v", m.events)
+	}
+}
+
+func TestAMessageToANodeThatJustDiedComesBack(t *testing.T) {
+	n := together(t, redistest.Start(t).URL(), "a", "b")
+	n[1].crash()
+	await(t, "nobody listens to b's channel", func() bool { return n[1].Bus.ctx.Err() != nil })
+	for i := range uint64(10) {
+		m := &router.BusMessage{Kind: router.BusCommand, Corr: i + 1, ID: fmt.Sprint("c", i), Name: "press-1", Text: []byte("{}")}
+		if err := n[0].Send(n[1].Self(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n[0].await(t, "all are returned", func() bool { return len(n[0].returned) == 10 })
+	for i, m := range n[0].returned {
+		if m.Kind != router.BusCommand || m.Corr != uint64(i+1) || m.ID != fmt.Sprint("c", i) {
+			t.Errorf("%d: %+v", i, m)
+		}
+	}
+}
+
+func TestNothingIsPublishedTwice(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	proxy := redistest.StartProxy(t, redis.Addr())
+	a, b := start(t, redis.URLVia(proxy.Addr()), "a"), start(t, redis.URL(), "b")
+	acquainted(t, a, b)
+	sent := uint64(0)
+	for cut := range 5 {
+		a.await(t, "a is up", func() bool { return a.isUp && len(a.there) == 1 })
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			time.Sleep(time.Duration(cut+1) * 3 * time.Millisecond)
+			proxy.Cut()
+		}()
+		for a.Up() {
+			if a.Send(b.Self(), message(sent+1, "x")) == nil {
+				sent++
+			}
+			if sent%50 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		<-done
+		a.await(t, "a is down", func() bool { return !a.isUp })
+		proxy.Mend()
+	}
+	a.await(t, "a is up", func() bool { return a.isUp && len(a.there) == 1 })
+	if err := a.Send(b.Self(), message(1<<40, "last")); err != nil {
+		t.Fatal(err)
+	}
+	b.await(t, "the last has come", func() bool { n := len(b.messages); return n > 0 && b.messages[n-1].Corr == 1<<40 })
+	b.Lock()
+	defer b.Unlock()
+	last := uint64(0)
+	for _, m := range b.messages {
+		if m.Corr <= last {
+			t.Fatalf("%d after %d: twice, or out of order", m.Corr, last)
+		}
+		last = m.Corr
+	}
+	if got := uint64(len(b.messages)); got < sent/2 {
+		t.Errorf("%d of %d came: hardly any", got, sent)
+	}
+}
