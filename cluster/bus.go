@@ -136,7 +136,7 @@ func (b *Bus) Up() bool {
 func (b *Bus) Hold(h router.Holding) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.own.hold(h, b.up)
+	b.own.hold(h, b.now(), b.up)
 	b.change(func(buf []byte, seq uint64) []byte { return appendHold(buf, seq, &h) })
 	notify(b.wakeClaims)
 }

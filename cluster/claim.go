@@ -203,6 +203,8 @@ func (l *link) settle(scan bool) error {
 				l.bus.log.Error().Err(err).Str("device", d.Device).Msg("Redis refuses the key of a device")
 			} else if by != "" {
 				l.overtaken(d, by)
+			} else {
+				l.bus.claimed(d)
 			}
 		}
 	}
@@ -244,6 +246,18 @@ func (l *link) dueClaims(scan bool) (calls []invocation, devices []*held) {
 	return calls, devices
 }
 
+// atFirst is how long the first claim of a device may take for its refusal to
+// say that the other holder was there before; what takes longer may have been
+// overtaken on its way.
+const atFirst = time.Second
+
+// claimed notes that Redis has a device's key.
+func (b *Bus) claimed(d *held) {
+	b.mu.Lock()
+	d.since = 0
+	b.mu.Unlock()
+}
+
 // overtaken tells the Member that another node holds a device with the epoch
 // that its key has, unless the device has been released meanwhile.
 func (l *link) overtaken(d *held, by string) {
@@ -255,12 +269,13 @@ func (l *link) overtaken(d *held, by string) {
 	}
 	b.mu.Lock()
 	still := b.own.devices[d.Device] == d
+	first := d.since != 0 && b.now()-d.since < atFirst.Microseconds()
 	if still {
 		d.taken = true
 	}
 	b.mu.Unlock()
 	if still {
-		b.call(func(m router.Member) { m.DeviceOvertaken(d.Device, d.Epoch, epoch) })
+		b.call(func(m router.Member) { m.DeviceOvertaken(d.Device, d.Epoch, epoch, first) })
 	}
 }
 
@@ -269,7 +284,7 @@ func (l *link) overtaken(d *held, by string) {
 func (o *own) scheduleAll(now int64) {
 	o.fresh, o.releases = nil, nil
 	for _, d := range o.devices {
-		d.due = now
+		d.due, d.since = now, 0
 		if len(o.devices) > maxClaims {
 			d.due += rand.Int64N(time.Second.Microseconds())
 		}

@@ -26,6 +26,7 @@ type held struct {
 	router.Holding
 	due   int64 // when to claim it, or to renew the claim; µs
 	taken bool  // another node holds it with a greater epoch
+	since int64 // when it came, until it is claimed; 0: claimed, or the bus was not up; µs
 }
 
 // want is a device whose telemetry this node wants, or has wanted.
@@ -51,9 +52,11 @@ func newOwn() own {
 
 // hold notes a device. While the bus is down its key waits for the link that
 // will claim all of them.
-func (o *own) hold(h router.Holding, up bool) {
-	o.devices[h.Device] = &held{Holding: h}
+func (o *own) hold(h router.Holding, now int64, up bool) {
+	d := &held{Holding: h}
+	o.devices[h.Device] = d
 	if up {
+		d.since = now
 		o.fresh = append(o.fresh, h.Device)
 	}
 }
