@@ -9,7 +9,7 @@ import (
 )
 
 // commandFlow sends commands from front ends to devices, which answer at once,
-// and measures the round trip. Front end i always asks device i mod devices.
+// and measures the round trip. Front end i always asks the same device.
 // Command g of the run has g as its id and in its check fields: the gateway
 // may replace the id on the way to the device, but must give it back.
 type commandFlow struct {
@@ -53,13 +53,21 @@ func newCommandFlow(w *world, sched schedule, until int64) *commandFlow {
 	f.answer = textPayload(kindAnswer, w.o.textSize())
 	payload := textPayload(kindCommand, w.o.textSize())
 	for i, c := range w.frontends {
-		head := `{"type":"bench.command","id":"0000000000000000","dst":` + quoted(w.deviceName(i%len(w.devices))) +
+		head := `{"type":"bench.command","id":"0000000000000000","dst":` + quoted(w.deviceName(w.commanded(i))) +
 			`,"timeout_ms":` + strconv.FormatInt(max(w.o.CommandTimeout.Milliseconds(), 1), 10)
 		plain := textFrame(head, payload)
 		f.gen.add(c, plain, checkOffset(plain))
 		f.urgent = append(f.urgent, textFrame(head+`,"urgent":true`, payload))
 	}
 	return f
+}
+
+// commanded is the device that a front end's commands are for.
+func (w *world) commanded(frontend int) int {
+	if k := w.o.CommandDevices; k > 0 {
+		return w.o.Devices + frontend%k
+	}
+	return frontend % len(w.devices)
 }
 
 // isUrgent spreads the urgent share evenly over the commands.
@@ -102,7 +110,7 @@ func (f *commandFlow) state(cf *checkFields) *commandState {
 // atDevice takes a command at a device and answers it.
 func (f *commandFlow) atDevice(c *conn, raw []byte, cf *checkFields) {
 	st := f.state(cf)
-	if st == nil || cf.index%len(f.w.devices) != c.index {
+	if st == nil || f.w.commanded(cf.index) != c.index {
 		f.w.problems.add(problemMisrouted, "%s: got command %x of front end %d", c, cf.seq, cf.index)
 		return
 	}

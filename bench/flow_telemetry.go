@@ -43,14 +43,14 @@ func newTelemetryFlow(w *world, sched schedule, until int64) *telemetryFlow {
 	for i := range len(body) / valueSize {
 		binary.LittleEndian.PutUint32(body[i*valueSize:], uint32(i))
 	}
-	for _, c := range w.devices {
+	for _, c := range w.devices[:w.o.Devices] {
 		// A mask key of 0 is legal and leaves the payload readable, so that a
 		// frame is patched in place instead of masked anew.
 		wire := wsframe.AppendMaskedFrame(nil, wsframe.OpBinary, 0, append(header[:headerSize:headerSize], body...))
 		f.gen.add(c, wire, len(wire)-headerSize-len(body))
 	}
 	for _, c := range w.frontends {
-		c.streams = make([]streamState, len(w.devices))
+		c.streams = make([]streamState, w.o.Devices)
 	}
 	return f
 }
@@ -81,7 +81,7 @@ func (f *telemetryFlow) receive(c *conn, frame []byte, now int64) {
 	device := c.lastDevice
 	if stream != c.lastStream || !c.lastValid {
 		var ok bool
-		if device, ok = c.table.device(stream); !ok {
+		if device, ok = c.table.device(stream); !ok || device >= len(c.streams) {
 			f.foreign++
 			return
 		}
@@ -113,7 +113,7 @@ func (f *telemetryFlow) damaged(c *conn, device int, frame []byte) {
 // lost takes gateway.lost at a front end.
 func (f *telemetryFlow) lost(c *conn, l *protocol.Lost) {
 	device, ok := c.table.device(l.Stream)
-	if !ok {
+	if !ok || device >= len(c.streams) {
 		return // of a stream that is not ours
 	}
 	c.streams[device].report(&c.tally, l.From, l.To)

@@ -52,7 +52,11 @@ type Options struct {
 	Size int `json:"size,omitempty"`
 
 	// CommandRate adds commands/s to fanout and telemetry.
-	CommandRate    float64       `json:"command_rate,omitempty"`
+	CommandRate float64 `json:"command_rate,omitempty"`
+	// CommandDevices adds devices to fanout and telemetry that send none, for the
+	// commands: their answers do not stand behind telemetry in one connection.
+	// 0: the commands are for those that send it.
+	CommandDevices int           `json:"command_devices,omitempty"`
 	UrgentShare    float64       `json:"urgent_share,omitempty"` // of the commands, 0 to 1
 	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty"`
 
@@ -191,14 +195,18 @@ func (o *Options) check() error {
 	case o.Devices < 0 || o.Frontends < 0 || o.Connections < 0 ||
 		o.Devices > maxPeers || o.Frontends > maxPeers || o.Connections > maxPeers:
 		return bad("devices/frontends/connections", "each must lie between 0 and %d", maxPeers)
-	case o.Devices*o.Frontends > maxPairs && o.fansOut():
-		return bad("devices × frontends", "%d streams to verify, at most %d; lower one of them", o.Devices*o.Frontends, maxPairs)
+	case o.allDevices()*o.Frontends > maxPairs && o.fansOut():
+		return bad("devices × frontends", "%d streams to verify, at most %d; lower one of them", o.allDevices()*o.Frontends, maxPairs)
 	case o.Rate < 0 || o.Rate > maxRate || o.Rate != o.Rate:
 		return bad("rate", "%g must lie between 0 and %g", o.Rate, float64(maxRate))
 	case o.CommandRate < 0 || o.CommandRate > maxRate || o.CommandRate != o.CommandRate:
 		return bad("command-rate", "%g must lie between 0 and %g", o.CommandRate, float64(maxRate))
 	case o.CommandRate > 0 && !o.fansOut():
 		return bad("command-rate", "only for fanout and telemetry; the others take their message rate from --rate")
+	case o.CommandDevices < 0 || o.CommandDevices > maxPeers:
+		return bad("command-devices", "%d must lie between 0 and %d", o.CommandDevices, maxPeers)
+	case o.CommandDevices > 0 && o.CommandRate == 0:
+		return bad("command-devices", "they would get nothing; set --command-rate")
 	case !(o.UrgentShare >= 0 && o.UrgentShare <= 1):
 		return bad("urgent-share", "%g must lie between 0 and 1", o.UrgentShare)
 	case o.Size < 0 || o.Size > maxSize:
@@ -347,8 +355,11 @@ func (o *Options) connections() int {
 	case ScenarioStorm:
 		return o.Connections + o.Devices + o.Frontends
 	}
-	return o.Devices + o.Frontends
+	return o.allDevices() + o.Frontends
 }
+
+// allDevices is how many devices there are, whatever they do.
+func (o *Options) allDevices() int { return o.Devices + o.CommandDevices }
 
 func orInt(p *int, d int) {
 	if *p == 0 {

@@ -133,7 +133,7 @@ func (c *conn) onWelcome(e *protocol.Envelope, now int64) {
 			c.w.tables[p.Node] = c.table
 		}
 		if c.w.o.fansOut() {
-			c.known = make([]bool, c.w.o.Devices)
+			c.known = make([]bool, c.w.o.allDevices())
 		}
 		for i := range p.Devices {
 			c.learn(p.Devices[i].DeviceID, p.Devices[i].Stream)

@@ -377,6 +377,7 @@ func TestRunRefusesWithoutAReport(t *testing.T) {
 		{"pid", func(o *Options) { o.ServerPID = 1 << 30 }, "server-pid"},
 		{"rate", func(o *Options) { o.Rate = -1 }, "rate"},
 		{"bare", func(o *Options) { o.Bare = BareEcho }, "bare"},
+		{"command devices", func(o *Options) { o.CommandDevices = 1 }, "command-devices"},
 		{"urgent share", func(o *Options) { o.UrgentShare = 1.5 }, "urgent-share"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -429,6 +430,24 @@ func TestReportIsOneJSONObjectAndATable(t *testing.T) {
 	}
 	if !strings.Contains(line.String(), "telemetry") {
 		t.Errorf("progress line %q", line.String())
+	}
+}
+
+// TestCommandDevices: they get all the commands and send no telemetry.
+func TestCommandDevices(t *testing.T) {
+	t.Parallel()
+	o := short(ScenarioTelemetry, newFake(t, tricks{}).url())
+	o.CommandRate, o.Size, o.Devices, o.CommandDevices = 200, 100, 1, 3
+	rep, found := kinds(t, o)
+	if len(found) != 0 || rep.Results.Connects.Open != o.Devices+o.CommandDevices+o.Frontends {
+		t.Fatalf("problems %v, connections %+v", rep.Problems, rep.Results.Connects)
+	}
+	d, c := rep.Results.Telemetry, rep.Results.Commands
+	if want := d.UnitsSent * uint64(o.Frontends); d.Received != want || d.FramesSent == 0 {
+		t.Errorf("%d samples received, want %d of %d frames of one device", d.Received, want, d.FramesSent)
+	}
+	if c.Answered != c.Sent || c.Sent == 0 {
+		t.Errorf("%d of %d commands answered", c.Answered, c.Sent)
 	}
 }
 

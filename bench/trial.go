@@ -74,7 +74,7 @@ func (w *world) populate(ctx context.Context) (*Connects, error) {
 	if w.o.fansOut() {
 		telemetry = "all"
 	}
-	res, err := w.connect(ctx, w.devicePeers(w.o.Devices))
+	res, err := w.connect(ctx, w.devicePeers(w.o.allDevices()))
 	if w.o.Bare == BareEcho {
 		w.frontends = w.devices // what a connection sends, it gets
 	} else if err == nil && res.Failed == 0 {

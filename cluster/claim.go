@@ -202,7 +202,9 @@ func (l *link) settle(scan bool) error {
 			if err != nil {
 				l.bus.log.Error().Err(err).Str("device", d.Device).Msg("Redis refuses the key of a device")
 			} else if by != "" {
-				l.overtaken(d, by)
+				l.refused(d, by)
+			} else {
+				l.granted(d)
 			}
 		}
 	}
@@ -244,9 +246,18 @@ func (l *link) dueClaims(scan bool) (calls []invocation, devices []*held) {
 	return calls, devices
 }
 
-// overtaken tells the Member that another node holds a device with the epoch
-// that its key has, unless the device has been released meanwhile.
-func (l *link) overtaken(d *held, by string) {
+// granted notes that the key of a device is this node's.
+func (l *link) granted(d *held) {
+	l.bus.mu.Lock()
+	defer l.bus.mu.Unlock()
+	d.fresh, d.refused = false, false
+}
+
+// refused notes that another node holds a device with the epoch that its key
+// has. The Member is told when that is still so at a second look: the news of
+// the other node, which may be newer or about to be overtaken itself, takes
+// longer to come than the claim, and after an outage much longer.
+func (l *link) refused(d *held, by string) {
 	b := l.bus
 	epoch, err := strconv.ParseUint(by, 10, 64)
 	if err != nil {
@@ -254,10 +265,15 @@ func (l *link) overtaken(d *held, by string) {
 		return
 	}
 	b.mu.Lock()
-	still := b.own.devices[d.Device] == d
-	if still {
+	still := b.own.devices[d.Device] == d && d.refused
+	wait := b.options.Timeout
+	if d.fresh {
+		wait = min(wait/4, 100*time.Millisecond)
+	}
+	if d.due = b.now() + wait.Microseconds(); still {
 		d.taken = true
 	}
+	d.refused = true
 	b.mu.Unlock()
 	if still {
 		b.call(func(m router.Member) { m.DeviceOvertaken(d.Device, d.Epoch, epoch) })
@@ -269,7 +285,7 @@ func (l *link) overtaken(d *held, by string) {
 func (o *own) scheduleAll(now int64) {
 	o.fresh, o.releases = nil, nil
 	for _, d := range o.devices {
-		d.due = now
+		d.due, d.fresh, d.refused = now, false, false
 		if len(o.devices) > maxClaims {
 			d.due += rand.Int64N(time.Second.Microseconds())
 		}

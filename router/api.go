@@ -22,17 +22,18 @@ func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Mess
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	to := r.manager.ByDevice(deviceID)
-	if to == nil {
-		return nil, r.failure(protocol.ErrDeviceOffline, "device "+deviceID+" is not connected; the message was not delivered and will not be")
-	}
 	if msg.ID == "" {
 		msg.ID = uuid.NewString()
 	}
 	msg.Src, msg.Dst = SourceAPI, deviceID
 	// Before it is pending: the deadline is set from a field of the message.
-	if _, err := msg.Append(nil); err != nil {
+	text, err := msg.Append(nil)
+	if err != nil {
 		return nil, r.failure(protocol.ErrBadMessage, err.Error())
+	}
+	to := r.manager.ByDevice(deviceID)
+	if to == nil {
+		return r.commandElsewhere(ctx, deviceID, &msg, text)
 	}
 	answer := make(chan reply, 1)
 	c := &command{r: r, link: to.Attachment().(*link), askedID: msg.ID, reply: answer}
@@ -49,97 +50,134 @@ func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Mess
 	}
 	r.stats.Commands.Add(1)
 	to.Flush()
+	return awaitReply(ctx, answer, c.leave)
+}
+
+// commandElsewhere is Command for a device that is not connected here.
+func (r *Router) commandElsewhere(ctx context.Context, deviceID string, msg *protocol.Message, text []byte) (json.RawMessage, error) {
+	node, fail := r.awayFromHere([]byte(deviceID))
+	if fail != nil {
+		return nil, r.failure(fail.Code, fail.Message)
+	}
+	answer := make(chan reply, 1)
+	c := &errand{r: r, node: node, name: errandName{device: deviceID, id: msg.ID}, reply: answer}
+	if fail := c.enter(msg.TimeoutMS); fail != nil {
+		return nil, r.failure(fail.Code, fail.Message)
+	}
+	err := r.bus.Send(node, &BusMessage{Kind: BusCommand, Urgent: msg.Urgent, Name: deviceID, ID: msg.ID, Corr: c.corr, TimeoutMS: timeoutOf(msg.TimeoutMS), Text: text})
+	if err != nil && c.leave() {
+		fail := notSent(err)
+		return nil, r.failure(fail.Code, fail.Message)
+	}
+	r.stats.Commands.Add(1)
+	return awaitReply(ctx, answer, c.leave)
+}
+
+// awaitReply waits for the outcome of a command, or for ctx: then the command leaves
+// its table, unless its outcome was first.
+func awaitReply(ctx context.Context, outcome <-chan reply, leave func() bool) (json.RawMessage, error) {
 	select {
-	case rep := <-answer:
+	case rep := <-outcome:
 		return rep.text, asError(rep.err)
 	case <-ctx.Done():
-		if !c.leave() {
-			rep := <-answer
+		if !leave() {
+			rep := <-outcome
 			return rep.text, asError(rep.err)
 		}
 		return nil, ctx.Err()
 	}
 }
 
-// Broadcast sends a message to every front end and returns how many were given
-// it. The error is a *protocol.FieldError.
-func (r *Router) Broadcast(msg protocol.Message) (int, error) {
-	return r.sendFrom(msg, *r.everyone.Load())
+// Delivery is how far a message to many came.
+type Delivery struct {
+	// Delivered counts the sessions whose queue took it, on all nodes that said
+	// so.
+	Delivered int `json:"delivered"`
+	// Silent names the nodes that did not say in time.
+	Silent []string `json:"silent_nodes,omitempty"`
+	// Unreachable says that the other nodes could not be reached.
+	Unreachable bool `json:"others_unreachable,omitempty"`
 }
 
-// SendUser sends a message to every session of a user and returns how many
-// were given it. The error is a *protocol.FieldError, or an *Error with
-// not_found when the user has no session.
-func (r *Router) SendUser(user string, msg protocol.Message) (int, error) {
+// gatherTime bounds how long other nodes are waited for.
+const gatherTime = 2 * time.Second
+
+// Broadcast sends a message to every front end, on every node, and waits for
+// the other nodes' counts, 2 s at most. The error is a *protocol.FieldError.
+func (r *Router) Broadcast(ctx context.Context, msg protocol.Message) (Delivery, error) {
+	n, text, err := r.sendFrom(&msg, *r.everyone.Load())
+	del := Delivery{Delivered: n}
+	if err != nil || r.bus == nil {
+		return del, err
+	}
+	names := r.others.all()
+	r.countElsewhere(ctx, &del, names, func(corr uint64) error {
+		if len(names) == 0 {
+			return nil
+		}
+		return r.bus.SendAll(&BusMessage{Kind: BusToFrontends, Corr: corr, Urgent: msg.Urgent, Text: text})
+	})
+	return del, nil
+}
+
+// SendUser sends a message to every session of a user, on every node, and waits
+// for the other nodes' counts, 2 s at most. The error is a
+// *protocol.FieldError, or an *Error: not_found when the user has no session,
+// unavailable when other nodes, which may have one, cannot be reached.
+func (r *Router) SendUser(ctx context.Context, user string, msg protocol.Message) (Delivery, error) {
 	r.mu.Lock()
 	to := r.users[user]
 	r.mu.Unlock()
-	n, err := r.sendFrom(msg, to)
-	if err == nil && n == 0 {
-		err = r.failure(protocol.ErrNotFound, "no session of user "+user+" is connected")
+	n, text, err := r.sendFrom(&msg, to)
+	del := Delivery{Delivered: n}
+	if err != nil {
+		return del, err
 	}
-	return n, err
+	if r.bus != nil {
+		names := make(map[NodeID]string)
+		for _, node := range r.others.having([]byte(user)) {
+			names[node], _ = r.others.name(node)
+		}
+		r.countElsewhere(ctx, &del, names, func(corr uint64) error {
+			for node := range names {
+				if err := r.bus.Send(node, &BusMessage{Kind: BusToUser, Corr: corr, Name: user, Urgent: msg.Urgent, Text: text}); err != nil {
+					r.gathers.answered(corr, node, nil, 0)
+				}
+			}
+			return nil
+		})
+	}
+	switch {
+	case del.Delivered > 0 || len(del.Silent) > 0:
+		return del, nil
+	case del.Unreachable:
+		return del, r.failure(protocol.ErrUnavailable, "no session of user "+user+" is connected to this node, and the other nodes cannot be reached")
+	}
+	return del, r.failure(protocol.ErrNotFound, "no session of user "+user+" is connected")
 }
 
-func (r *Router) sendFrom(msg protocol.Message, to []*session.Session) (int, error) {
+// countElsewhere has a message sent to other nodes and adds what they count.
+func (r *Router) countElsewhere(ctx context.Context, del *Delivery, names map[NodeID]string, send func(corr uint64) error) {
+	del.Unreachable = !r.bus.Up()
+	corr, g := r.gathers.begin(names)
+	if err := send(corr); err != nil {
+		r.gathers.gone(g)
+	}
+	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	defer cancel()
+	del.Silent = r.gathers.end(ctx, corr, g, names)
+	del.Delivered += g.count
+}
+
+func (r *Router) sendFrom(msg *protocol.Message, to []*session.Session) (n int, text []byte, err error) {
 	msg.Src = SourceAPI
-	text, err := msg.Append(nil)
+	text, err = msg.Append(nil)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	f := session.NewTextFrame(text)
 	defer f.Release()
-	return sendAll(to, f, msg.Urgent, nil, ""), nil
-}
-
-// DeviceStatus is a connected device as the HTTP API shows it.
-type DeviceStatus struct {
-	protocol.DeviceInfo
-	Session     string         `json:"session"`
-	Remote      string         `json:"remote"`
-	ConnectedAt time.Time      `json:"connected_at"`
-	Pending     int            `json:"pending_commands"`
-	Health      session.Health `json:"health"`
-}
-
-// Devices returns the connected devices, by id.
-func (r *Router) Devices() []DeviceStatus {
-	r.mu.Lock()
-	infos := r.deviceInfos()
-	sessions := make([]*session.Session, len(infos))
-	for i, info := range infos {
-		sessions[i] = r.devices[info.DeviceID].session
-	}
-	r.mu.Unlock()
-	all := make([]DeviceStatus, len(infos))
-	for i, info := range infos {
-		all[i] = status(info, sessions[i])
-	}
-	return all
-}
-
-// Device returns one connected device, or false.
-func (r *Router) Device(id string) (DeviceStatus, bool) {
-	r.mu.Lock()
-	d := r.devices[id]
-	if d == nil || d.session == nil {
-		r.mu.Unlock()
-		return DeviceStatus{}, false
-	}
-	info, s := r.deviceInfo(d), d.session
-	r.mu.Unlock()
-	return status(info, s), true
-}
-
-func status(info protocol.DeviceInfo, s *session.Session) DeviceStatus {
-	l := s.Attachment().(*link)
-	l.mu.Lock()
-	pending := len(l.pending)
-	l.mu.Unlock()
-	return DeviceStatus{
-		DeviceInfo: info, Session: s.ID().String(), Remote: s.Info().Remote,
-		ConnectedAt: s.Since().UTC(), Pending: pending, Health: s.Health(),
-	}
+	return sendAll(to, f, msg.Urgent, nil, ""), text, nil
 }
 
 // AnnounceClosing tells every session that the gateway is about to close, and

@@ -40,7 +40,7 @@ func TestAPICommandGetsTheAnswer(t *testing.T) {
 		if got.Src != SourceAPI || got.Dst != "d1" || got.Type != "c" || string(got.Payload) != `{"v": 1}` || got.ID == "" || got.TS != 7 {
 			t.Fatalf("the device got %v", got)
 		}
-		if st, _ := g.r.Device("d1"); st.Pending != 1 {
+		if st, _ := g.status("d1"); st.Pending != 1 {
 			t.Errorf("pending %d", st.Pending)
 		}
 		d.send(`{"type":"done","src":"spoofed","re":"` + got.ID + `","payload":{"ok": true}}`)
@@ -186,31 +186,31 @@ func TestAPIBroadcastAndSendUser(t *testing.T) {
 		a1, a2, b := g.frontend("alice"), g.frontend("alice"), g.frontend("")
 		g.quiet()
 		msg := protocol.Message{Type: "note", Src: "spoofed", Payload: json.RawMessage(`[1, 2]`)}
-		if n, err := g.r.Broadcast(msg); n != 3 || err != nil {
+		if n, err := g.broadcast(msg); n != 3 || err != nil {
 			t.Fatal(n, err)
 		}
 		g.only(`{"type":"note","src":"api","payload":[1, 2]}`, a1, a2, b)
-		if n, err := g.r.SendUser("alice", msg); n != 2 || err != nil {
+		if n, err := g.sendUser("alice", msg); n != 2 || err != nil {
 			t.Fatal(n, err)
 		}
 		g.only(`{"type":"note","src":"api","payload":[1, 2]}`, a1, a2)
-		if n, err := g.r.SendUser("d1", msg); n != 0 || codeOf(t, err) != protocol.ErrNotFound {
+		if n, err := g.sendUser("d1", msg); n != 0 || codeOf(t, err) != protocol.ErrNotFound {
 			t.Fatal(n, err)
 		}
 		a1.hangUp()
 		a2.hangUp()
 		b.hangUp()
-		if n, err := g.r.SendUser("alice", msg); n != 0 || codeOf(t, err) != protocol.ErrNotFound {
+		if n, err := g.sendUser("alice", msg); n != 0 || codeOf(t, err) != protocol.ErrNotFound {
 			t.Fatal(n, err)
 		}
-		if n, err := g.r.Broadcast(msg); n != 0 || err != nil {
+		if n, err := g.broadcast(msg); n != 0 || err != nil {
 			t.Fatal(n, err)
 		}
 		var field *protocol.FieldError
-		if _, err := g.r.Broadcast(protocol.Message{Type: "Not a type"}); !errors.As(err, &field) || field.Field != "type" {
+		if _, err := g.broadcast(protocol.Message{Type: "Not a type"}); !errors.As(err, &field) || field.Field != "type" {
 			t.Fatal(err)
 		}
-		if _, err := g.r.SendUser("alice", protocol.Message{}); !errors.As(err, &field) || field.Field != "type" {
+		if _, err := g.sendUser("alice", protocol.Message{}); !errors.As(err, &field) || field.Field != "type" {
 			t.Fatal(err)
 		}
 		d.none()
@@ -219,26 +219,26 @@ func TestAPIBroadcastAndSendUser(t *testing.T) {
 
 func TestDevicesAreListedById(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
-		if all := g.r.Devices(); all == nil || len(all) != 0 {
+		if all := g.listing(); all == nil || len(all) != 0 {
 			t.Fatalf("%v: an empty list is one too", all)
 		}
 		g.device("d2")
 		d := g.connect(session.Info{Role: session.RoleDevice, Name: "d1", Type: "tester", Customer: "acme", Meta: map[string]string{"k": "v"}, Remote: "192.0.2.9:9"})
 		g.frontend("alice")
-		all := g.r.Devices()
+		all := g.listing()
 		if len(all) != 2 || all[0].DeviceID != "d1" || all[1].DeviceID != "d2" {
 			t.Fatalf("%+v", all)
 		}
-		one, ok := g.r.Device("d1")
+		one, ok := g.status("d1")
 		if !ok || one.Session != d.sess.ID().String() || one.Type != "tester" || one.Customer != "acme" || one.Meta["k"] != "v" ||
 			one.Remote != "192.0.2.9:9" || one.Stream != 2 || one.Node != "node-1" || one.Health.Score != 100 || !one.ConnectedAt.Equal(time.Now()) {
 			t.Fatalf("%+v", one)
 		}
 		d.hangUp()
-		if _, ok := g.r.Device("d1"); ok || len(g.r.Devices()) != 1 {
+		if _, ok := g.status("d1"); ok || len(g.listing()) != 1 {
 			t.Fatal("still listed")
 		}
-		if _, ok := g.r.Device("alice"); ok {
+		if _, ok := g.status("alice"); ok {
 			t.Fatal("a user is no device")
 		}
 	})

@@ -56,7 +56,8 @@ type Bus interface {
 	// it said of that device before.
 	Hold(h Holding)
 	// Release says that this node does not hold the device any longer. It does
-	// nothing to what is held with a greater epoch.
+	// nothing to what is held with a greater epoch. Telemetry of the device that
+	// waits leaves before it.
 	Release(r Release)
 	// User says that this node has sessions of the user, or has not any longer.
 	User(user string, here bool)
@@ -104,9 +105,10 @@ type Member interface {
 	// Receive takes a message of another node.
 	Receive(from NodeID, m *BusMessage)
 	// Undelivered says that a message which Send accepted for the node was not
-	// delivered and will not be. Only Kind, Corr, Session and ID of m are set.
+	// delivered and will not be. Only Kind, Corr, Sender, ID and Name of m are set.
 	Undelivered(to NodeID, m *BusMessage)
-	// ReceiveTelemetry takes a batch of a device that this node wants.
+	// ReceiveTelemetry takes a batch of a device that this node wants. It may
+	// overwrite the batch's Wire.
 	ReceiveTelemetry(from NodeID, b *TelemetryBatch)
 	// ReceiveForeign takes a message that a program outside published: an
 	// envelope with dst, type and payload. Every node is given it and delivers
@@ -139,6 +141,9 @@ type Holding struct {
 	// Type, Customer and Meta describe the device.
 	Type, Customer string
 	Meta           map[string]string
+	// At is where the device's telemetry stood when it came: a batch without
+	// frames.
+	At TelemetryRange
 }
 
 // Release says that a node does not hold a device any longer.
@@ -162,7 +167,8 @@ const (
 	// TimeoutMS what is left of its time. BusAnswer or BusFailure comes back.
 	BusCommand BusKind = iota + 1
 	// BusToDevice: Text is a message for the device Name that nobody waits for.
-	// When it cannot be delivered, BusFailure goes to Session, with ID.
+	// When it cannot be delivered, BusFailure goes to the session Sender, with
+	// ID.
 	BusToDevice
 	// BusAnswer: Text is the answer to the command Corr.
 	BusAnswer
@@ -170,8 +176,8 @@ const (
 	// Corr, or, with Corr 0, why the message ID of Session failed.
 	BusFailure
 	// BusToSession: Text is for the front end Session. Device is the sending
-	// device, "" for others. When it cannot be delivered, BusFailure goes to
-	// Sender, with ID.
+	// device, "" for others. When it cannot be delivered, BusFailure goes to the
+	// session Sender, with ID.
 	BusToSession
 	// BusToUser: Text is for the sessions of the user Name; Device as above.
 	// With Corr, BusCount comes back.

@@ -21,6 +21,12 @@ type link struct {
 	batchHint int
 	framesIn  uint64
 	samplesIn uint64
+	// scratch is where an answer to another node is put together.
+	scratch []byte
+
+	// raised says that this connection has held on to its device once already;
+	// guarded by Router.mu.
+	raised bool
 
 	// mu guards the pending commands, by the id that the device knows, and
 	// those of them that the device knows under another id than the asker's.
@@ -52,9 +58,11 @@ type command struct {
 	// wireID is the id that the device knows, askedID the asker's own.
 	wireID, askedID string
 	// asker is the front end to answer, or nil for a request of the HTTP API,
-	// which waits on reply.
+	// which waits on reply, and for a command of another node.
 	asker *session.Session
 	reply chan<- reply
+	// origin is set when another node waits for the answer.
+	origin *origin
 }
 
 // reply is the outcome of a command for the HTTP API.
@@ -73,7 +81,7 @@ func (r *Router) routeToDevice(s *session.Session, fe *frontend, e *protocol.Env
 		return
 	}
 	if to == nil {
-		r.refuse(s, protocol.ErrDeviceOffline, "device "+string(name)+" is not connected; the message was not delivered and will not be", e.ID)
+		r.routeElsewhere(s, fe, e, name)
 		return
 	}
 	sp := protocol.Splice{Src: s.Source()}
@@ -117,6 +125,14 @@ func (r *Router) routeAnswer(s *session.Session, l *link, e *protocol.Envelope) 
 	sp := protocol.Splice{Src: s.Source()}
 	if c.renamed() {
 		sp.Re = c.askedID
+	}
+	if c.origin != nil {
+		l.scratch = e.AppendSpliced(l.scratch[:0], sp)
+		_ = r.bus.Send(c.origin.node, &BusMessage{Kind: BusAnswer, Corr: c.origin.corr, Urgent: e.Urgent, Text: l.scratch})
+		if cap(l.scratch) > maxScratch {
+			l.scratch = nil
+		}
+		return
 	}
 	if c.asker == nil {
 		c.reply <- reply{text: e.AppendSpliced(nil, sp)}
@@ -251,6 +267,10 @@ func (r *Router) failPending(l *link) {
 // fail tells the asker why there will be no answer. It may run on any
 // goroutine, with no lock of the router's held but mu.
 func (c *command) fail(code protocol.ErrorCode, message string) {
+	if c.origin != nil {
+		_ = c.r.bus.Send(c.origin.node, &BusMessage{Kind: BusFailure, Corr: c.origin.corr, Code: code, Text: []byte(message)})
+		return
+	}
 	c.r.stats.countError(code)
 	if c.asker == nil {
 		c.reply <- reply{err: &Error{code, message}}

@@ -39,6 +39,8 @@ type device struct {
 	// subscribers are the front ends that listed this device; replaced under
 	// Router.mu, read without it.
 	subscribers atomic.Pointer[[]*session.Session]
+	// shared is nil when there is no bus. Static.
+	shared *shared
 }
 
 // deviceFor returns the entry for a device that is about to connect.
@@ -64,6 +66,9 @@ func (r *Router) deviceEntry(id string) *device {
 		r.forgetDevice()
 	}
 	d := &device{id: id}
+	if r.bus != nil {
+		d.shared = new(shared)
+	}
 	d.subscribers.Store(new([]*session.Session))
 	r.devices[id] = d
 	return d
@@ -74,7 +79,10 @@ func (r *Router) deviceEntry(id string) *device {
 func (r *Router) forgetDevice() {
 	looked := 0
 	for id, d := range r.devices {
-		if d.session == nil && len(*d.subscribers.Load()) == 0 && time.Since(d.prepared) > evictionGrace {
+		if d.unwanted() && time.Since(d.prepared) > evictionGrace {
+			if d.shared != nil && d.shared.wanting {
+				r.bus.Want(id, false)
+			}
 			delete(r.devices, id)
 			return
 		}
@@ -84,6 +92,12 @@ func (r *Router) forgetDevice() {
 	}
 }
 
+// unwanted reports whether nobody has or wants the device, here or elsewhere.
+// The caller holds Router.mu.
+func (d *device) unwanted() bool {
+	return d.session == nil && len(*d.subscribers.Load()) == 0 && (d.shared == nil || d.shared.holder == nil && len(d.shared.wanters) == 0)
+}
+
 // deviceConnected announces a device, which was welcomed when its session was
 // prepared. Of two connections of one device that arrive together, the newer
 // stays.
@@ -91,21 +105,29 @@ func (r *Router) deviceConnected(s *session.Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := s.Attachment().(*link).device
+	// A session that ended meanwhile has run, or will run, deviceDisconnected;
+	// that needs mu, so what is seen here is what it will see.
+	open := s.Open()
 	if old := d.session; old != nil {
 		if old.Generation() > s.Generation() {
 			return
 		}
-		r.announce(protocol.TypeDeviceOffline, d, old.Info(), protocol.CloseReplaced.Name())
+		r.announce(protocol.TypeDeviceOffline, d, r.deviceInfo(d), protocol.CloseReplaced.Name())
+		if d.shared != nil && !open {
+			r.releaseHere(d, d.shared.epoch, protocol.CloseReplaced.Name())
+		}
 	}
 	d.session = nil
 	r.listing = nil
-	// A session that ended meanwhile has run, or will run, deviceDisconnected;
-	// that needs mu, so what is seen here is what it will see.
-	if !s.Open() {
+	if !open {
 		return
 	}
+	r.dropHolder(d, protocol.CloseReplaced.Name())
 	d.session = s
-	r.announce(protocol.TypeDeviceOnline, d, s.Info(), "connected")
+	if d.shared != nil {
+		r.holdHere(d, s)
+	}
+	r.announce(protocol.TypeDeviceOnline, d, r.deviceInfo(d), "connected")
 }
 
 // deviceDisconnected fails what waited for the device and announces that it
@@ -120,22 +142,25 @@ func (r *Router) deviceDisconnected(s *session.Session, cause session.Cause) {
 	if d.session != s {
 		return
 	}
+	r.announce(protocol.TypeDeviceOffline, d, r.deviceInfo(d), cause.Reason)
 	d.session = nil
 	r.listing = nil
-	r.announce(protocol.TypeDeviceOffline, d, s.Info(), cause.Reason)
+	if d.shared != nil {
+		r.releaseHere(d, d.shared.epoch, cause.Reason)
+	}
 }
 
 // announce tells every front end that may observe it that a device came or
 // went. The caller holds mu, so that each front end sees the notices of a
 // device in order and none that its welcome has told already.
-func (r *Router) announce(typ string, d *device, info *session.Info, reason string) {
+func (r *Router) announce(typ string, d *device, info protocol.DeviceInfo, reason string) {
 	r.notify(*r.everyone.Load(), typ, d, info, reason)
 }
 
 // notify is announce for some front ends.
-func (r *Router) notify(to []*session.Session, typ string, d *device, info *session.Info, reason string) {
+func (r *Router) notify(to []*session.Session, typ string, d *device, info protocol.DeviceInfo, reason string) {
 	msg, err := protocol.NewMessage(typ, protocol.DeviceNotice{
-		DeviceID: d.id, Stream: d.stream, Node: r.opts.Node, Reason: reason,
+		DeviceID: d.id, Stream: d.stream, Node: info.Node, Reason: reason,
 		Type: info.Type, Customer: info.Customer, Meta: info.Meta,
 	})
 	if err != nil {

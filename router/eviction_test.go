@@ -54,7 +54,7 @@ func TestNeededDevicesAreNotForgotten(t *testing.T) {
 		if heard := hears(t, a, online, g.device("wanted")); heard != "wanted" {
 			t.Errorf("hears %q", heard)
 		}
-		if _, ok := g.r.Device("online"); !ok {
+		if _, ok := g.status("online"); !ok {
 			t.Error("a connected device was forgotten")
 		}
 	})
@@ -80,7 +80,7 @@ func TestAConnectingDeviceIsNotForgotten(t *testing.T) {
 		time.Sleep(2 * evictionGrace)
 		d := g.device("d1")
 		a.notice(protocol.TypeDeviceOnline, "connected")
-		if st, ok := g.r.Device("d1"); !ok || st.Stream != *d.welcome.Stream {
+		if st, ok := g.status("d1"); !ok || st.Stream != *d.welcome.Stream {
 			t.Fatalf("%+v %v", st, ok)
 		}
 		if n := listed(g.r); n != 1 {

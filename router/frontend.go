@@ -17,6 +17,9 @@ type frontend struct {
 	// last is the device that a message was for, for the next one: owned by the
 	// reading goroutine.
 	last *session.Session
+	// scratch is where a message to another node is put together: owned by the
+	// reading goroutine.
+	scratch []byte
 	// pending counts its commands that wait for an answer.
 	pending atomic.Int32
 	// rights are what it may do, nil for everything; replaced under Router.mu,
@@ -49,10 +52,14 @@ func (r *Router) frontendConnected(s *session.Session) {
 	add(&r.everyone, s)
 	if user := s.Name(); user != "" {
 		r.users[user] = append(r.users[user], s)
+		if r.bus != nil && len(r.users[user]) == 1 {
+			r.bus.User(user, true)
+		}
 	}
 	if s.Info().Telemetry != protocol.TelemetryNone {
 		fe.all = true
 		add(r.allOf(fe), s)
+		r.subscribersChanged()
 	}
 }
 
@@ -64,12 +71,16 @@ func (r *Router) frontendDisconnected(s *session.Session) {
 	r.unsubscribeAll(s, fe)
 	if user := s.Name(); user != "" {
 		left := without(r.users[user], s)
-		if len(left) == 0 {
-			delete(r.users, user)
-		} else {
+		if len(left) > 0 {
 			r.users[user] = left
+		} else if r.users[user] != nil {
+			delete(r.users, user)
+			if r.bus != nil {
+				r.bus.User(user, false)
+			}
 		}
 	}
+	r.subscribersChanged()
 }
 
 // subscribe handles gateway.subscribe and gateway.unsubscribe. What holds
@@ -87,6 +98,7 @@ func (r *Router) subscribe(s *session.Session, e *protocol.Envelope, on bool) {
 	}
 	r.mu.Lock()
 	holds, fail := r.changeSubscription(s, fe, want, on)
+	r.subscribersChanged()
 	r.mu.Unlock()
 	if fail != nil {
 		r.refuse(s, fail.Code, fail.Message, e.ID)
@@ -183,6 +195,7 @@ func (r *Router) listDevice(s *session.Session, fe *frontend, id string) {
 	d := r.deviceEntry(id)
 	fe.listed[id] = d
 	add(&d.subscribers, s)
+	r.rewant(d)
 }
 
 func (r *Router) unlistDevice(s *session.Session, fe *frontend, id string) {
@@ -192,8 +205,9 @@ func (r *Router) unlistDevice(s *session.Session, fe *frontend, id string) {
 	}
 	delete(fe.listed, id)
 	remove(&d.subscribers, s)
+	r.rewant(d)
 	// An id that never connected needs no entry once nobody waits for it.
-	if d.stream == 0 && len(*d.subscribers.Load()) == 0 {
+	if d.stream == 0 && d.unwanted() {
 		delete(r.devices, id)
 	}
 }

@@ -126,3 +126,25 @@ func codeOf(t testing.TB, err error) protocol.ErrorCode {
 	}
 	return known.Code
 }
+
+// The router's API for HTTP, without other nodes to wait for.
+
+func (g *gateway) status(id string) (DeviceStatus, bool) { return g.r.Device(g.t.Context(), id) }
+
+func (g *gateway) listing() []DeviceStatus {
+	all, silent := g.r.Devices(g.t.Context())
+	if len(silent) != 0 {
+		g.t.Errorf("nodes %v were asked", silent)
+	}
+	return all
+}
+
+func (g *gateway) broadcast(msg protocol.Message) (int, error) {
+	del, err := g.r.Broadcast(g.t.Context(), msg)
+	return del.Delivered, err
+}
+
+func (g *gateway) sendUser(user string, msg protocol.Message) (int, error) {
+	del, err := g.r.SendUser(g.t.Context(), user, msg)
+	return del.Delivered, err
+}

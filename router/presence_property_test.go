@@ -77,7 +77,7 @@ func churn(t *testing.T, g *gateway, seed uint64) {
 	synctest.Wait()
 
 	truth := map[string]uint32{}
-	for _, d := range g.r.Devices() {
+	for _, d := range g.listing() {
 		truth[d.DeviceID] = d.Stream
 		if s := g.m.ByDevice(d.DeviceID); s == nil || s.ID().String() != d.Session {
 			t.Errorf("%s: the router has session %s, the manager %v", d.DeviceID, d.Session, s)

@@ -126,7 +126,7 @@ func TestTakeoverIsAnnouncedOldFirst(t *testing.T) {
 		if code := old.closeCode(); code != protocol.CloseReplaced {
 			t.Errorf("the old connection closed with %v", code)
 		}
-		if st, ok := g.r.Device("d1"); !ok || st.Session != fresh.sess.ID().String() {
+		if st, ok := g.status("d1"); !ok || st.Session != fresh.sess.ID().String() {
 			t.Errorf("%+v, %v", st, ok)
 		}
 		time.Sleep(10 * time.Second)
@@ -146,8 +146,8 @@ func TestRefusedDuplicateChangesNothing(t *testing.T) {
 		a.none()
 		a.send(`{"type":"c","dst":"d1"}`)
 		d.one()
-		if len(g.r.Devices()) != 1 {
-			t.Error(g.r.Devices())
+		if len(g.listing()) != 1 {
+			t.Error(g.listing())
 		}
 	}, func(_ *Options, so *session.Options) { so.RefuseDuplicate = true })
 }

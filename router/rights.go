@@ -41,6 +41,7 @@ func (r *Router) SetRights(s *session.Session, rights session.Rights) {
 		add(r.allOf(fe), s)
 	}
 	r.noteRights(s, fe, saw)
+	r.subscribersChanged()
 }
 
 // noteRights tells a front end what it sees now and did not before, and the
@@ -49,24 +50,25 @@ func (r *Router) noteRights(s *session.Session, fe *frontend, saw map[*device]bo
 	only := []*session.Session{s}
 	for d, before := range saw {
 		now := fe.mayObserve(d.id)
-		if d.session != nil && now && !before {
-			r.notify(only, protocol.TypeDeviceOnline, d, d.session.Info(), reasonPermitted)
+		info, online := r.deviceOnline(d)
+		if online && now && !before {
+			r.notify(only, protocol.TypeDeviceOnline, d, info, reasonPermitted)
 		}
 		if !before || now {
 			continue
 		}
 		r.unlistDevice(s, fe, d.id)
-		if d.session != nil {
-			r.notifyBlind(s, d)
+		if online {
+			r.notifyBlind(s, info)
 		}
 	}
 }
 
 // notifyBlind tells a front end that a device is gone which it may not observe
 // any longer, and which announcements therefore pass over.
-func (r *Router) notifyBlind(s *session.Session, d *device) {
+func (r *Router) notifyBlind(s *session.Session, info protocol.DeviceInfo) {
 	msg, err := protocol.NewMessage(protocol.TypeDeviceOffline, protocol.DeviceNotice{
-		DeviceID: d.id, Stream: d.stream, Node: r.opts.Node, Reason: reasonNotPermitted,
+		DeviceID: info.DeviceID, Stream: info.Stream, Node: info.Node, Reason: reasonNotPermitted,
 	})
 	if err == nil && s.SendMessage(&msg, false) == nil {
 		s.Schedule()

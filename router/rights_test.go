@@ -98,7 +98,7 @@ func TestDirectMessagesAreFiltered(t *testing.T) {
 		blind.one()
 		seeing.send(`{"type":"hello.there","dst":"@frontends"}`)
 		blind.one()
-		if n, err := g.r.Broadcast(protocol.Message{Type: "notice.all"}); n != 2 || err != nil {
+		if n, err := g.broadcast(protocol.Message{Type: "notice.all"}); n != 2 || err != nil {
 			t.Errorf("a broadcast of the API's reached %d front ends, %v", n, err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
@@ -32,18 +33,38 @@ type Options struct {
 	// called on the session's reading goroutine with no lock of the router's
 	// held. Nil: every renewal is refused.
 	Renew func(s *session.Session, token string) (protocol.Expiry, *Error)
+	// Bus joins this router with those of other nodes; nil: there are none.
+	Bus Bus
+	// Answer answers what other nodes ask with Ask and AskAll of this node's
+	// server: what, and of what. False: it does not know. It may be called on
+	// any goroutine. Nil: it knows nothing.
+	Answer func(what, arg string) ([]byte, bool)
 }
 
 // Router routes for one node.
 //
-// It has no goroutine of its own. Lock order: mu, then a device link's mu;
-// both may be held while queueing to an outbox, never while a session is
-// flushed or closed.
+// It has no goroutine of its own, but one for each question of another node
+// that is being answered; they end with Leave. Lock order: mu, then a device
+// link's mu or that of the errands; both may be held while queueing to an
+// outbox or the bus, never while a session is flushed or closed. The locks of
+// others, gathers, feed and inflow are leaves.
 type Router struct {
 	// Static after Bind.
 	opts    Options
 	manager *session.Manager
 	stats   Stats
+	bus     Bus
+	// born is when the router was made, in microseconds since 1970: the epochs
+	// of devices that came since are greater.
+	born uint64
+
+	// What is known of the other nodes and waits for them; locks of their own.
+	others  others
+	errands errands
+	gathers gathers
+	// answering waits for the answers to other nodes, answeringNow counts them.
+	answering    sync.WaitGroup
+	answeringNow atomic.Int32
 
 	// everyone holds all front ends, telemetryAll those that want every
 	// device's telemetry and may have it, telemetrySome those that want every
@@ -65,6 +86,14 @@ type Router struct {
 	// listing is the encoded device list of the welcome; nil when it must be
 	// made anew.
 	listing []byte
+	// wantedElsewhere are the devices whose telemetry other nodes want.
+	wantedElsewhere map[*device]struct{}
+	// sawAll and sawSome are what subscribersChanged saw last.
+	sawAll  bool
+	sawSome *[]*session.Session
+	// teller is armed from Join to Leave; left is set by the latter.
+	teller teller
+	left   bool
 }
 
 // New returns a Router; Bind it before use.
@@ -81,7 +110,10 @@ func New(opts Options) *Router {
 	if opts.MaxBadMessages == 0 {
 		opts.MaxBadMessages = 100
 	}
-	r := &Router{opts: opts, devices: make(map[string]*device), users: make(map[string][]*session.Session)}
+	r := &Router{
+		opts: opts, bus: opts.Bus, born: uint64(time.Now().UnixMicro()), others: newOthers(),
+		devices: make(map[string]*device), users: make(map[string][]*session.Session), wantedElsewhere: make(map[*device]struct{}),
+	}
 	r.everyone.Store(new([]*session.Session))
 	r.telemetryAll.Store(new([]*session.Session))
 	r.telemetrySome.Store(new([]*session.Session))

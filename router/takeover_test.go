@@ -50,7 +50,7 @@ func TestLateFarewellOfTheOldConnection(t *testing.T) {
 
 		wg.Wait()
 		a.oneError(protocol.ErrDeviceDisconnected, "1")
-		if st, ok := g.r.Device("d1"); !ok || st.Session != fresh.sess.ID().String() || st.Pending != 1 {
+		if st, ok := g.status("d1"); !ok || st.Session != fresh.sess.ID().String() || st.Pending != 1 {
 			t.Fatalf("%+v, %v", st, ok)
 		}
 		fresh.send(`{"type":"done","re":"2"}`)
@@ -103,7 +103,7 @@ func TestLateGreetingOfTheOldConnection(t *testing.T) {
 				}
 				wg.Wait()
 				a.none()
-				if _, ok := g.r.Device("d1"); ok != test.stays {
+				if _, ok := g.status("d1"); ok != test.stays {
 					t.Errorf("there: %v", ok)
 				}
 				if test.stays {
@@ -140,7 +140,7 @@ func TestAConnectionThatEndsBeforeItsGreeting(t *testing.T) {
 			}
 		}
 		a.none()
-		if len(g.r.Devices()) != 0 || len(g.r.users) != 1 || len(*g.r.everyone.Load()) != 1 || len(*g.r.telemetryAll.Load()) != 1 {
+		if len(g.listing()) != 0 || len(g.r.users) != 1 || len(*g.r.everyone.Load()) != 1 || len(*g.r.telemetryAll.Load()) != 1 {
 			t.Error("something is left")
 		}
 	})

@@ -25,7 +25,12 @@ func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
 	}
 	l.framesIn++
 	l.samplesIn += uint64(h.Count)
-	if all, some, listed := r.receivers(l.device); len(all)+len(some)+len(listed) == 0 {
+	sh := l.device.shared
+	if all, some, listed := r.receivers(l.device); len(all)+len(some)+len(listed) == 0 && (sh == nil || !sh.wanted.Load()) {
+		if sh != nil {
+			r.sendBatch(l)
+			sh.feed.advance(h.Seq, h.End())
+		}
 		return
 	}
 	stream := l.device.stream
@@ -89,6 +94,9 @@ func (r *Router) sendBatch(l *link) {
 	}
 	for _, s := range listed {
 		_ = s.SendTelemetry(f, by)
+	}
+	if l.device.shared != nil {
+		r.feedOthers(l.device, f)
 	}
 	f.Release()
 }

@@ -53,6 +53,9 @@ func (r *Router) routeText(s *session.Session, text []byte) {
 	case protocol.DstFrontends:
 		f := spliced(&e, protocol.Splice{Src: s.Source()})
 		sendAll(*r.everyone.Load(), f, e.Urgent, s, deviceOf(s))
+		if r.bus != nil {
+			r.toFrontendsElsewhere(s, &e, f)
+		}
 		f.Release()
 	case protocol.DstUser:
 		r.routeToUser(s, &e, dst.Name)
@@ -83,19 +86,31 @@ func (r *Router) routeToUser(s *session.Session, e *protocol.Envelope, user []by
 	r.mu.Unlock()
 	f := spliced(e, protocol.Splice{Src: s.Source()})
 	n := sendAll(to, f, e.Urgent, nil, deviceOf(s))
+	var fail *Error
+	if r.bus != nil {
+		n, fail = r.toUserElsewhere(s, e, f, user, n)
+	}
 	f.Release()
-	if n == 0 {
+	switch {
+	case fail != nil:
+		r.refuse(s, fail.Code, fail.Message, e.ID)
+	case n == 0:
 		r.refuse(s, protocol.ErrNotFound, "no session of that user is connected", e.ID)
 	}
 }
 
 func (r *Router) routeToSession(s *session.Session, e *protocol.Envelope, id []byte) {
 	var to *session.Session
-	if parsed, err := uuid.ParseBytes(id); err == nil {
+	parsed, err := uuid.ParseBytes(id)
+	if err == nil {
 		to = r.manager.Get(parsed)
 	}
+	if to == nil && err == nil && r.bus != nil && NodeOf(parsed) != r.bus.Self() {
+		r.toSessionElsewhere(s, e, parsed)
+		return
+	}
 	if to == nil || to.Role() != session.RoleFrontend || s.Role() == session.RoleDevice && !mayObserve(to, s.Name()) {
-		r.refuse(s, protocol.ErrNotFound, "no front end has that session id; it may have reconnected under a new one", e.ID)
+		r.refuse(s, protocol.ErrNotFound, textNoSession, e.ID)
 		return
 	}
 	if err := to.SendEnvelope(e, protocol.Splice{Src: s.Source()}, e.Urgent); err != nil {

@@ -81,10 +81,10 @@ func TestUrgentAnswerGoesAheadOfTelemetry(t *testing.T) {
 		a.stall(true)
 		d.sendBinary(telemetry(0, 1))
 		d.send(`{"type":"slow","re":"1"}`, `{"type":"fast","re":"2","urgent":true}`)
-		if n, err := g.r.Broadcast(protocol.Message{Type: "alarm", Urgent: true}); n != 1 || err != nil {
+		if n, err := g.broadcast(protocol.Message{Type: "alarm", Urgent: true}); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
-		if n, err := g.r.SendUser("alice", protocol.Message{Type: "note"}); n != 1 || err != nil {
+		if n, err := g.sendUser("alice", protocol.Message{Type: "note"}); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		a.stall(false)

@@ -74,18 +74,32 @@ func (r *Router) welcome(s *session.Session) protocol.Welcome {
 	}
 }
 
-// deviceInfos lists the connected devices by id. The caller holds mu.
+// deviceInfos lists the devices that are connected, here or to another node, by
+// id. The caller holds mu.
 func (r *Router) deviceInfos() []protocol.DeviceInfo {
 	infos := make([]protocol.DeviceInfo, 0, len(r.devices))
 	for _, d := range r.devices {
-		if d.session != nil {
-			infos = append(infos, r.deviceInfo(d))
+		if info, online := r.deviceOnline(d); online {
+			infos = append(infos, info)
 		}
 	}
 	sort.Slice(infos, func(i, j int) bool { return infos[i].DeviceID < infos[j].DeviceID })
 	return infos
 }
 
+// deviceOnline describes a device that is connected, wherever. The caller holds
+// mu.
+func (r *Router) deviceOnline(d *device) (protocol.DeviceInfo, bool) {
+	switch {
+	case d.session != nil:
+		return r.deviceInfo(d), true
+	case d.shared != nil && d.shared.holder != nil:
+		return r.foreignInfo(d), true
+	}
+	return protocol.DeviceInfo{}, false
+}
+
+// deviceInfo describes a device that is connected here. The caller holds mu.
 func (r *Router) deviceInfo(d *device) protocol.DeviceInfo {
 	info := d.session.Info()
 	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: r.opts.Node, Type: info.Type, Customer: info.Customer, Meta: info.Meta}

@@ -88,14 +88,19 @@ func (s *Server) serveAPI(api *http.ServeMux, w http.ResponseWriter, r *http.Req
 
 func (s *Server) getDevices(w http.ResponseWriter, r *http.Request) {
 	id := identityOf(r)
-	devices := slices.DeleteFunc(s.router.Devices(), func(d router.DeviceStatus) bool { return !id.MayObserve(d.DeviceID) })
-	writeJSON(w, http.StatusOK, map[string]any{"devices": devices})
+	all, silent := s.router.Devices(r.Context())
+	devices := slices.DeleteFunc(all, func(d router.DeviceStatus) bool { return !id.MayObserve(d.DeviceID) })
+	listing := map[string]any{"devices": devices}
+	if len(silent) > 0 {
+		listing["silent_nodes"] = silent
+	}
+	writeJSON(w, http.StatusOK, listing)
 }
 
 // getDevice answers for a device that may not be observed as for one that is
 // not there.
 func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) {
-	d, ok := s.router.Device(r.PathValue("id"))
+	d, ok := s.router.Device(r.Context(), r.PathValue("id"))
 	if !ok || !identityOf(r).MayObserve(d.DeviceID) {
 		writeError(w, http.StatusNotFound, protocol.ErrDeviceOffline, "device "+clip(r.PathValue("id"))+" is not connected")
 		return
@@ -133,12 +138,12 @@ func (s *Server) postBroadcast(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	n, err := s.router.Broadcast(msg)
+	delivery, err := s.router.Broadcast(r.Context(), msg)
 	if err != nil {
 		writeFailure(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]int{"delivered": n})
+	writeJSON(w, http.StatusOK, delivery)
 }
 
 func (s *Server) postUser(w http.ResponseWriter, r *http.Request) {
@@ -146,12 +151,12 @@ func (s *Server) postUser(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	n, err := s.router.SendUser(r.PathValue("user"), msg)
+	delivery, err := s.router.SendUser(r.Context(), r.PathValue("user"), msg)
 	if err != nil {
 		writeFailure(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]int{"delivered": n})
+	writeJSON(w, http.StatusOK, delivery)
 }
 
 // sessionStatus is a session as the HTTP API shows it.

@@ -331,10 +331,10 @@ func (f *flusher) run() {
 }
 
 // stretched is how long telemetry waits for company after a round that took so
-// long: writing shall take less than half a processor as long as longer waits,
+// long: writing shall take about half a processor as long as longer waits,
 // up to four intervals, can help it.
 func stretched(interval, round time.Duration) time.Duration {
-	return max(interval, min(round*9/4, 4*interval))
+	return max(interval, min(round*7/4, 4*interval))
 }
 
 func (f *flusher) stop() {

@@ -301,10 +301,10 @@ func TestStretchedInterval(t *testing.T) {
 	for _, tt := range []struct{ interval, round, want time.Duration }{
 		{ms, 0, ms},
 		{ms, 400 * time.Microsecond, ms},
-		{ms, 600 * time.Microsecond, 1350 * time.Microsecond},
+		{ms, 600 * time.Microsecond, 1050 * time.Microsecond},
 		{ms, time.Second, 4 * ms},
 		{0, time.Second, 0},
-		{5 * ms, 4 * ms, 9 * ms},
+		{5 * ms, 4 * ms, 7 * ms},
 	} {
 		equal(t, fmt.Sprintf("%v, a round of %v", tt.interval, tt.round), stretched(tt.interval, tt.round), tt.want)
 	}

@@ -155,6 +155,10 @@ func (f *Frame) Frames() int { return int(f.frames) }
 // Samples returns the number of samples per channel that the frame carries.
 func (f *Frame) Samples() uint64 { return f.to - f.from }
 
+// Range returns the samples that the frame carries, from up to, not including,
+// to.
+func (f *Frame) Range() (from, to uint64) { return f.from, f.to }
+
 // Retain adds a reference.
 func (f *Frame) Retain() { f.refs.Add(1) }
 

@@ -12,6 +12,9 @@ import (
 // a time and so never keeps a registration waiting for longer than that.
 const indexShards = 64
 
+// shardOf spreads by the last byte: the first ones may be the node's.
+func shardOf(id uuid.UUID) int { return int(id[len(id)-1]) % indexShards }
+
 // idIndex maps session ids to sessions.
 type idIndex struct {
 	shards [indexShards]struct {
@@ -21,7 +24,7 @@ type idIndex struct {
 }
 
 func (x *idIndex) get(id uuid.UUID) *Session {
-	sh := &x.shards[id[0]%indexShards]
+	sh := &x.shards[shardOf(id)]
 	sh.mu.RLock()
 	s := sh.m[id]
 	sh.mu.RUnlock()
@@ -29,7 +32,7 @@ func (x *idIndex) get(id uuid.UUID) *Session {
 }
 
 func (x *idIndex) put(s *Session) {
-	sh := &x.shards[s.id[0]%indexShards]
+	sh := &x.shards[shardOf(s.id)]
 	sh.mu.Lock()
 	if sh.m == nil {
 		sh.m = make(map[uuid.UUID]*Session)
@@ -39,7 +42,7 @@ func (x *idIndex) put(s *Session) {
 }
 
 func (x *idIndex) remove(id uuid.UUID) {
-	sh := &x.shards[id[0]%indexShards]
+	sh := &x.shards[shardOf(id)]
 	sh.mu.Lock()
 	delete(sh.m, id)
 	sh.mu.Unlock()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -93,7 +94,7 @@ func NewManager(opts Options) (*Manager, error) {
 // with RefuseDuplicate, the newer is refused with ErrDuplicateDevice. The
 // caller feeds the returned session only after Add has returned.
 func (m *Manager) Add(info Info, t Transport) (*Session, error) {
-	s := &Session{id: uuid.New(), m: m, t: t, info: &info, rate: m.rateOf(info.Role)}
+	s := &Session{id: m.newID(), m: m, t: t, info: &info, rate: m.rateOf(info.Role)}
 	s.source = info.Name
 	if s.source == "" {
 		s.source = s.id.String()
@@ -285,6 +286,15 @@ func (m *Manager) Stop(ctx context.Context) error {
 	m.writers.Wait()
 	m.wheel.Stop()
 	return err
+}
+
+// newID returns the id of a new session: random, behind the node.
+func (m *Manager) newID() uuid.UUID {
+	id := uuid.New()
+	if m.opts.Node != 0 {
+		binary.BigEndian.PutUint32(id[:4], m.opts.Node)
+	}
+	return id
 }
 
 // rateOf returns the limits of a role.

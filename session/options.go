@@ -67,6 +67,10 @@ type Options struct {
 	// what it queues it leaves to Schedule. Optional.
 	OnDisconnect func(s *Session, cause Cause)
 
+	// Node, when it is not 0, stands big-endian in the first four bytes of every
+	// session id, so that several gateways can tell whose a session is.
+	Node uint32
+
 	// Logger takes the Manager's log; the zero value logs nothing.
 	Logger zerolog.Logger
 }

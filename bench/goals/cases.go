@@ -44,6 +44,11 @@ func gateway(options ...string) []string {
 // reference is one of the bare servers of bench/limit.
 func reference(name string) []string { return []string{"limit", name, "--json"} }
 
+// limitOf writes ten frames of 132 bytes at a time to so many plain sockets.
+func limitOf(sockets string) []string {
+	return []string{"limit", "stream", "--json", "--receivers", sockets, "--payload", "128", "--write", "1320"}
+}
+
 func benchRun(args ...string) []load { return []load{{args: args}} }
 
 // search looks for saturation; the first rate has to be clean on any machine.
@@ -79,6 +84,9 @@ const (
 	workScale100      = "100 front ends"
 	workScale1000     = "1,000 front ends"
 	workScale10000    = "10,000 front ends"
+	workLimit100      = "limit, 100 sockets"
+	workLimit1000     = "limit, 1,000 sockets"
+	workLimit10000    = "limit, 10,000 sockets"
 )
 
 var cases = []testCase{
@@ -127,11 +135,13 @@ var cases = []testCase{
 		// server's core, and the load program still keeps its schedule. At
 		// more than that a queue would grow in front of the server, and the
 		// figure would be the length of the run. The load program's lateness
-		// is part of every round trip and is shown with it. Telemetry that
+		// is part of every round trip and is shown with it. The commands are for
+		// devices that send no telemetry: an answer of one that does stands
+		// behind it in the device's own connection, which no gateway can change. Telemetry that
 		// a moment of somebody else's work costs, and that the gateway reports
 		// exactly, is shown too and is no fault here.
 		{label: workUrgent, server: gateway(), loads: []load{{
-			args: []string{"fanout", "--command-rate", "200", "--urgent-share", "1", "--tick", "500us", "--allow-loss"},
+			args: []string{"fanout", "--command-rate", "200", "--command-devices", "10", "--urgent-share", "1", "--tick", "500us", "--allow-loss"},
 			rate: func(r *runner) (float64, error) { return r.saturation(workFanout, 0.9) },
 		}}},
 	}},
@@ -164,5 +174,10 @@ var cases = []testCase{
 		{label: workScale100, server: gateway(), loads: benchRun("fanout", "--frontends", "100", "--rate", "10000", "--tick", "1ms")},
 		{label: workScale1000, server: gateway(), loads: benchRun("fanout", "--frontends", "1000", "--rate", "1000", "--tick", "10ms")},
 		{label: workScale10000, server: gateway(), loads: benchRun("fanout", "--frontends", "10000", "--rate", "100", "--tick", "100ms")},
+		// The same bytes to as many plain sockets, ten frames a write: what the
+		// kernel charges for more sockets.
+		{label: workLimit100, server: limitOf("100")},
+		{label: workLimit1000, server: limitOf("1000")},
+		{label: workLimit10000, server: limitOf("10000")},
 	}},
 }

@@ -81,9 +81,14 @@ var goals = []goal{
 	nothingLost("small", workSmall),
 
 	{of: "scaling", name: "CPU per delivery, 1 M/s to 10 front ends", unit: "µs", work: workScale10, figure: serverCPU},
-	{of: "scaling", name: "to 100", unit: "µs", work: workScale100, figure: serverCPU},
+	{of: "scaling", name: "to 100", unit: "µs", work: workScale100, figure: serverCPU, reference: workLimit100},
 	{of: "scaling", name: "to 1,000", unit: "µs", work: workScale1000, figure: serverCPU, reference: workScale100, text: "flat: ≤ 1.1 × 100 front ends", limit: flat},
 	{of: "scaling", name: "to 10,000", unit: "µs", work: workScale10000, figure: serverCPU, reference: workScale1000, text: "flat: ≤ 1.1 × 1,000 front ends", limit: flat},
+	{of: "scaling", name: "the same, to 1,000, beside as many plain sockets", unit: "µs", work: workScale1000, figure: serverCPU, reference: workLimit1000},
+	{of: "scaling", name: "the same, to 10,000, beside as many plain sockets", unit: "µs", work: workScale10000, figure: serverCPU, reference: workLimit10000},
+	{of: "scaling", name: "plain sockets, 100", unit: "µs", work: workLimit100, figure: serverCPU},
+	{of: "scaling", name: "plain sockets, 1,000", unit: "µs", work: workLimit1000, figure: serverCPU, reference: workLimit100},
+	{of: "scaling", name: "plain sockets, 10,000", unit: "µs", work: workLimit10000, figure: serverCPU, reference: workLimit1000},
 	nothingLost("scaling", workScale10, workScale100, workScale1000, workScale10000),
 }
 

@@ -33,6 +33,7 @@ type BenchCmd struct {
 	Size        int     `help:"Bytes of a telemetry frame with its header (fanout 128) or of a text payload (128)."`
 
 	CommandRate    float64       `help:"Commands/s besides fanout or telemetry."`
+	CommandDevices int           `help:"Devices for these commands that send no telemetry (0: those that do get them)."`
 	UrgentShare    float64       `help:"Part of the commands that is urgent, 0 to 1."`
 	CommandTimeout time.Duration `help:"timeout_ms of commands (10s)."`
 
@@ -100,7 +101,7 @@ func (c *BenchCmd) options() bench.Options {
 		Scenario: c.Scenario, Label: c.Label, Target: c.Target, FrontendTarget: c.FrontendTarget,
 		Devices: c.Devices, Frontends: c.Frontends, Connections: c.Connections,
 		Rate: c.Rate, Samples: c.Samples, Channels: c.Channels, Size: c.Size,
-		CommandRate: c.CommandRate, UrgentShare: c.UrgentShare, CommandTimeout: c.CommandTimeout,
+		CommandRate: c.CommandRate, CommandDevices: c.CommandDevices, UrgentShare: c.UrgentShare, CommandTimeout: c.CommandTimeout,
 		Duration: c.Duration, Warmup: c.Warmup, Drain: c.Drain, Timeout: c.Timeout, Tick: c.Tick,
 		ConnectRate: c.ConnectRate, ConnectConcurrency: c.ConnectConcurrency, ConnectTimeout: c.ConnectTimeout,
 		Sources: c.Sources, Saturate: c.Saturate, StepDuration: c.StepDuration,

@@ -1,0 +1,147 @@
+package router
+
+import "sync"
+
+// feed places the telemetry that a device sends to this node: it finds where
+// one chain of samples ends and the next begins.
+type feed struct {
+	// mu guards the rest; a leaf.
+	mu               sync.Mutex
+	chain, start, to uint64
+	before           []TelemetryChain
+	// quiet counts the times that the position was told since it last moved.
+	quiet int
+}
+
+// advance notes the samples [from, to) and returns where they are.
+func (f *feed) advance(from, to uint64) TelemetryRange {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.chain == 0 || from != f.to {
+		if f.chain > 0 {
+			// Replaced, not changed: ranges that were handed out share it.
+			before := append(make([]TelemetryChain, 0, MaxChainsBefore), f.before[max(0, len(f.before)-MaxChainsBefore+1):]...)
+			f.before = append(before, TelemetryChain{Chain: f.chain, Start: f.start, End: f.to})
+		}
+		f.chain++
+		f.start = from
+	}
+	f.to = to
+	f.quiet = 0
+	return TelemetryRange{Chain: f.chain, Start: f.start, From: from, To: to, Before: f.before}
+}
+
+// position returns the range without samples where the feed stands.
+func (f *feed) position() TelemetryRange {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return TelemetryRange{Chain: f.chain, Start: f.start, From: f.to, To: f.to, Before: f.before}
+}
+
+// toldAgain returns the position, and whether it is worth telling: it is told a
+// few times after each move, since what tells it may be lost, too.
+func (f *feed) toldAgain() (TelemetryRange, bool) {
+	f.mu.Lock()
+	told := f.chain > 0 && f.quiet < tellings
+	f.quiet++
+	f.mu.Unlock()
+	return f.position(), told
+}
+
+// inflow is how far a device's telemetry is that came from other nodes, by
+// node.
+type inflow struct {
+	// mu guards the rest; a leaf.
+	mu sync.Mutex
+	at []arrived
+}
+
+// arrived is how far the telemetry of one node is: the samples of chain up to,
+// not including, to have come or were reported as lost.
+type arrived struct {
+	node      NodeID
+	chain, to uint64
+}
+
+// maxInflows bounds the nodes that a device's telemetry has come from of late.
+const maxInflows = 4
+
+// sampleRange is a range of samples, [from, to).
+type sampleRange struct{ from, to uint64 }
+
+// begin sets where the telemetry of a node begins, unless that is known: what
+// is beyond it and does not come is lost.
+func (f *inflow) begin(node NodeID, rg *TelemetryRange) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of(node) == nil {
+		f.add(arrived{node: node, chain: rg.Chain, to: rg.To})
+	}
+}
+
+// take notes that a batch has come. It returns which samples before it were
+// lost on the way, and from which sample on the batch is new; none of it is
+// when that is rg.To.
+func (f *inflow) take(node NodeID, rg *TelemetryRange) (lost []sampleRange, fresh uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.of(node)
+	if a == nil {
+		f.add(arrived{node: node, chain: rg.Chain, to: rg.To})
+		return nil, rg.From
+	}
+	if rg.Chain < a.chain || rg.Chain == a.chain && rg.To <= a.to {
+		// Known, or told as lost before: then it must not come any more.
+		return nil, rg.To
+	}
+	fresh = rg.From
+	if rg.Chain == a.chain {
+		lost = appendLoss(lost, a.to, rg.From)
+		fresh = max(rg.From, a.to)
+	} else {
+		for _, c := range rg.Before {
+			switch {
+			case c.Chain == a.chain:
+				lost = appendLoss(lost, a.to, c.End)
+			case c.Chain > a.chain:
+				lost = appendLoss(lost, c.Start, c.End)
+			}
+		}
+		lost = appendLoss(lost, rg.Start, rg.From)
+	}
+	a.chain, a.to = rg.Chain, rg.To
+	return lost, fresh
+}
+
+// forget forgets everything: the telemetry is not wanted any longer.
+func (f *inflow) forget() {
+	f.mu.Lock()
+	f.at = nil
+	f.mu.Unlock()
+}
+
+// of returns the entry of a node. The caller holds mu.
+func (f *inflow) of(node NodeID) *arrived {
+	for i := range f.at {
+		if f.at[i].node == node {
+			return &f.at[i]
+		}
+	}
+	return nil
+}
+
+// add adds an entry, in place of the oldest when there are many. The caller
+// holds mu.
+func (f *inflow) add(a arrived) {
+	if len(f.at) >= maxInflows {
+		f.at = append(f.at[:0], f.at[1:]...)
+	}
+	f.at = append(f.at, a)
+}
+
+func appendLoss(lost []sampleRange, from, to uint64) []sampleRange {
+	if from >= to {
+		return lost
+	}
+	return append(lost, sampleRange{from, to})
+}

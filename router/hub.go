@@ -1,0 +1,395 @@
+package router
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"slices"
+	"sync"
+)
+
+// Hub joins routers in one process: the Bus without a network, for programs
+// that run several gateways in one, and for tests.
+type Hub struct {
+	// mu guards the rest and what says so in a HubBus. It is above the inboxes'
+	// locks, and never held while a Member is called.
+	mu   sync.Mutex
+	on   map[NodeID]*HubBus
+	down bool
+}
+
+// NewHub returns a hub with no node on it.
+func NewHub() *Hub { return &Hub{on: make(map[NodeID]*HubBus)} }
+
+// Bus returns the bus for one more node.
+func (h *Hub) Bus(name string) *HubBus {
+	return &HubBus{hub: h, id: NodeID(rand.Uint32N(1<<32-1) + 1), name: name, state: make(map[hubKey]hubItem), told: make(map[NodeID]map[hubKey]uint64)}
+}
+
+// SetReachable cuts all nodes off from each other, or joins them again.
+func (h *Hub) SetReachable(reachable bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.down == !reachable {
+		return
+	}
+	h.down = !reachable
+	for _, b := range h.on {
+		b.inbox.put(func(m Member) { m.BusChanged(reachable) })
+	}
+	for _, from := range h.on {
+		from.tellAll()
+	}
+}
+
+// HubBus is one node's Bus on a Hub.
+//
+// Join starts one goroutine, which calls the Member; Leave ends it.
+type HubBus struct {
+	// Static.
+	hub  *Hub
+	id   NodeID
+	name string
+
+	// Guarded by hub.mu: what this node said of itself, and which version of it
+	// each other node was told.
+	state   map[hubKey]hubItem
+	version uint64
+	told    map[NodeID]map[hubKey]uint64
+	stats   BusStats
+
+	inbox inbox
+}
+
+var _ Bus = (*HubBus)(nil)
+
+// hubKey names a piece of a node's state.
+type hubKey struct {
+	kind hubKind
+	name string
+}
+
+type hubKind uint8
+
+const (
+	hubDevice hubKind = iota
+	hubUser
+	hubWant
+)
+
+type hubItem struct {
+	version uint64
+	on      bool
+	holding Holding
+	release Release
+}
+
+// Join implements Bus.
+func (b *HubBus) Join(m Member) error {
+	b.inbox.start(m)
+	h := b.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, other := range h.on {
+		b.inbox.put(func(m Member) { m.NodeJoined(other.id, other.name) })
+		other.inbox.put(func(m Member) { m.NodeJoined(b.id, b.name) })
+	}
+	h.on[b.id] = b
+	if h.down {
+		b.inbox.put(func(m Member) { m.BusChanged(false) })
+	}
+	for _, other := range h.on {
+		other.tellAll()
+	}
+	return nil
+}
+
+// Leave implements Bus.
+func (b *HubBus) Leave() {
+	h := b.hub
+	h.mu.Lock()
+	if h.on[b.id] == b {
+		delete(h.on, b.id)
+		for _, other := range h.on {
+			delete(other.told, b.id)
+			other.inbox.put(func(m Member) { m.NodeLeft(b.id, NodeClosed) })
+		}
+	}
+	h.mu.Unlock()
+	b.inbox.stop()
+}
+
+// Self implements Bus.
+func (b *HubBus) Self() NodeID { return b.id }
+
+// Up implements Bus.
+func (b *HubBus) Up() bool {
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	return !b.hub.down
+}
+
+// Stats implements Bus.
+func (b *HubBus) Stats() BusStats {
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	st := b.stats
+	st.Nodes = max(0, len(b.hub.on)-1)
+	return st
+}
+
+// Hold implements Bus.
+func (b *HubBus) Hold(hd Holding) {
+	b.set(hubKey{hubDevice, hd.Device}, hubItem{on: true, holding: hd})
+}
+
+// Release implements Bus.
+func (b *HubBus) Release(r Release) {
+	b.hub.mu.Lock()
+	held := b.state[hubKey{hubDevice, r.Device}]
+	b.hub.mu.Unlock()
+	if held.on && held.holding.Epoch <= r.Epoch {
+		b.set(hubKey{hubDevice, r.Device}, hubItem{release: r})
+	}
+}
+
+// User implements Bus.
+func (b *HubBus) User(user string, here bool) { b.set(hubKey{hubUser, user}, hubItem{on: here}) }
+
+// Want implements Bus.
+func (b *HubBus) Want(device string, wanted bool) {
+	b.set(hubKey{hubWant, device}, hubItem{on: wanted})
+}
+
+// set changes a piece of the node's state.
+func (b *HubBus) set(key hubKey, item hubItem) {
+	h := b.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b.version++
+	item.version = b.version
+	b.state[key] = item
+	if h.down || h.on[b.id] != b {
+		return
+	}
+	for _, other := range h.on {
+		b.tell(other, key, item)
+	}
+	if !item.on {
+		b.forget(key)
+	}
+}
+
+// tellAll brings every other node up to date. The caller holds hub.mu.
+func (b *HubBus) tellAll() {
+	if b.hub.down {
+		return
+	}
+	keys := make([]hubKey, 0, len(b.state))
+	for key := range b.state {
+		keys = append(keys, key)
+	}
+	// In the order in which it came to be.
+	slices.SortFunc(keys, func(x, y hubKey) int { return int(b.state[x].version) - int(b.state[y].version) })
+	for _, key := range keys {
+		item := b.state[key]
+		for _, other := range b.hub.on {
+			b.tell(other, key, item)
+		}
+		if !item.on {
+			b.forget(key)
+		}
+	}
+}
+
+// forget drops a piece of state that is over and that everybody knows of. The
+// caller holds hub.mu.
+func (b *HubBus) forget(key hubKey) {
+	delete(b.state, key)
+	for _, told := range b.told {
+		delete(told, key)
+	}
+}
+
+// tell tells one other node of a piece of state, unless it knows. The caller
+// holds hub.mu.
+func (b *HubBus) tell(other *HubBus, key hubKey, item hubItem) {
+	if other == b || b.told[other.id][key] == item.version {
+		return
+	}
+	if b.told[other.id] == nil {
+		b.told[other.id] = make(map[hubKey]uint64)
+	}
+	b.told[other.id][key] = item.version
+	other.inbox.put(func(m Member) {
+		switch {
+		case key.kind == hubUser:
+			m.UserChanged(b.id, key.name, item.on)
+		case key.kind == hubWant:
+			m.WantChanged(b.id, key.name, item.on)
+		case item.on:
+			m.DeviceHeld(b.id, item.holding)
+		default:
+			m.DeviceReleased(b.id, item.release)
+		}
+	})
+}
+
+// Send implements Bus.
+func (b *HubBus) Send(to NodeID, msg *BusMessage) error {
+	h := b.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.down {
+		return ErrBusDown
+	}
+	other := h.on[to]
+	if other == nil || other == b {
+		return ErrNodeGone
+	}
+	return b.deliver(other, msg)
+}
+
+// SendAll implements Bus.
+func (b *HubBus) SendAll(msg *BusMessage) error {
+	h := b.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.down {
+		return ErrBusDown
+	}
+	var failed error
+	for _, other := range h.on {
+		if other != b {
+			if err := b.deliver(other, msg); err != nil {
+				failed = err
+			}
+		}
+	}
+	return failed
+}
+
+// deliver puts a copy of a message into another node's inbox. The caller holds
+// hub.mu.
+func (b *HubBus) deliver(other *HubBus, msg *BusMessage) error {
+	copied := *msg
+	copied.Text = bytes.Clone(msg.Text)
+	if !other.inbox.offer(len(copied.Text), func(m Member) { m.Receive(b.id, &copied) }) {
+		return ErrBusFull
+	}
+	b.stats.Sent++
+	b.stats.SentBytes += uint64(len(copied.Text))
+	other.stats.Received++
+	other.stats.ReceivedBytes += uint64(len(copied.Text))
+	return nil
+}
+
+// SendTelemetry implements Bus.
+func (b *HubBus) SendTelemetry(batch *TelemetryBatch) {
+	h := b.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, other := range h.on {
+		if other == b || !other.state[hubKey{hubWant, batch.Device}].on {
+			continue
+		}
+		copied := *batch
+		copied.Wire = bytes.Clone(batch.Wire)
+		if h.down || !other.inbox.offer(len(copied.Wire), func(m Member) { m.ReceiveTelemetry(b.id, &copied) }) {
+			b.stats.DroppedTelemetry++
+			continue
+		}
+		b.stats.Sent++
+		b.stats.SentBytes += uint64(len(copied.Wire))
+		other.stats.Received++
+		other.stats.ReceivedBytes += uint64(len(copied.Wire))
+	}
+}
+
+// maxInbox bounds the messages and telemetry that wait in an inbox, in bytes.
+const maxInbox = 8 << 20
+
+// inbox calls a Member, one call after another, on a goroutine of its own.
+type inbox struct {
+	// mu guards the rest; a leaf.
+	mu      sync.Mutex
+	calls   []func(Member)
+	bytes   int
+	closed  bool
+	ready   sync.Cond
+	running sync.WaitGroup
+}
+
+// start starts the goroutine.
+func (x *inbox) start(m Member) {
+	x.ready.L = &x.mu
+	x.running.Go(func() { x.run(m) })
+}
+
+func (x *inbox) run(m Member) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for {
+		for len(x.calls) == 0 && !x.closed {
+			x.ready.Wait()
+		}
+		if x.closed {
+			return
+		}
+		calls := x.calls
+		x.calls = nil
+		x.mu.Unlock()
+		for _, call := range calls {
+			call(m)
+		}
+		x.mu.Lock()
+	}
+}
+
+// put adds a call that must not be missed.
+func (x *inbox) put(call func(Member)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.add(call)
+}
+
+// offer adds a call that carries size bytes, if there is room.
+func (x *inbox) offer(size int, call func(Member)) bool {
+	size += hubOverhead
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.bytes+size > maxInbox || x.closed {
+		return false
+	}
+	x.bytes += size
+	x.add(func(m Member) {
+		x.mu.Lock()
+		x.bytes -= size
+		x.mu.Unlock()
+		call(m)
+	})
+	return true
+}
+
+// hubOverhead is what a message without text counts in an inbox.
+const hubOverhead = 128
+
+// add appends a call. The caller holds mu.
+func (x *inbox) add(call func(Member)) {
+	if !x.closed {
+		x.calls = append(x.calls, call)
+		if x.ready.L != nil {
+			x.ready.Signal()
+		}
+	}
+}
+
+// stop ends the goroutine, after the call that it is in.
+func (x *inbox) stop() {
+	x.mu.Lock()
+	x.closed = true
+	if x.ready.L != nil {
+		x.ready.Broadcast()
+	}
+	x.mu.Unlock()
+	x.running.Wait()
+}
