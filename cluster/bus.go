@@ -136,18 +136,20 @@ func (b *Bus) Up() bool {
 func (b *Bus) Hold(h router.Holding) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.own.hold(h, b.now(), b.up)
+	b.own.hold(h, b.up)
 	b.change(func(buf []byte, seq uint64) []byte { return appendHold(buf, seq, &h) })
 	notify(b.wakeClaims)
 }
 
-// Release says that this node does not hold the device any longer.
+// Release says that this node does not hold the device any longer. Telemetry of
+// the device that waits leaves before that.
 func (b *Bus) Release(r router.Release) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.own.release(r, b.now(), b.up) {
 		return
 	}
+	b.queue.flush(r.Device)
 	b.change(func(buf []byte, seq uint64) []byte { return appendRelease(buf, seq, &r) })
 	notify(b.wakeClaims)
 }

@@ -17,6 +17,7 @@ func appendHold(b []byte, seq uint64, h *router.Holding) []byte {
 	b = binary.AppendUvarint(b, h.Epoch)
 	b = appendString(b, h.Type)
 	b = appendString(b, h.Customer)
+	b = appendRange(b, &h.At)
 	b = binary.AppendUvarint(b, uint64(len(h.Meta)))
 	for name, value := range h.Meta {
 		b = appendString(b, name)
@@ -27,6 +28,7 @@ func appendHold(b []byte, seq uint64, h *router.Holding) []byte {
 
 func (r *reader) holding() (h router.Holding) {
 	h.Device, h.Epoch, h.Type, h.Customer = r.string(), r.uvarint(), r.string(), r.string()
+	r.samples(&h.At)
 	n := r.uvarint()
 	if n > maxMeta {
 		r.fail()

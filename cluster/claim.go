@@ -202,9 +202,9 @@ func (l *link) settle(scan bool) error {
 			if err != nil {
 				l.bus.log.Error().Err(err).Str("device", d.Device).Msg("Redis refuses the key of a device")
 			} else if by != "" {
-				l.overtaken(d, by)
+				l.refused(d, by)
 			} else {
-				l.bus.claimed(d)
+				l.granted(d)
 			}
 		}
 	}
@@ -246,21 +246,18 @@ func (l *link) dueClaims(scan bool) (calls []invocation, devices []*held) {
 	return calls, devices
 }
 
-// atFirst is how long the first claim of a device may take for its refusal to
-// say that the other holder was there before; what takes longer may have been
-// overtaken on its way.
-const atFirst = time.Second
-
-// claimed notes that Redis has a device's key.
-func (b *Bus) claimed(d *held) {
-	b.mu.Lock()
-	d.since = 0
-	b.mu.Unlock()
+// granted notes that the key of a device is this node's.
+func (l *link) granted(d *held) {
+	l.bus.mu.Lock()
+	defer l.bus.mu.Unlock()
+	d.fresh, d.refused = false, false
 }
 
-// overtaken tells the Member that another node holds a device with the epoch
-// that its key has, unless the device has been released meanwhile.
-func (l *link) overtaken(d *held, by string) {
+// refused notes that another node holds a device with the epoch that its key
+// has. The Member is told when that is still so at a second look: the news of
+// the other node, which may be newer or about to be overtaken itself, takes
+// longer to come than the claim, and after an outage much longer.
+func (l *link) refused(d *held, by string) {
 	b := l.bus
 	epoch, err := strconv.ParseUint(by, 10, 64)
 	if err != nil {
@@ -268,11 +265,16 @@ func (l *link) overtaken(d *held, by string) {
 		return
 	}
 	b.mu.Lock()
-	still := b.own.devices[d.Device] == d
-	first := d.since != 0 && b.now()-d.since < atFirst.Microseconds()
-	if still {
+	still := b.own.devices[d.Device] == d && d.refused
+	first := d.fresh
+	wait := b.options.Timeout
+	if d.fresh {
+		wait = min(wait/4, 100*time.Millisecond)
+	}
+	if d.due = b.now() + wait.Microseconds(); still {
 		d.taken = true
 	}
+	d.refused = true
 	b.mu.Unlock()
 	if still {
 		b.call(func(m router.Member) { m.DeviceOvertaken(d.Device, d.Epoch, epoch, first) })
@@ -284,7 +286,7 @@ func (l *link) overtaken(d *held, by string) {
 func (o *own) scheduleAll(now int64) {
 	o.fresh, o.releases = nil, nil
 	for _, d := range o.devices {
-		d.due, d.since = now, 0
+		d.due, d.fresh, d.refused = now, false, false
 		if len(o.devices) > maxClaims {
 			d.due += rand.Int64N(time.Second.Microseconds())
 		}

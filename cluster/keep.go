@@ -41,7 +41,7 @@ func (b *Bus) sweep(at, overslept int64) {
 		}
 		if at-p.heard > ttl*8/10 {
 			silent = append(silent, node)
-		} else if (!p.joined || len(p.waiting) > 0) && at-p.asked > b.options.Timeout.Microseconds() {
+		} else if (!p.joined || p.told > p.seq || len(p.waiting) > 0) && at-p.asked > b.options.Timeout.Microseconds() {
 			b.ask(p, at)
 		}
 	}

@@ -72,7 +72,7 @@ func TestWhatTheSenderOfALateMessageIsTold(t *testing.T) {
 	}{
 		"a command":                   {router.BusMessage{Kind: router.BusCommand, Corr: 5, ID: "c"}, &router.BusMessage{Corr: 5, ID: "c"}},
 		"a query":                     {router.BusMessage{Kind: router.BusQuery, Corr: 6}, &router.BusMessage{Corr: 6}},
-		"for a device":                {router.BusMessage{Kind: router.BusToDevice, ID: "c", Session: session}, &router.BusMessage{ID: "c", Session: session}},
+		"for a device":                {router.BusMessage{Kind: router.BusToDevice, ID: "c", Sender: sender}, &router.BusMessage{ID: "c", Session: sender}},
 		"for a session":               {router.BusMessage{Kind: router.BusToSession, ID: "c", Session: session, Sender: sender}, &router.BusMessage{ID: "c", Session: sender}},
 		"for a device, without an id": {router.BusMessage{Kind: router.BusToDevice, Session: session}, nil},
 		"an answer":                   {router.BusMessage{Kind: router.BusAnswer, Corr: 5}, nil},

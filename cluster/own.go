@@ -24,9 +24,10 @@ type own struct {
 // held is a device that this node holds.
 type held struct {
 	router.Holding
-	due   int64 // when to claim it, or to renew the claim; µs
-	taken bool  // another node holds it with a greater epoch
-	since int64 // when it came, until it is claimed; 0: claimed, or the bus was not up; µs
+	due     int64 // when to claim it, or to renew the claim; µs
+	fresh   bool  // it has not been claimed before, and came while the bus was up
+	refused bool  // the last claim was
+	taken   bool  // another node holds it with a greater epoch, and the Member knows
 }
 
 // want is a device whose telemetry this node wants, or has wanted.
@@ -52,11 +53,9 @@ func newOwn() own {
 
 // hold notes a device. While the bus is down its key waits for the link that
 // will claim all of them.
-func (o *own) hold(h router.Holding, now int64, up bool) {
-	d := &held{Holding: h}
-	o.devices[h.Device] = d
+func (o *own) hold(h router.Holding, up bool) {
+	o.devices[h.Device] = &held{Holding: h, fresh: up}
 	if up {
-		d.since = now
 		o.fresh = append(o.fresh, h.Device)
 	}
 }

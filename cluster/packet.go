@@ -38,7 +38,7 @@ const (
 	recordAsk                               // time, have, name
 	recordAnswer                            // time, seq, name
 	recordBye                               // empty
-	recordHold                              // seq, device, epoch, type, customer, n, n × (name, value)
+	recordHold                              // seq, device, epoch, type, customer, range, n, n × (name, value)
 	recordRelease                           // seq, device, epoch, reason, range
 	recordUser                              // seq, user, u8 here
 	recordWant                              // seq, device, u8 wanted

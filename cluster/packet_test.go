@@ -91,7 +91,8 @@ func TestOnlyTheLatestChainsAreSent(t *testing.T) {
 }
 
 func TestChangesSurviveTheirWay(t *testing.T) {
-	h := router.Holding{Device: "press-1", Epoch: 1 << 60, Type: "tensile tester", Customer: "é", Meta: map[string]string{"room": "12", "empty": ""}}
+	h := router.Holding{Device: "press-1", Epoch: 1 << 60, Type: "tensile tester", Customer: "é", Meta: map[string]string{"room": "12", "empty": ""},
+		At: router.TelemetryRange{Chain: 3, Start: 4, From: 5, To: 5, Before: []router.TelemetryChain{{Chain: 2, End: 9}}}}
 	rs := records(appendHold(nil, 42, &h))
 	kind, body, _, _ := rs.next()
 	if seq := body.uvarint(); kind != recordHold || seq != 42 {
@@ -131,7 +132,7 @@ func TestMalformedPacketsAreRefused(t *testing.T) {
 		"a session cut off":      packetOf(header{node: 1}, []byte{byte(recordMessage), 0, 0, 0, 6, 1, flagSession, 0, 0, 0, 1}),
 		"a number of 65 bits":    packetOf(header{node: 1}, append([]byte{byte(recordUser), 0, 0, 0, 10}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2)),
 		"a timeout of 33 bits":   packetOf(header{node: 1}, []byte{byte(recordMessage), 0, 0, 0, 7, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x10}),
-		"many entries":           packetOf(header{node: 1}, endRecord(append(appendString(beginRecord(nil, recordHold), "")[:recordHeader], 1, 0, 0, 0, 0, maxMeta+1), 0)),
+		"many entries":           packetOf(header{node: 1}, endRecord(append(beginRecord(nil, recordHold), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, maxMeta+1), 0)),
 		"neither on nor off":     packetOf(header{node: 1}, endRecord(append(beginRecord(nil, recordWant), 1, 1, 'd', 2), 0)),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,8 +23,9 @@ type peer struct {
 	sent    int64 // when it was last sent a snapshot
 	numbers map[string]uint64
 
-	// What it has, up to seq.
+	// What it has, up to seq; told is the latest number that was heard of.
 	seq     uint64
+	told    uint64
 	devices map[string]router.Holding
 	users   map[string]struct{}
 	wants   map[string]struct{}
@@ -137,6 +138,7 @@ func (b *Bus) answered(p *peer, sent, at, asked int64, seq uint64) {
 		b.join(p)
 		b.catchUp(p, at)
 	case seq > p.seq:
+		p.told = max(p.told, seq)
 		b.ask(p, at)
 	}
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/labgate/labgate/router"
@@ -169,6 +170,22 @@ func (q *queue) takeTelemetry(out []*packet, max int) []*packet {
 	return out
 }
 
+// flush moves a device's telemetry to where messages wait, in front of all that
+// comes.
+func (q *queue) flush(device string) {
+	s := q.streams[device]
+	if s == nil || !s.due {
+		return
+	}
+	q.due = slices.DeleteFunc(q.due, func(d *stream) bool { return d == s })
+	q.turn++
+	for _, p := range s.packets {
+		q.telemetry -= len(p.buf) - headerSize
+		q.packets = append(q.packets, p)
+	}
+	s.packets, s.due = nil, false
+}
+
 func (q *queue) forget(s *stream, p *packet) {
 	s.to.waiting -= len(p.buf) - headerSize
 	q.telemetry -= len(p.buf) - headerSize
@@ -184,6 +201,11 @@ func (q *queue) drop() (dropped []*packet) {
 	}
 	for len(q.packets) > 0 {
 		dropped = q.take(dropped, maxInt)
+	}
+	for _, p := range dropped {
+		if p.to.samples {
+			q.droppedBatch += uint64(p.messages)
+		}
 	}
 	return dropped
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -184,5 +185,39 @@ func TestUnwantedTelemetryIsNotKept(t *testing.T) {
 	}
 	if len(b.queue.streams) != 0 || len(b.wanted) != 0 {
 		t.Errorf("left behind: %v, %v", b.queue.streams, b.wanted)
+	}
+}
+
+func TestTelemetryLeavesBeforeTheReleaseOfItsDevice(t *testing.T) {
+	b, _ := testBus(t)
+	p := known(b, 1)
+	for i, device := range []string{"press-1", "press-2"} {
+		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendNamed(nil, recordWant, uint64(i+1), device, true))
+		b.Hold(router.Holding{Device: device, Epoch: 1})
+		b.SendTelemetry(&router.TelemetryBatch{Device: device, Wire: []byte{1}})
+	}
+	if err := b.SendAll(message(1, "")); err != nil {
+		t.Fatal(err)
+	}
+	b.Release(router.Release{Device: "press-1", Epoch: 1})
+	var order []string
+	for _, p := range b.queue.take(nil, maxInt) {
+		for rs := records(p.buf[headerSize:]); rs != ""; {
+			kind, _, _, _ := rs.next()
+			order = append(order, fmt.Sprint(strings.TrimPrefix(p.to.channel, "labgate:"), " ", kind))
+		}
+		if p.to.waiting != 0 {
+			t.Errorf("%d bytes wait for %s", p.to.waiting, p.to.channel)
+		}
+	}
+	want := []string{
+		fmt.Sprint("all ", recordHold), fmt.Sprint("all ", recordHold), fmt.Sprint("all ", recordMessage),
+		fmt.Sprint("telemetry:press-1 ", recordTelemetry), fmt.Sprint("all ", recordRelease),
+	}
+	if !slices.Equal(order[len(order)-len(want):], want) {
+		t.Errorf("%v", order)
+	}
+	if rest := b.queue.takeTelemetry(nil, maxInt); len(rest) != 1 || b.queue.telemetry != 0 {
+		t.Errorf("%d packets of the other device, %d bytes", len(rest), b.queue.telemetry)
 	}
 }

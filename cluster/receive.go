@@ -127,6 +127,7 @@ func (b *Bus) record(p *peer, channel string, h *header, at int64, late bool, ki
 		}
 		p.clock.beat(h.sent, at)
 		p.named(name)
+		p.told = max(p.told, seq)
 		if seq > p.seq || !p.joined {
 			b.ask(p, at)
 		}
@@ -195,10 +196,7 @@ func tooLate(m *router.BusMessage) (*router.BusMessage, bool) {
 	switch m.Kind {
 	case router.BusCommand, router.BusQuery:
 		return f, m.Corr != 0
-	case router.BusToDevice:
-		f.Session, f.Corr = m.Session, 0
-		return f, m.ID != ""
-	case router.BusToSession:
+	case router.BusToDevice, router.BusToSession:
 		f.Session, f.Corr = m.Sender, 0
 		return f, m.ID != ""
 	}

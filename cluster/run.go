@@ -131,7 +131,7 @@ func (b *Bus) undelivered(p *packet) {
 			}
 			var msg router.BusMessage
 			if kind == recordMessage && readMessage(body, &msg) == nil {
-				m.Undelivered(to, &router.BusMessage{Kind: msg.Kind, Corr: msg.Corr, Session: msg.Session, ID: msg.ID})
+				m.Undelivered(to, &router.BusMessage{Kind: msg.Kind, Corr: msg.Corr, Sender: msg.Sender, ID: msg.ID, Name: msg.Name})
 			}
 		}
 	})
