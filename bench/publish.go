@@ -14,60 +14,76 @@ import (
 
 // PublishResult is what a Redis passes on when nothing else is asked of it.
 type PublishResult struct {
-	Size      int     `json:"size"` // bytes of a message
-	Seconds   float64 `json:"seconds"`
-	Messages  uint64  `json:"messages"`
+	Size int `json:"size"` // bytes of a message
+	// PerSecond is with fifty connections that publish one message at a time
+	// each, as redis-benchmark does.
 	PerSecond float64 `json:"per_s"`
+	// Pipelined is with one connection that has 256 under way, the most that a
+	// client can get out of this Redis, or nearly so.
+	Pipelined float64 `json:"pipelined_per_s"`
 }
 
 const (
-	// publishPipeline is how many PUBLISH commands are under way at once, more
-	// than redis-benchmark's fifty connections have.
+	publishConns    = 50
 	publishPipeline = 256
 	publishTimeout  = 5 * time.Second // of anything that Redis is asked
 )
 
-// measurePublish publishes over one connection and receives over another, for
-// Options.StepDuration.
+// measurePublish publishes in two ways, each for Options.StepDuration, and
+// receives over another connection.
 func measurePublish(ctx context.Context, o *Options) (*PublishResult, error) {
 	if _, err := parseTarget(ctx, "redis-addr", o.Redis, o.AllowRemote); err != nil {
 		return nil, err
 	}
+	res := &PublishResult{Size: o.textSize()}
+	var err error
+	if res.PerSecond, err = publishRate(ctx, o, publishConns, 1); err != nil {
+		return nil, err
+	}
+	res.Pipelined, err = publishRate(ctx, o, 1, publishPipeline)
+	return res, err
+}
+
+// publishRate publishes over some connections, with so many messages under way
+// on each, and returns how many messages a second a subscriber received.
+func publishRate(ctx context.Context, o *Options, conns, under int) (float64, error) {
 	channel := o.Prefix + "-publish"
 	sub, err := dialRedis(ctx, o.Redis)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer sub.conn.Close()
-	pub, err := dialRedis(ctx, o.Redis)
-	if err != nil {
-		return nil, err
+	pubs := make([]*redisConn, conns)
+	for i := range pubs {
+		if pubs[i], err = dialRedis(ctx, o.Redis); err != nil {
+			return 0, err
+		}
+		defer pubs[i].conn.Close()
 	}
-	defer pub.conn.Close()
 	if err := sub.subscribe(channel); err != nil {
-		return nil, err
+		return 0, err
 	}
 	message := bytes.Repeat([]byte("x"), o.textSize())
 	received := make(chan receipt, 1)
 	go func() { received <- sub.receive(channel, message) }()
 	begun := time.Now()
-	sent, err := pub.publish(ctx, channel, message, begun.Add(o.StepDuration))
+	sent, err := publishAll(ctx, pubs, under, channel, message, begun.Add(o.StepDuration))
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	// One of another size tells the receiver that this was all.
-	if err := pub.call("PUBLISH", channel, "end"); err != nil {
-		return nil, err
+	if err := pubs[0].call("PUBLISH", channel, "end"); err != nil {
+		return 0, err
 	}
 	got := <-received
 	seconds := time.Since(begun).Seconds()
 	if got.err != nil {
-		return nil, got.err
+		return 0, got.err
 	}
 	if got.n != sent {
-		return nil, fmt.Errorf("bench: Redis passed on %d of %d messages", got.n, sent)
+		return 0, fmt.Errorf("bench: Redis passed on %d of %d messages", got.n, sent)
 	}
-	return &PublishResult{Size: len(message), Seconds: seconds, Messages: got.n, PerSecond: float64(got.n) / seconds}, nil
+	return float64(got.n) / seconds, nil
 }
 
 // receipt is what a subscriber got.
@@ -136,35 +152,63 @@ func (c *redisConn) subscribe(channel string) error {
 	return nil
 }
 
-// publish keeps commands under way until a time, and returns how many it made.
-func (c *redisConn) publish(ctx context.Context, channel string, message []byte, until time.Time) (sent uint64, err error) {
-	const half = publishPipeline / 2
+// publishAll keeps commands under way on each connection until a time, and
+// returns how many it made. What came back on a connection is followed by as
+// many, so that Redis does not wait for the others.
+func publishAll(ctx context.Context, conns []*redisConn, under int, channel string, message []byte, until time.Time) (sent uint64, err error) {
+	half := max(under/2, 1)
 	batch := bytes.Repeat(appendCommand(nil, "PUBLISH", channel, string(message)), half)
-	under := 0
-	for time.Now().Before(until) || under > 0 {
+	write := func(c *redisConn) error {
+		_ = c.conn.SetDeadline(time.Now().Add(publishTimeout))
+		if _, err := c.conn.Write(batch); err != nil {
+			return fmt.Errorf("bench: Redis: %w", err)
+		}
+		sent += uint64(half)
+		return nil
+	}
+	for range under / half {
+		for _, c := range conns {
+			if err := write(c); err != nil {
+				return sent, err
+			}
+		}
+	}
+	left := len(conns) * (under / half)
+	for more := true; left > 0; {
+		more = more && time.Now().Before(until)
 		if err := ctx.Err(); err != nil {
 			return sent, err
 		}
-		_ = c.conn.SetDeadline(time.Now().Add(publishTimeout))
-		for under <= half && time.Now().Before(until) {
-			if _, err := c.conn.Write(batch); err != nil {
-				return sent, fmt.Errorf("bench: Redis: %w", err)
+		for _, c := range conns {
+			if left == 0 {
+				break
 			}
-			under += half
-			sent += half
-		}
-		for range half {
-			n, err := c.line()
-			if err != nil {
+			if err := c.answers(half); err != nil {
 				return sent, err
 			}
-			if n != ":1" {
-				return sent, errors.New("bench: Redis has not one subscriber, but " + n)
+			if left--; more {
+				left++
+				if err := write(c); err != nil {
+					return sent, err
+				}
 			}
 		}
-		under -= half
 	}
 	return sent, nil
+}
+
+// answers reads what n PUBLISH commands are answered with.
+func (c *redisConn) answers(n int) error {
+	for range n {
+		receivers, err := c.line()
+		if err != nil {
+			return err
+		}
+		if receivers != ":1" {
+			return errors.New("bench: Redis has not one subscriber, but " + receivers)
+		}
+	}
+	return nil
 }
 
 // receive counts messages until one of another size comes.

@@ -167,14 +167,19 @@ func newStep(o *Options, t *trial, found *problems) Step {
 		s.LateP99 = late.P99
 	}
 	backlog := backlogOf(o)
-	closed := slices.ContainsFunc(t.problems.list, func(p Problem) bool { return p.Kind == problemClosed })
+	has := func(kind string) bool {
+		return slices.ContainsFunc(t.problems.list, func(p Problem) bool { return p.Kind == kind })
+	}
+	// Between two nodes a message without an id that nobody waits for may be lost
+	// when their link fails, which is told of those that come after it.
+	excused := has(problemClosed) || o.FrontendTarget != "" && has(problemRefused)
 	for _, p := range t.problems.list {
 		if s.Why == "" {
 			s.Why = p.String()
 		}
 		// A connection that the gateway closed under overload, in the open,
 		// takes what was under way with it.
-		if !overload(p.Kind) && !(closed && (p.Kind == problemMissing || p.Kind == problemUnanswered)) {
+		if !overload(p.Kind) && !(excused && (p.Kind == problemMissing || p.Kind == problemUnanswered)) {
 			found.addN(p.Kind, p.Count, "at rate %g: %s", o.Rate, p.First)
 		}
 	}

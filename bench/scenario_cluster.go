@@ -8,12 +8,12 @@ import (
 // ClusterResult is what it takes to be on two nodes: devices on one, front ends
 // on the other, against both on one, and against what Redis alone passes on.
 type ClusterResult struct {
-	// Publish is how many messages/s of the size of a unicast message one
-	// connection publishes and another receives; absent without Options.Redis.
+	// Publish is how many messages/s of the size of a unicast message Redis
+	// passes on by itself; absent without Options.Redis.
 	Publish *PublishResult `json:"publish,omitempty"`
 	// Unicast is the highest clean rate of messages from front ends to devices
 	// across the nodes, Telemetry that of telemetry frames to one front end; the
-	// ratios are theirs to Publish.
+	// ratios are theirs to Publish.PerSecond.
 	Unicast        *Saturation `json:"unicast,omitempty"`
 	UnicastRatio   float64     `json:"unicast_to_publish,omitempty"`
 	Telemetry      *Saturation `json:"telemetry,omitempty"`
@@ -97,14 +97,14 @@ func (c *ClusterResult) figures() (fs []namedFigure) {
 		fs = append(fs, namedFigure{"telemetry across nodes, frames/s of each device", true, c.Telemetry.Rate})
 	}
 	if c.Publish != nil {
-		fs = append(fs, namedFigure{"PUBLISH/s", true, c.Publish.PerSecond})
+		fs = append(fs, namedFigure{"PUBLISH/s", true, c.Publish.PerSecond}, namedFigure{"PUBLISH/s pipelined", true, c.Publish.Pipelined})
 	}
 	return fs
 }
 
 func clusterRows(row rowFunc, c *ClusterResult) {
 	if p := c.Publish; p != nil {
-		row("Redis alone", fmt.Sprintf("%s messages of %d bytes published and received/s", count(p.PerSecond), p.Size))
+		row("Redis alone", fmt.Sprintf("%s messages of %d bytes/s as redis-benchmark publishes, %s/s pipelined", count(p.PerSecond), p.Size, count(p.Pipelined)))
 	}
 	search := func(name string, s *Saturation, ratio float64, unit string) {
 		if s == nil {
