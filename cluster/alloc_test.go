@@ -32,7 +32,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		t.Errorf("sending: %.1f allocations", n)
 	}
 
-	b.want(p, "press-1", true)
+	b.want(p, "press-1", 1)
 	tel := &router.TelemetryBatch{Device: "press-1", Wire: make([]byte, 1000)}
 	if n := testing.AllocsPerRun(1000, func() {
 		b.SendTelemetry(tel)

@@ -161,7 +161,7 @@ func (b *Bus) User(user string, here bool) {
 	if !b.own.user(user, here) {
 		return
 	}
-	b.change(func(buf []byte, seq uint64) []byte { return appendNamed(buf, recordUser, seq, user, here) })
+	b.change(func(buf []byte, seq uint64) []byte { return appendUser(buf, seq, user, here) })
 }
 
 // Want says whether this node wants the telemetry of a device. The others are
@@ -171,7 +171,7 @@ func (b *Bus) Want(device string, wanted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.own.want(device, wanted) {
-		b.change(func(buf []byte, seq uint64) []byte { return appendNamed(buf, recordWant, seq, device, false) })
+		b.change(func(buf []byte, seq uint64) []byte { return appendWant(buf, seq, device, 0) })
 	}
 	notify(b.wakeChannels)
 }

@@ -60,13 +60,22 @@ func (r *reader) release() (rel router.Release) {
 	return rel
 }
 
-// appendNamed appends a record of the kind recordUser or recordWant.
-func appendNamed(b []byte, kind recordKind, seq uint64, name string, on bool) []byte {
+func appendUser(b []byte, seq uint64, user string, here bool) []byte {
 	begin := len(b)
-	b = beginRecord(b, kind)
+	b = beginRecord(b, recordUser)
 	b = binary.AppendUvarint(b, seq)
-	b = appendString(b, name)
-	return endRecord(appendBool(b, on), begin)
+	b = appendString(b, user)
+	return endRecord(appendBool(b, here), begin)
+}
+
+// appendWant: a node that was cut off subscribes again, and its subscription has
+// another number; so the others know that it may have missed something.
+func appendWant(b []byte, seq uint64, device string, subscription uint64) []byte {
+	begin := len(b)
+	b = beginRecord(b, recordWant)
+	b = binary.AppendUvarint(b, seq)
+	b = appendString(b, device)
+	return endRecord(binary.AppendUvarint(b, subscription), begin)
 }
 
 // appendNumbers appends a record of numbers and a name.

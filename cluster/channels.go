@@ -31,17 +31,17 @@ func (l *link) subscribeAll() error {
 func (l *link) channels() {
 	b := l.bus
 	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-b.wakeChannels:
-		}
 		for more := true; more; {
 			var err error
 			if more, err = l.changeChannels(); err != nil {
 				l.fail(fmt.Errorf("subscribing: %w", err))
 				return
 			}
+		}
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-b.wakeChannels:
 		}
 	}
 }
@@ -111,7 +111,8 @@ func (l *link) unsubscribe(channels []string) error {
 }
 
 // subscribedTo notes that a device's telemetry arrives from now on, and tells
-// the others that it is wanted, if it still is.
+// the others that it is wanted, if it still is. It tells them again when this is
+// not the first subscription: what they sent in between did not arrive.
 func (b *Bus) subscribedTo(device string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -121,13 +122,13 @@ func (b *Bus) subscribedTo(device string) {
 		b.own.wants[device] = w
 	}
 	w.subscribed = true
-	if w.wanted && !w.announced {
-		w.announced = true
-		b.change(func(buf []byte, seq uint64) []byte { return appendNamed(buf, recordWant, seq, device, true) })
-	}
 	if !w.wanted {
 		notify(b.wakeChannels)
+		return
 	}
+	b.own.subs++
+	w.announced = b.own.subs
+	b.change(func(buf []byte, seq uint64) []byte { return appendWant(buf, seq, device, w.announced) })
 }
 
 func (b *Bus) unsubscribedFrom(device string) {

@@ -219,7 +219,9 @@ func (m *member) WantChanged(n router.NodeID, device string, wanted bool) {
 
 func change(lists map[string][]router.NodeID, key string, n router.NodeID, on bool) {
 	if on {
-		lists[key] = append(lists[key], n)
+		if !slices.Contains(lists[key], n) {
+			lists[key] = append(lists[key], n)
+		}
 	} else if lists[key] = slices.DeleteFunc(lists[key], func(x router.NodeID) bool { return x == n }); len(lists[key]) == 0 {
 		delete(lists, key)
 	}

@@ -71,6 +71,9 @@ func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
 		return redis.Do("EXISTS", "labgate:device:press-3", "labgate:node:"+nodeHex(a.Self()), "labgate:node:"+nodeHex(b.Self())) == int64(3)
 	})
 	talk(t, a, b)
+	if n := b.times("want a press-2 true"); n != 2 {
+		t.Errorf("b was told %d times that a wants telemetry, want 2: it was cut off", n)
+	}
 	for _, x := range n {
 		if s := x.Stats(); s.Outages != 1 || s.OutageSeconds <= 0 || s.Nodes != 1 {
 			t.Errorf("%+v", s)

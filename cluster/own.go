@@ -13,6 +13,7 @@ type own struct {
 	devices  map[string]*held
 	users    map[string]struct{}
 	wants    map[string]*want
+	subs     uint64           // how often this node has subscribed to telemetry
 	fresh    []string         // devices to be claimed at once
 	releases []router.Release // keys to be deleted
 	former   []former         // devices released lately, oldest first
@@ -33,8 +34,8 @@ type held struct {
 // want is a device whose telemetry this node wants, or has wanted.
 type want struct {
 	wanted     bool
-	subscribed bool // the channel is subscribed to on this link
-	announced  bool // the others know
+	subscribed bool   // the channel is subscribed to on this link
+	announced  uint64 // the subscription that the others know of; 0 for none
 }
 
 // former is a device that was released, kept for those who missed it: only the
@@ -115,9 +116,9 @@ func (o *own) want(device string, wanted bool) bool {
 		o.wants[strings.Clone(device)] = w
 	}
 	w.wanted = wanted
-	tell := !wanted && w.announced
+	tell := !wanted && w.announced != 0
 	if tell {
-		w.announced = false
+		w.announced = 0
 	}
 	if !wanted && !w.subscribed {
 		delete(o.wants, device)
@@ -148,12 +149,12 @@ func (o *own) encode(b []byte) []byte {
 		n++
 	}
 	for user := range o.users {
-		b = appendNamed(b, recordUser, 0, user, true)
+		b = appendUser(b, 0, user, true)
 		n++
 	}
 	for device, w := range o.wants {
-		if w.announced {
-			b = appendNamed(b, recordWant, 0, device, true)
+		if w.announced != 0 {
+			b = appendWant(b, 0, device, w.announced)
 			n++
 		}
 	}

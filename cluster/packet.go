@@ -41,7 +41,7 @@ const (
 	recordHold                              // seq, device, epoch, type, customer, range, n, n × (name, value)
 	recordRelease                           // seq, device, epoch, reason, range
 	recordUser                              // seq, user, u8 here
-	recordWant                              // seq, device, u8 wanted
+	recordWant                              // seq, device, number of the subscription, 0 for not wanted
 	recordSnapshot                          // seq: what follows, with seq 0, is all that the node has
 	recordSnapshotEnd                       // seq, number of records since the beginning
 	recordMessage                           // see appendMessage

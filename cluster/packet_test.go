@@ -133,7 +133,7 @@ func TestMalformedPacketsAreRefused(t *testing.T) {
 		"a number of 65 bits":    packetOf(header{node: 1}, append([]byte{byte(recordUser), 0, 0, 0, 10}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2)),
 		"a timeout of 33 bits":   packetOf(header{node: 1}, []byte{byte(recordMessage), 0, 0, 0, 7, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x10}),
 		"many entries":           packetOf(header{node: 1}, endRecord(append(beginRecord(nil, recordHold), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, maxMeta+1), 0)),
-		"neither on nor off":     packetOf(header{node: 1}, endRecord(append(beginRecord(nil, recordWant), 1, 1, 'd', 2), 0)),
+		"neither here nor away":  packetOf(header{node: 1}, endRecord(append(beginRecord(nil, recordUser), 1, 1, 'u', 2), 0)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := readAll(text); err == nil {
@@ -195,9 +195,12 @@ func readRecord(kind recordKind, body reader) error {
 			body.holding()
 		case recordRelease:
 			body.release()
-		default:
+		case recordUser:
 			body.string()
 			body.bool()
+		default:
+			body.string()
+			body.uvarint()
 		}
 	}
 	if body.bad {

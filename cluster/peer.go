@@ -28,7 +28,7 @@ type peer struct {
 	told    uint64
 	devices map[string]router.Holding
 	users   map[string]struct{}
-	wants   map[string]struct{}
+	wants   map[string]uint64 // the number of the subscription
 
 	snapshot *snapshot // that is arriving
 	waiting  []waiting // changes that cannot be applied before a snapshot
@@ -56,7 +56,7 @@ func (b *Bus) meet(node router.NodeID, at int64) *peer {
 		node: node, heard: at, asked: at - b.options.Timeout.Microseconds(),
 		to:      destination{node: node, channel: b.names.ofNode(node)},
 		numbers: map[string]uint64{}, devices: map[string]router.Holding{},
-		users: map[string]struct{}{}, wants: map[string]struct{}{},
+		users: map[string]struct{}{}, wants: map[string]uint64{},
 	}
 	b.peers[node] = p
 	b.ask(p, at)

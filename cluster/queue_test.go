@@ -109,7 +109,7 @@ func TestALargeMessageFindsRoomWhereNothingWaits(t *testing.T) {
 func TestOldestTelemetryGivesWay(t *testing.T) {
 	b, _ := testBus(t)
 	p := known(b, 1)
-	b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendNamed(nil, recordWant, 1, "press-1", true))
+	b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, 1, "press-1", 1))
 	wire := make([]byte, 10<<10)
 	const sent = 1000
 	for i := range uint64(sent) {
@@ -151,7 +151,7 @@ func TestAllTelemetryIsBounded(t *testing.T) {
 	wire := make([]byte, 200<<10)
 	for i := range uint64(2 * maxTelemetryAll / maxTelemetry) {
 		device := fmt.Sprint("press-", i)
-		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendNamed(nil, recordWant, i+1, device, true))
+		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, i+1, device, 1))
 		for range maxTelemetry / len(wire) {
 			b.SendTelemetry(&router.TelemetryBatch{Device: device, Wire: wire})
 		}
@@ -175,8 +175,9 @@ func TestUnwantedTelemetryIsNotKept(t *testing.T) {
 	if b.queue.telemetry != 0 {
 		t.Error("kept although nobody wants it")
 	}
-	for i, wanted := range []bool{true, false} {
-		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendNamed(nil, recordWant, uint64(i+1), "press-1", wanted))
+	for i, subscription := range []uint64{1, 2, 0} {
+		wanted := subscription != 0
+		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, uint64(i+1), "press-1", subscription))
 		b.SendTelemetry(&router.TelemetryBatch{Device: "press-1", Wire: []byte{1}})
 		if waits := b.queue.telemetry != 0; waits != wanted {
 			t.Errorf("wanted %t, kept %t", wanted, waits)
@@ -192,7 +193,7 @@ func TestTelemetryLeavesBeforeTheReleaseOfItsDevice(t *testing.T) {
 	b, _ := testBus(t)
 	p := known(b, 1)
 	for i, device := range []string{"press-1", "press-2"} {
-		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendNamed(nil, recordWant, uint64(i+1), device, true))
+		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, uint64(i+1), device, 1))
 		b.Hold(router.Holding{Device: device, Epoch: 1})
 		b.SendTelemetry(&router.TelemetryBatch{Device: device, Wire: []byte{1}})
 	}

@@ -16,13 +16,13 @@ type snapshot struct {
 	devices map[string]router.Holding
 	former  map[string]router.Release
 	users   map[string]struct{}
-	wants   map[string]struct{}
+	wants   map[string]uint64
 }
 
 func newSnapshot(seq uint64) *snapshot {
 	return &snapshot{
 		seq: seq, devices: map[string]router.Holding{}, former: map[string]router.Release{},
-		users: map[string]struct{}{}, wants: map[string]struct{}{},
+		users: map[string]struct{}{}, wants: map[string]uint64{},
 	}
 }
 
@@ -100,8 +100,8 @@ func (b *Bus) apply(p *peer, kind recordKind, body reader) error {
 			b.user(p, user, here)
 		}
 	case recordWant:
-		if device, wanted := body.string(), body.bool(); !body.bad {
-			b.want(p, device, wanted)
+		if device, subscription := body.string(), body.uvarint(); !body.bad {
+			b.want(p, device, subscription)
 		}
 	}
 	if body.bad {
@@ -134,21 +134,28 @@ func (b *Bus) user(p *peer, user string, here bool) {
 	b.member.UserChanged(p.node, user, here)
 }
 
-func (b *Bus) want(p *peer, device string, wanted bool) {
-	if _, had := p.wants[device]; had == wanted {
+// want notes that a node has subscribed to a device's telemetry, or, with 0, does
+// not want it any longer. The Member is told of each subscription: it may have
+// something to say to whoever was cut off.
+func (b *Bus) want(p *peer, device string, subscription uint64) {
+	had := p.wants[device]
+	if had == subscription {
 		return
 	}
 	b.mu.Lock()
-	if wanted {
-		device = strings.Clone(device)
-		p.wants[device] = struct{}{}
-		b.wanted[device]++
-	} else {
+	switch {
+	case subscription == 0:
 		delete(p.wants, device)
 		b.unwanted(device)
+	case had == 0:
+		device = strings.Clone(device)
+		b.wanted[device]++
+		fallthrough
+	default:
+		p.wants[device] = subscription
 	}
 	b.mu.Unlock()
-	b.member.WantChanged(p.node, device, wanted)
+	b.member.WantChanged(p.node, device, subscription != 0)
 }
 
 // add takes one record of a snapshot.
@@ -165,7 +172,8 @@ func (s *snapshot) add(kind recordKind, body reader) error {
 	case recordUser:
 		s.users[strings.Clone(body.string())] = struct{}{}
 	case recordWant:
-		s.wants[strings.Clone(body.string())] = struct{}{}
+		device := strings.Clone(body.string())
+		s.wants[device] = body.uvarint()
 	}
 	if body.bad {
 		return errMalformed
@@ -220,10 +228,10 @@ func (b *Bus) become(p *peer, s *snapshot) {
 	}
 	for device := range p.wants {
 		if _, still := s.wants[device]; !still {
-			b.want(p, device, false)
+			b.want(p, device, 0)
 		}
 	}
-	for device := range s.wants {
-		b.want(p, device, true)
+	for device, subscription := range s.wants {
+		b.want(p, device, subscription)
 	}
 }

@@ -75,7 +75,7 @@ func TestAReleaseThatIsForgottenHasAReason(t *testing.T) {
 }
 
 // changes are numbered records for tests without Redis.
-func userRecord(seq uint64, user string) []byte { return appendNamed(nil, recordUser, seq, user, true) }
+func userRecord(seq uint64, user string) []byte { return appendUser(nil, seq, user, true) }
 
 func TestChangesAfterAGapWaitForTheSnapshot(t *testing.T) {
 	b, m := testBus(t)
