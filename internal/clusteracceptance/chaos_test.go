@@ -1,7 +1,9 @@
 package clusteracceptance
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -58,6 +60,10 @@ func TestRandomEvents(t *testing.T) {
 	}
 	f.checkHolders(roamers)
 	watchers.checkAgainst(ids)
+	for _, r := range roamers {
+		r.endStream()
+	}
+	watchers.checkSamples(devices)
 	close(stopAsking)
 	outcomes := map[string]int{}
 	for _, a := range askers {
@@ -168,12 +174,14 @@ type watchers struct {
 	wait  sync.WaitGroup
 }
 
-// watcher is one of them. mu guards the rest.
+// watcher is one of them.
 type watcher struct {
-	t    *testing.T
-	mu   sync.Mutex
-	peer *peer
-	here map[string]string // device id → node
+	t *testing.T
+
+	// mu guards the rest.
+	mu    sync.Mutex
+	peers []*peer           // its connections, the newest last
+	here  map[string]string // device id → node
 }
 
 func newWatchers(f *fleet, n int, stop <-chan struct{}) *watchers {
@@ -210,7 +218,7 @@ func (w *watcher) text(p *peer, m protocol.Message) {
 	defer w.mu.Unlock()
 	switch m.Type {
 	case protocol.TypeWelcome:
-		w.peer, w.here = p, map[string]string{}
+		w.peers, w.here = append(w.peers, p), map[string]string{}
 		for _, d := range parse[protocol.Welcome](w.t, m).Devices {
 			w.here[d.DeviceID] = d.Node
 		}
@@ -245,6 +253,40 @@ func (ws *watchers) checkAgainst(ids []string) {
 			return !slices.ContainsFunc(ids, func(id string) bool { return w.here[id] != want[id] })
 		})
 	}
+}
+
+// checkSamples waits until each front end knows of the last sample of each
+// device, and checks what it was told over all its connections: each sample was
+// received or told lost, once. None is missing but the last ones of a connection
+// of the device, which the gateway may never have been given.
+func (ws *watchers) checkSamples(devices map[string]*device) {
+	t := ws.fleet.t
+	t.Helper()
+	var received, lost uint64
+	for _, w := range ws.all {
+		w.mu.Lock()
+		peers := w.peers
+		w.mu.Unlock()
+		for id, d := range devices {
+			for i, p := range peers {
+				if i == len(peers)-1 {
+					eventually(t, "a front end has the last sample of "+id, func() bool {
+						k := p.book(id)
+						return slices.ContainsFunc(k.runs, func(r run) bool { return r.to == d.sent() })
+					})
+				}
+				k := p.book(id)
+				received, lost = received+k.received, lost+k.lost
+				slices.SortFunc(k.runs, func(a, b run) int { return cmp.Compare(a.from, b.from) })
+				for i := range max(len(k.runs), 1) - 1 {
+					if a, b := k.runs[i], k.runs[i+1]; b.from < a.to || b.from > a.to && !d.begins[b.from] {
+						t.Errorf("%s on node %s: %v and %v; its connections begin with %v", id, p.welcome.Node, a, b, slices.Sorted(maps.Keys(d.begins)))
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d samples received, %d reported lost", received, lost)
 }
 
 func (ws *watchers) leave() { ws.wait.Wait() }

@@ -21,10 +21,12 @@ type device struct {
 	seen map[string]int // commands carried out, by their payload's "key"
 	seq  uint64         // samples sent
 	mute bool           // leaves commands unanswered
+	// begins are the first samples of its connections.
+	begins map[uint64]bool
 }
 
 func newDevice(t *testing.T, id string) *device {
-	return &device{t: t, id: id, seen: map[string]int{}}
+	return &device{t: t, id: id, seen: map[string]int{}, begins: map[uint64]bool{}}
 }
 
 // connect connects the device to a node until the test ends.
@@ -74,10 +76,13 @@ func (d *device) sent() uint64 {
 	return d.seq
 }
 
-// stream sends 10,000 samples a second over a connection until stop is closed
-// or the connection has ended.
-func (d *device) stream(p *peer, stop <-chan struct{}) {
-	const every, rate = 2 * time.Millisecond, 10_000
+// stream sends telemetry over a connection until stop is closed or the
+// connection has ended: every so often what has come together of the samples a
+// second.
+func (d *device) stream(p *peer, rate time.Duration, every time.Duration, stop <-chan struct{}) {
+	d.mu.Lock()
+	d.begins[d.seq] = true
+	d.mu.Unlock()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for last := time.Now(); ; {
@@ -102,12 +107,12 @@ func (d *device) stream(p *peer, stop <-chan struct{}) {
 	}
 }
 
-// streaming sends telemetry in the background; the function that it returns
-// ends that.
+// streaming sends 10,000 samples a second in the background; the function that
+// it returns ends that.
 func (d *device) streaming(p *peer) (stop func()) {
 	quit := make(chan struct{})
 	var working sync.WaitGroup
-	working.Go(func() { d.stream(p, quit) })
+	working.Go(func() { d.stream(p, 10_000, 2*time.Millisecond, quit) })
 	var once sync.Once
 	stop = func() {
 		once.Do(func() { close(quit) })

@@ -106,12 +106,14 @@ type roamer struct {
 	// current is the newest connection, nil while there is none. Guarded by
 	// device.mu.
 	current *peer
-	// all are all connections; of the roamer's goroutine until done.
-	all []*peer
+	// all are all connections, and endStream ends the telemetry of the newest; of
+	// the roamer's goroutine until done.
+	all       []*peer
+	endStream func()
 }
 
 func newRoamer(f *fleet, id string, rest time.Duration, stop <-chan struct{}) *roamer {
-	r := &roamer{device: newDevice(f.t, id), fleet: f, rest: rest, done: make(chan struct{})}
+	r := &roamer{device: newDevice(f.t, id), fleet: f, rest: rest, done: make(chan struct{}), endStream: func() {}}
 	go r.run(stop)
 	return r
 }
@@ -176,6 +178,14 @@ func (r *roamer) hop() (*peer, error) {
 	}
 	r.all = append(r.all, p)
 	r.set(p)
+	r.endStream()
+	quit := make(chan struct{})
+	var streaming sync.WaitGroup
+	streaming.Go(func() { r.stream(p, 1000, 10*time.Millisecond, quit) })
+	r.endStream = sync.OnceFunc(func() {
+		close(quit)
+		streaming.Wait()
+	})
 	return p, nil
 }
 

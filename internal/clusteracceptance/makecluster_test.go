@@ -46,8 +46,8 @@ func TestMakeCluster(t *testing.T) {
 	fe := connect(t, c, "/ws/frontend")
 	fe.awaitDevice("tensile-1")
 	eventually(t, "its telemetry crosses", func() bool { return fe.book("tensile-1").received > 10_000 })
-	if k := fe.book("tensile-1"); len(k.wrong) > 0 {
-		t.Error(k.wrong)
+	if k := fe.book("tensile-1"); len(k.breaks()) > 0 {
+		t.Error(k.breaks())
 	}
 
 	demo.signal(syscall.SIGINT)

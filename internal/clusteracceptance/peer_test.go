@@ -41,13 +41,20 @@ type peer struct {
 	welcome protocol.Welcome
 }
 
-// book says what came of a device's samples: they must follow each other, be it
-// received or told lost.
+// book says what came of a device's samples, received or told lost.
 type book struct {
 	first, next    uint64
 	received, lost uint64
 	causes         map[string]uint64
-	wrong          []string
+	// runs are the samples that followed each other, in the order in which they
+	// came.
+	runs []run
+}
+
+// run is samples [from, to), reported lost for a cause, or received.
+type run struct {
+	from, to uint64
+	cause    string
 }
 
 // connect makes a WebSocket and waits for the welcome.
@@ -156,8 +163,10 @@ func (p *peer) note(stream uint32, from, to uint64, cause string) {
 		b = &book{first: from, next: from, causes: map[string]uint64{}}
 		p.books[id] = b
 	}
-	if from != b.next && len(b.wrong) < 10 {
-		b.wrong = append(b.wrong, fmt.Sprintf("%s: sample %d comes (cause %q), %d is next", id, from, cause, b.next))
+	if n := len(b.runs); n > 0 && b.runs[n-1].to == from && b.runs[n-1].cause == cause {
+		b.runs[n-1].to = to
+	} else {
+		b.runs = append(b.runs, run{from, to, cause})
 	}
 	b.next = to
 	if cause == "" {
@@ -187,9 +196,21 @@ func (p *peer) book(device string) book {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if b := p.books[device]; b != nil {
-		return *b
+		copied := *b
+		copied.runs = slices.Clone(b.runs)
+		return copied
 	}
 	return book{}
+}
+
+// breaks returns where samples did not follow those before them.
+func (b *book) breaks() (all []string) {
+	for i, r := range b.runs {
+		if i > 0 && r.from != b.runs[i-1].to {
+			all = append(all, fmt.Sprintf("%v after %v", r, b.runs[i-1]))
+		}
+	}
+	return all
 }
 
 // await takes the first message that matches out of what came, or comes.

@@ -37,6 +37,10 @@ func TestRollingRestart(t *testing.T) {
 	}
 	f.checkHolders(roamers)
 	watchers.checkAgainst(ids)
+	for _, r := range roamers {
+		r.endStream()
+	}
+	watchers.checkSamples(devices)
 	close(stopAsking)
 	outcomes := map[string]int{}
 	for _, a := range askers {

@@ -105,7 +105,7 @@ func (p *peer) mustBalance(d *device) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	k := p.book(d.id)
-	if k.next != d.sent() || k.received+k.lost != d.sent()-k.first || len(k.wrong) > 0 {
-		p.t.Errorf("%s on node %s: up to %d of %d sent, from %d on %d received and %d lost; %v", d.id, p.welcome.Node, k.next, d.sent(), k.first, k.received, k.lost, k.wrong)
+	if k.next != d.sent() || k.received+k.lost != d.sent()-k.first || len(k.breaks()) > 0 {
+		p.t.Errorf("%s on node %s: up to %d of %d sent, from %d on %d received and %d lost; %v", d.id, p.welcome.Node, k.next, d.sent(), k.first, k.received, k.lost, k.breaks())
 	}
 }
