@@ -25,7 +25,7 @@ type node struct {
 // start joins a node to the Redis at a URL. It leaves with the test.
 func start(t testing.TB, url, name string, change ...func(*Options)) *node {
 	t.Helper()
-	o := Options{URL: url, Name: name, TTL: 6 * time.Second, Timeout: 2 * time.Second, Logger: zerolog.New(zerolog.NewTestWriter(t)).With().Str("name", name).Logger()}
+	o := Options{URL: url, Name: name, TTL: 6 * time.Second, Timeout: 3 * time.Second, Logger: zerolog.New(zerolog.NewTestWriter(t)).With().Str("name", name).Logger()}
 	for _, c := range change {
 		c(&o)
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"flag"
 	"testing"
 	"time"
 
@@ -15,5 +16,7 @@ const patience = 60 * time.Second
 // leaves one that sleeps for up to a second before it finds out that the client
 // has been closed.
 func TestMain(m *testing.M) {
+	// Most tests wait for Redis or for time to pass.
+	_ = flag.Set("test.parallel", "6")
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }

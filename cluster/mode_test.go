@@ -180,7 +180,8 @@ func TestSentinelFailsOver(t *testing.T) {
 	// The old master comes back as a replica of the new one, and nobody follows it.
 	s.Master.Restart()
 	await(t, "it is a replica", func() bool {
-		role, _ := s.Master.Do("ROLE").([]any)
+		reply, _ := s.Master.Try("ROLE") // the sentinels break its connections
+		role, _ := reply.([]any)
 		return len(role) > 0 && role[0] == "slave"
 	})
 	talk(t, a, b)

@@ -285,3 +285,59 @@ func TestNothingIsPublishedTwice(t *testing.T) {
 		t.Errorf("%d of %d came: hardly any", got, sent)
 	}
 }
+
+func TestRedisHesitates(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	n := together(t, redis.URL(), "a", "b")
+	a, b := n[0], n[1]
+	redis.Stop()
+	const messages = 500
+	for i := range uint64(messages) {
+		if err := a.Send(b.Self(), message(i, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(a.options.Timeout / 4)
+	redis.Continue()
+	b.await(t, "all have come", func() bool { return len(b.messages) == messages })
+	talk(t, a, b)
+	for _, x := range n {
+		if s := x.Stats(); s.Outages != 0 || s.Stale != 0 || s.Lost != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestASilentNodeWithAKeyIsGivenMoreTime(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	short := func(o *Options) { o.TTL, o.Timeout = 2*time.Second, time.Second }
+	a, b := start(t, redis.URL(), "a", short), start(t, redis.URL(), "b", short)
+	acquainted(t, a, b)
+	a.crash()
+	redis.Do("SET", a.names.ofNode(a.Self()), "as if it could still reach Redis")
+	silent := time.Now()
+	b.await(t, "it is lost", func() bool { return b.has("left a node_lost") })
+	if took := time.Since(silent); took < a.options.TTL*3/2 {
+		t.Errorf("lost after %v, the time to live is %v", took, a.options.TTL)
+	}
+}
+
+func TestASlowMemberLosesNothing(t *testing.T) {
+	t.Parallel()
+	n := together(t, redistest.Start(t).URL(), "a", "b")
+	a, b := n[0], n[1]
+	b.Lock()
+	b.hold = 10 * time.Millisecond
+	b.Unlock()
+	for i := range uint64(50) {
+		if err := a.Send(b.Self(), message(i, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.await(t, "all have come", func() bool { return len(b.messages) == 50 })
+	if !a.Up() || !b.Up() {
+		t.Error("down")
+	}
+}

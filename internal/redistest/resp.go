@@ -34,6 +34,9 @@ func (s *Server) Strings(args ...string) []string {
 	return out
 }
 
+// Try is Do for what may fail.
+func (s *Server) Try(args ...string) (any, error) { return s.do(args...) }
+
 func (s *Server) do(args ...string) (any, error) {
 	const timeout = 5 * time.Second
 	conn, err := net.DialTimeout("tcp", s.Addr(), timeout)
