@@ -151,3 +151,19 @@ func TestADuplicateIsRefusedAcrossNodes(t *testing.T) {
 	oven.connect(b)
 	watcher.mustAnswer("d", "oven-1")
 }
+
+// Nodes of one name cannot be told apart; the log says so.
+func TestNodesOfOneNameAreNoticed(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	nodes := startNodes(t, redis.URL(), "a", "b")
+	for _, n := range nodes {
+		if lines := n.stderr.with("same name"); len(lines) > 0 {
+			t.Errorf("%s: %s", n.name, lines[0])
+		}
+	}
+	second := startNode(t, "a", redis.URL())
+	for _, n := range append(nodes, second) {
+		n.stderr.await(t, "same name", `"name":"a"`)
+	}
+}
