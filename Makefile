@@ -2,7 +2,7 @@
 # make cluster  three gateways that are one, through Redis
 # make test   everything that must hold, with the set-up it needs
 # make lint   golangci-lint and go vet
-# make bench  which goals the gateway reaches on this machine (25 minutes)
+# make bench  which goals the gateway reaches on this machine (half an hour)
 # make bench-tuning  what options of labgate serve change
 # make bench-peers  the same work through other brokers
 # make fuzz   every parser that the network reaches, for five minutes
