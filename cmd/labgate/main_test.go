@@ -95,6 +95,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"Redis prefix with a space", []string{"--redis", "redis://h", "--redis-prefix", "a b"}, []string{"--redis", "prefix"}},
 		{"Redis TTL", []string{"--redis", "redis://h", "--redis-ttl", "10ms"}, []string{"--redis-ttl 10ms", "1s to"}},
 		{"Redis timeout", []string{"--redis", "redis://h", "--redis-timeout", "6s"}, []string{"--redis-timeout 6s", "5s"}},
+		{"large messages between nodes", []string{"--redis", "redis://h", "--max-message", "16777217"}, []string{"--max-message 16777217", "16777216", "--redis"}},
 		{"node name", []string{"--redis", "redis://h", "--node", "no name"}, []string{"--node", "letters"}},
 		{"CA without Redis", []string{"--redis-ca", write("sesame")}, []string{"--redis-ca", "--redis"}},
 		{"unknown flag", []string{"--fast"}, []string{"--fast"}},

@@ -24,6 +24,11 @@ type redisFlags struct {
 	RedisSharded      bool          `group:"cluster" help:"Carry telemetry over sharded publish/subscribe, which in a Redis Cluster stays on one shard. The same on all nodes."`
 }
 
+// maxBetweenNodes bounds --max-message: two messages of that size must not be
+// more than what Redis keeps for a subscriber, 32 MiB unless it is told
+// otherwise.
+const maxBetweenNodes = 16 << 20
+
 // joinWith makes the bus that joins the gateway with others, if there is to be
 // one. Nothing is connected yet. The errors name options and contain nothing
 // of the URL that could be a password.
@@ -36,6 +41,9 @@ func (f *redisFlags) joinWith(opts *server.Options) error {
 	}
 	if err := f.check(opts.Node); err != nil {
 		return err
+	}
+	if opts.MaxMessage > maxBetweenNodes {
+		return fmt.Errorf("--max-message %d is out of range; with --redis use %d at most: Redis ends the connection of a node for which more than 32 MiB wait", opts.MaxMessage, maxBetweenNodes)
 	}
 	bus, err := cluster.New(cluster.Options{
 		URL: f.Redis, PasswordFile: f.RedisPasswordFile, CAFile: f.RedisCA, CertFile: f.RedisCert, KeyFile: f.RedisKey,
