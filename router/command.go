@@ -21,9 +21,6 @@ type link struct {
 	batchHint int
 	framesIn  uint64
 	samplesIn uint64
-	// scratch is where an answer to another node is put together.
-	scratch []byte
-
 	// raised says that this connection has held on to its device once already;
 	// guarded by Router.mu.
 	raised bool
@@ -127,11 +124,10 @@ func (r *Router) routeAnswer(s *session.Session, l *link, e *protocol.Envelope) 
 		sp.Re = c.askedID
 	}
 	if c.origin != nil {
-		l.scratch = e.AppendSpliced(l.scratch[:0], sp)
-		_ = r.bus.Send(c.origin.node, &BusMessage{Kind: BusAnswer, Corr: c.origin.corr, Urgent: e.Urgent, Text: l.scratch})
-		if cap(l.scratch) > maxScratch {
-			l.scratch = nil
-		}
+		text := scratches.Get().(*[]byte)
+		*text = e.AppendSpliced((*text)[:0], sp)
+		_ = r.bus.Send(c.origin.node, &BusMessage{Kind: BusAnswer, Corr: c.origin.corr, Urgent: e.Urgent, Text: *text})
+		giveScratch(text)
 		return
 	}
 	if c.asker == nil {

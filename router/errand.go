@@ -74,8 +74,10 @@ func (r *Router) routeElsewhere(s *session.Session, fe *frontend, e *protocol.En
 		r.refuse(s, fail.Code, fail.Message, e.ID)
 		return
 	}
-	fe.scratch = e.AppendSpliced(fe.scratch[:0], protocol.Splice{Src: s.Source()})
-	msg := BusMessage{Kind: BusToDevice, Urgent: e.Urgent, Name: string(name), Text: fe.scratch}
+	text := scratches.Get().(*[]byte)
+	defer giveScratch(text)
+	*text = e.AppendSpliced((*text)[:0], protocol.Splice{Src: s.Source()})
+	msg := BusMessage{Kind: BusToDevice, Urgent: e.Urgent, Name: string(name), Text: *text}
 	var c *errand
 	if e.ID != nil {
 		msg.ID = string(e.ID)
@@ -103,14 +105,19 @@ func (r *Router) routeElsewhere(s *session.Session, fe *frontend, e *protocol.En
 		return
 	}
 	r.stats.Commands.Add(1)
-	if cap(fe.scratch) > maxScratch {
-		fe.scratch = nil
-	}
 }
 
-// maxScratch bounds the buffer that a front end's session keeps for its
-// messages to other nodes.
+// scratches are buffers in which messages to other nodes are put together.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxScratch bounds the buffers that are kept.
 const maxScratch = 16 << 10
+
+func giveScratch(b *[]byte) {
+	if cap(*b) <= maxScratch {
+		scratches.Put(b)
+	}
+}
 
 // notSent names the reason why a bus did not take a message.
 func notSent(err error) *Error {

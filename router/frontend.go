@@ -17,9 +17,6 @@ type frontend struct {
 	// last is the device that a message was for, for the next one: owned by the
 	// reading goroutine.
 	last *session.Session
-	// scratch is where a message to another node is put together: owned by the
-	// reading goroutine.
-	scratch []byte
 	// pending counts its commands that wait for an answer.
 	pending atomic.Int32
 	// rights are what it may do, nil for everything; replaced under Router.mu,
