@@ -176,3 +176,26 @@ func TestTwoNodesOfOneNumber(t *testing.T) {
 	}
 	b.Leave()
 }
+
+func TestADeviceThatConnectsAgainKeepsItsKey(t *testing.T) {
+	redis := redistest.Start(t)
+	a := start(t, redis.URL(), "a")
+	a.await(t, "a is up", func() bool { return a.isUp })
+	const last = 50
+	for e := uint64(1); e <= last; e++ {
+		a.Hold(router.Holding{Device: "press-1", Epoch: e})
+		if e < last {
+			a.Release(router.Release{Device: "press-1", Epoch: e})
+		}
+	}
+	await(t, "all scripts have run", func() bool {
+		a.link.keys.Lock() // nobody is at it
+		defer a.link.keys.Unlock()
+		a.Bus.mu.Lock()
+		defer a.Bus.mu.Unlock()
+		return len(a.own.fresh) == 0 && len(a.own.releases) == 0
+	})
+	if got := holder(redis, "press-1"); got != holds(a, last) {
+		t.Errorf("the key says %s: a release of an earlier connection took it", got)
+	}
+}

@@ -1,10 +1,14 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/protocol"
@@ -81,3 +85,29 @@ func TestAPanicOfTheMemberEndsNothing(t *testing.T) {
 type panics struct{ *member }
 
 func (panics) ReceiveForeign([]byte) error { panic("of the test") }
+
+func TestAFloodOfRubbishDoesNotFloodTheLog(t *testing.T) {
+	b, m := testBus(t)
+	var log bytes.Buffer
+	b.log = zerolog.New(&log)
+	m.refuse = &router.Error{Code: protocol.ErrBadMessage, Message: `field "dst": missing`}
+	l := &link{bus: b, live: true}
+	for range 100 {
+		l.take(b.names.door, "hello")
+		l.take(b.names.all, "hello")
+	}
+	b.at(3 * time.Second)
+	l.take(b.names.door, "hello again")
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%d lines:\n%s", len(lines), log.String())
+	}
+	for _, want := range []string{`"reason":"bad_message"`, `"since":100`, `"begins":"hello again"`, "labgate:door", `field \"dst\": missing`} {
+		if !strings.Contains(lines[2], want) {
+			t.Errorf("%s: does not say %s", lines[2], want)
+		}
+	}
+	if s := b.Stats(); s.DoorRefused["bad_message"] != 101 || s.Malformed != 100 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -183,3 +183,25 @@ func TestDeparted(t *testing.T) {
 		t.Errorf("%v, %v: another node could have the number by now", b.peers, b.departed)
 	}
 }
+
+func TestWhatWasNotWantedIsNotLost(t *testing.T) {
+	b, m := testBus(t)
+	known(b, 7)
+	channel := b.names.telemetry + "press-1"
+	hear := func(number uint64) {
+		b.hears(channel, header{node: 7, number: number, sent: b.now()}, appendTelemetry(nil, &router.TelemetryBatch{Wire: []byte{1}}))
+	}
+	b.Want("press-1", true)
+	b.subscribedTo("press-1")
+	hear(1)
+	hear(2)
+	b.Want("press-1", false)
+	hear(3) // which was on its way
+	b.unsubscribedFrom("press-1")
+	b.Want("press-1", true)
+	b.subscribedTo("press-1")
+	hear(9)
+	if lost := b.Stats().Lost; lost != 0 || len(m.batches) != 3 {
+		t.Errorf("%d lost, %d batches came", lost, len(m.batches))
+	}
+}

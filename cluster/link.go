@@ -52,8 +52,11 @@ type link struct {
 	// The publisher's, kept for their memory.
 	commands, sharded []rueidis.Completed
 
-	keys  sync.Mutex // held by whoever works on keys, so that none is taken again while all are released
-	mu    sync.Mutex // a leaf
+	// keys is held by whoever works on keys, so that none is taken again while all
+	// are released.
+	keys sync.Mutex
+
+	mu    sync.Mutex // guards the rest; a leaf
 	err   error
 	conns map[net.Conn]struct{}
 }

@@ -13,10 +13,14 @@ import (
 const patience = 60 * time.Second
 
 // TestMain finds goroutines that were left behind. The client of a Redis Cluster
-// leaves one that sleeps for up to a second before it finds out that the client
-// has been closed.
+// leaves some that sleep before they find out that it has been closed: for up to
+// a second before they look at the cluster again, and for five before they close
+// connections that are not needed any longer.
 func TestMain(m *testing.M) {
 	// Most tests wait for Redis or for time to pass.
 	_ = flag.Set("test.parallel", "6")
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1"))
 }

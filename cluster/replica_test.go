@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -172,5 +173,31 @@ func TestSnapshotsAreNotSentTooOften(t *testing.T) {
 	}
 	if snapshots != 1 {
 		t.Errorf("%d snapshots at one time", snapshots)
+	}
+}
+
+func TestWhoComesAsksAllAndIsAnswered(t *testing.T) {
+	b, _ := testBus(t)
+	b.up = false
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	b.goUp(&link{bus: b, ctx: ctx})
+	kinds, bodies := b.said(&b.all)
+	if len(kinds) != 2 || kinds[0] != recordAsk || kinds[1] != recordBeat {
+		t.Fatalf("said %v, want a question and a heartbeat", kinds)
+	}
+	asked, have := bodies[0].uvarint(), bodies[0].uvarint()
+
+	other, _ := testBus(t)
+	other.User("mia", true)
+	p := known(other, b.id)
+	other.said(&other.all)
+	other.hears(b.names.all, header{node: b.id, number: 1, sent: b.now()}, appendNumbers(nil, recordAsk, "b", asked, have))
+	kinds, bodies = other.said(&p.to)
+	if len(kinds) != 1 || kinds[0] != recordAnswer {
+		t.Fatalf("said %v, want an answer, and no snapshot that may not be needed", kinds)
+	}
+	if echo, seq := bodies[0].uvarint(), bodies[0].uvarint(); echo != asked || seq != 1 {
+		t.Errorf("answered to %d, asked at %d; number %d, want 1", echo, asked, seq)
 	}
 }

@@ -8,6 +8,7 @@ package redistest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -216,13 +217,37 @@ func (s *Server) Log() string {
 	return string(b)
 }
 
-// freePort returns a port that nobody listened on a moment ago.
+// Ports from which servers get theirs: below those that Linux gives to clients,
+// so that a server which is down for a while finds its own free.
+const firstPort, lastPort = 12000, 32000
+
+var ports struct {
+	sync.Mutex
+	taken map[int]bool
+}
+
+// freePort returns a port that nobody listens on and that no server of this
+// process has had.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.taken == nil {
+		ports.taken = map[int]bool{}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range lastPort - firstPort {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		if ports.taken[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		ports.taken[port] = true
+		return port
+	}
+	tb.Fatal("no port is free")
+	return 0
 }
