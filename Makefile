@@ -1,7 +1,8 @@
 # make run    the gateway with two simulated testers
+# make cluster  three gateways that are one, through Redis
 # make test   everything that must hold, with the set-up it needs
 # make lint   golangci-lint and go vet
-# make bench  which goals the gateway reaches on this machine (25 minutes)
+# make bench  which goals the gateway reaches on this machine (half an hour)
 # make bench-tuning  what options of labgate serve change
 # make bench-peers  the same work through other brokers
 # make fuzz   every parser that the network reaches, for five minutes
@@ -18,7 +19,7 @@ FUZZTIME ?=
 SOAK_TIME ?= 10m
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run build setup test lint ci vet bench bench-tuning bench-peers fuzz soak cross clean
+.PHONY: run cluster build setup test lint ci vet bench bench-tuning bench-peers fuzz soak cross clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/labgate ./cmd/labgate
@@ -26,8 +27,12 @@ build:
 run: build
 	@scripts/demo
 
+# Three nodes and their Redis, and a command from one to another.
+cluster: build
+	@scripts/cluster
+
 # What the tests need beside Go: a Python and a Node client, a browser, nginx,
-# OpenSSL, Redis, ip and tc, and a C compiler for the race detector.
+# OpenSSL, Redis, curl, ip and tc, and a C compiler for the race detector.
 setup:
 	@scripts/setup
 

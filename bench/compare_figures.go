@@ -130,6 +130,11 @@ func figures(r *Report) (fs []namedFigure) {
 		cost("recovered s", s.Recovered)
 		latency("command during storm", s.During)
 	}
+	if c := res.Cluster; c != nil {
+		fs = append(fs, c.figures()...)
+		latency("command on one node", c.Near)
+		latency("command across nodes", c.Far)
+	}
 	if s := res.Server; s != nil {
 		cost("server CPU µs a message", s.CPUPerDelivery)
 		cost("server RSS KiB", float64(s.RSSKiB))

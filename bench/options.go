@@ -14,10 +14,11 @@ const (
 	ScenarioCommands  = "commands"  // round trips front end, device, front end
 	ScenarioIdle      = "idle"      // connections kept open
 	ScenarioStorm     = "storm"     // connections dropped and made again all at once
+	ScenarioCluster   = "cluster"   // what it takes to be on two nodes: messages, commands and telemetry across
 )
 
 // Scenarios lists the names that Options.Scenario takes.
-var Scenarios = []string{ScenarioFanout, ScenarioUnicast, ScenarioTelemetry, ScenarioCommands, ScenarioIdle, ScenarioStorm}
+var Scenarios = []string{ScenarioFanout, ScenarioUnicast, ScenarioTelemetry, ScenarioCommands, ScenarioIdle, ScenarioStorm, ScenarioCluster}
 
 // What a bare server does with a message, in Options.Bare.
 const (
@@ -37,6 +38,9 @@ type Options struct {
 	// FrontendTarget is where front ends connect; empty: Target. For measuring
 	// across two nodes.
 	FrontendTarget string `json:"frontend_target,omitempty"`
+	// Redis is the address of the nodes' Redis, host:port without TLS and
+	// password, for the scenario cluster; empty: nothing to compare with.
+	Redis string `json:"redis,omitempty"`
 
 	Devices     int `json:"devices,omitempty"`     // devices that send or answer
 	Frontends   int `json:"frontends,omitempty"`   // front ends that receive or ask
@@ -127,6 +131,7 @@ func (o Options) withDefaults() Options {
 		ScenarioCommands:  {devices: 10, frontends: 10, size: 128, rate: 1000},
 		ScenarioIdle:      {connections: 10000, role: "frontend"},
 		ScenarioStorm:     {devices: 10, frontends: 10, connections: 5000, size: 128, rate: 1000, role: "device"},
+		ScenarioCluster:   {devices: 20, frontends: 20, size: 128, rate: 500},
 	}[o.Scenario]
 	if o.Saturate {
 		// Low enough to be clean on anything, high enough to get on.
@@ -168,7 +173,7 @@ func (o Options) withDefaults() Options {
 	orInt(&o.Sources, defaultSources)
 	if o.Timeout == 0 {
 		o.Timeout = o.Duration + o.Warmup + time.Minute
-		if o.Saturate {
+		if o.Saturate || o.Scenario == ScenarioCluster {
 			o.Timeout = 5 * time.Minute
 		}
 	}
@@ -223,6 +228,10 @@ func (o *Options) check() error {
 		return bad("saturate", "only for fanout and unicast")
 	case o.Saturate && o.AllowLoss:
 		return bad("allow-loss", "contradicts saturate, which looks for the highest rate without loss; drop one of them")
+	case o.Scenario == ScenarioCluster && (o.FrontendTarget == "" || o.FrontendTarget == o.Target):
+		return bad("frontend-target", "cluster needs another node there; give its address")
+	case o.Redis != "" && o.Scenario != ScenarioCluster:
+		return bad("redis-addr", "only for cluster")
 	case !o.bareFits():
 		return bad("bare", "%q does not go with %s; use relay for unicast and commands, echo for unicast, idle for idle", o.Bare, o.Scenario)
 	case o.Role != "" && o.Role != "device" && o.Role != "frontend":
@@ -318,7 +327,7 @@ func (o *Options) fansOut() bool {
 
 // hasText says whether text messages with check fields are sent.
 func (o *Options) hasText() bool {
-	return o.CommandRate > 0 || o.Scenario == ScenarioUnicast || o.commandsPerSecond() > 0
+	return o.CommandRate > 0 || o.Scenario == ScenarioUnicast || o.Scenario == ScenarioCluster || o.commandsPerSecond() > 0
 }
 
 // textSize is the payload size of text messages. In fanout Size is the
@@ -332,7 +341,7 @@ func (o *Options) textSize() int {
 
 func (o *Options) commandsPerSecond() float64 {
 	switch o.Scenario {
-	case ScenarioCommands, ScenarioStorm:
+	case ScenarioCommands, ScenarioStorm, ScenarioCluster:
 		return o.Rate
 	}
 	return o.CommandRate

@@ -32,6 +32,7 @@ type Results struct {
 	Saturation *Saturation     `json:"saturation,omitempty"` // the others then are those of the best step
 	Idle       *IdleResult     `json:"idle,omitempty"`
 	Storm      *StormResult    `json:"storm,omitempty"`
+	Cluster    *ClusterResult  `json:"cluster,omitempty"`
 	Server     *ServerResult   `json:"server,omitempty"`
 	Load       *LoadResult     `json:"load,omitempty"`
 }

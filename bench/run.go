@@ -62,6 +62,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	switch {
 	case o.Saturate:
 		err = r.saturate(ctx, &found)
+	case o.Scenario == ScenarioCluster:
+		err = r.cluster(ctx, &found)
 	case o.Scenario == ScenarioIdle:
 		err = r.idle(ctx, &found)
 	case o.Scenario == ScenarioStorm:

@@ -41,15 +41,26 @@ const (
 	loadLimit    = 0.97 // CPU share of the load generator that spoils a step
 )
 
-// saturate searches with a population of its own for every rate tried, so that
-// none suffers from the one before.
+// saturate is a run that searches for the highest clean rate.
 func (r *runner) saturate(ctx context.Context, found *problems) error {
+	best, sat, err := r.highest(ctx, &r.o, r.o.Prefix, found)
+	r.report.Results.Saturation = sat
+	if best != nil {
+		r.report.Results = best.results
+	}
+	return err
+}
+
+// highest searches with a population of its own for every rate tried, so that
+// none suffers from the one before. It returns the best trial, nil when none
+// was clean.
+func (r *runner) highest(ctx context.Context, at *Options, prefix string, found *problems) (*trial, *Saturation, error) {
 	var best *trial
 	n := 0
 	try := func(rate float64) (Step, error) {
-		o := r.o
+		o := *at
 		o.Rate = rate
-		t, err := r.trial(ctx, &o, fmt.Sprintf("%s-s%d", r.o.Prefix, n), o.StepDuration, o.StepDuration+2*time.Second)
+		t, err := r.trial(ctx, &o, fmt.Sprintf("%s-s%d", prefix, n), o.StepDuration, o.StepDuration+2*time.Second)
 		n++
 		if err != nil {
 			if t != nil {
@@ -63,21 +74,19 @@ func (r *runner) saturate(ctx context.Context, found *problems) error {
 		}
 		return step, nil
 	}
-	sat, err := search(r.o.Rate, try)
-	r.report.Results.Saturation = sat
+	sat, err := search(at.Rate, try)
 	switch {
 	case best != nil && errors.Is(err, context.DeadlineExceeded):
 		// Out of time: what is found is still true.
 	case err != nil:
-		return err
+		return nil, sat, err
 	case best == nil:
-		found.add(problemNoRate, "%g is not clean already: %s; start lower with --rate", r.o.Rate, sat.Steps[0].Why)
-		return nil
+		found.add(problemNoRate, "%g is not clean already: %s; start lower with --rate", at.Rate, sat.Steps[0].Why)
+		return nil, sat, nil
 	}
-	sat.judge(backlogOf(&r.o))
+	sat.judge(backlogOf(at))
 	best.results.Saturation = sat
-	r.report.Results = best.results
-	return nil
+	return best, sat, nil
 }
 
 // search raises the rate by steps until one is not clean, then narrows the
@@ -158,14 +167,19 @@ func newStep(o *Options, t *trial, found *problems) Step {
 		s.LateP99 = late.P99
 	}
 	backlog := backlogOf(o)
-	closed := slices.ContainsFunc(t.problems.list, func(p Problem) bool { return p.Kind == problemClosed })
+	has := func(kind string) bool {
+		return slices.ContainsFunc(t.problems.list, func(p Problem) bool { return p.Kind == kind })
+	}
+	// Between two nodes a message without an id that nobody waits for may be lost
+	// when their link fails, which is told of those that come after it.
+	excused := has(problemClosed) || o.FrontendTarget != "" && has(problemRefused)
 	for _, p := range t.problems.list {
 		if s.Why == "" {
 			s.Why = p.String()
 		}
 		// A connection that the gateway closed under overload, in the open,
 		// takes what was under way with it.
-		if !overload(p.Kind) && !(closed && (p.Kind == problemMissing || p.Kind == problemUnanswered)) {
+		if !overload(p.Kind) && !(excused && (p.Kind == problemMissing || p.Kind == problemUnanswered)) {
 			found.addN(p.Kind, p.Count, "at rate %g: %s", o.Rate, p.First)
 		}
 	}

@@ -40,6 +40,9 @@ func (r *runner) trial(ctx context.Context, o *Options, prefix string, measure, 
 		return t, err
 	}
 	start := w.clock.now() + int64(startDelay)
+	if o.FrontendTarget != "" && o.fansOut() {
+		start += int64(crossDelay)
+	}
 	from := start + int64(o.Warmup)
 	until := from + int64(measure)
 	w.startTraffic(start, until)

@@ -54,6 +54,9 @@ func (r *Report) WriteTable(out io.Writer) error {
 		latencyRow(row, "  round trip during", s.During)
 		latencyRow(row, "  round trip after", s.After)
 	}
+	if c := res.Cluster; c != nil {
+		clusterRows(row, c)
+	}
 	if s := res.Server; s != nil {
 		if r.Options.ServerPID > 0 {
 			row("server", fmt.Sprintf("%.2f CPU s (%.0f %% of a core), %.3f µs a message, %s resident, peak %s",

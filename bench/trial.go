@@ -17,9 +17,10 @@ const (
 	devicePart   = "-d" // between prefix and index in names
 	userPart     = "-f"
 	extraPart    = "-x"
-	startDelay   = 5 * time.Millisecond  // before the first message is due
-	readyTimeout = 10 * time.Second      // for front ends to hear of every device
-	linger       = 50 * time.Millisecond // after the last delivery, for one too many
+	startDelay   = 5 * time.Millisecond   // before the first message is due
+	crossDelay   = 300 * time.Millisecond // more, for nodes to ask each other for telemetry
+	readyTimeout = 10 * time.Second       // for front ends to hear of every device
+	linger       = 50 * time.Millisecond  // after the last delivery, for one too many
 )
 
 func (w *world) deviceName(i int) string { return fmt.Sprintf("%s%s%d", w.prefix, devicePart, i) }

@@ -266,6 +266,7 @@ func (l *link) refused(d *held, by string) {
 	}
 	b.mu.Lock()
 	still := b.own.devices[d.Device] == d && d.refused
+	first := d.fresh
 	wait := b.options.Timeout
 	if d.fresh {
 		wait = min(wait/4, 100*time.Millisecond)
@@ -276,7 +277,7 @@ func (l *link) refused(d *held, by string) {
 	d.refused = true
 	b.mu.Unlock()
 	if still {
-		b.call(func(m router.Member) { m.DeviceOvertaken(d.Device, d.Epoch, epoch) })
+		b.call(func(m router.Member) { m.DeviceOvertaken(d.Device, d.Epoch, epoch, first) })
 	}
 }
 

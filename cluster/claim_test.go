@@ -34,8 +34,8 @@ func TestTheNewestEpochHoldsADevice(t *testing.T) {
 	b.Hold(router.Holding{Device: "press-1", Epoch: 200})
 	has(holds(b, 200))
 	a.await(t, "a is told", func() bool { return a.has("overtaken press-1 100 200") })
-	if a.times("overtaken press-1 100 200") != 1 {
-		t.Errorf("told more than once: %v", a.events)
+	if a.times("overtaken press-1 100 200") != 1 || a.has("overtaken at first press-1") {
+		t.Errorf("told more than once, or that b was there before: %v", a.events)
 	}
 
 	// The late clean-up of the old connection removes nothing of the new one.
@@ -47,11 +47,11 @@ func TestTheNewestEpochHoldsADevice(t *testing.T) {
 
 	// A newer connection by a clock that is behind is refused, and comes again.
 	a.Hold(router.Holding{Device: "press-1", Epoch: 150})
-	a.await(t, "a is told", func() bool { return a.has("overtaken press-1 150 200") })
+	a.await(t, "a is told", func() bool { return a.has("overtaken press-1 150 200") && a.has("overtaken at first press-1") })
 	has(holds(b, 200))
 	a.Hold(router.Holding{Device: "press-1", Epoch: 201})
 	has(holds(a, 201))
-	b.await(t, "b is told", func() bool { return b.has("overtaken press-1 200 201") })
+	b.await(t, "b is told", func() bool { return b.has("overtaken press-1 200 201") && !b.has("overtaken at first press-1") })
 
 	a.Release(router.Release{Device: "press-1", Epoch: 201, Reason: "closed_by_peer"})
 	has(nobody)

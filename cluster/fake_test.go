@@ -200,8 +200,13 @@ func (m *member) DeviceReleased(n router.NodeID, r router.Release) {
 	})
 }
 
-func (m *member) DeviceOvertaken(device string, epoch, by uint64) {
-	m.call(fmt.Sprintf("overtaken %s %d %d", device, epoch, by), func() { m.overtaken[device] = by })
+func (m *member) DeviceOvertaken(device string, epoch, by uint64, first bool) {
+	m.call(fmt.Sprintf("overtaken %s %d %d", device, epoch, by), func() {
+		m.overtaken[device] = by
+		if first {
+			m.events = append(m.events, "overtaken at first "+device)
+		}
+	})
 }
 
 func (m *member) UserChanged(n router.NodeID, user string, here bool) {

@@ -150,7 +150,23 @@ func (b *Bus) join(p *peer) {
 	b.nodes[p.node] = &p.to
 	b.mu.Unlock()
 	b.log.Info().Str("node", nodeHex(p.node)).Str("name", p.name).Msg("node is there")
+	if b.namesake(p) {
+		b.log.Warn().Str("node", nodeHex(p.node)).Str("name", p.name).Msg("two nodes have the same name, and nobody can tell them apart: give each its own, unless one is an earlier run that has died")
+	}
 	b.member.NodeJoined(p.node, p.name)
+}
+
+// namesake reports whether another node, or this one, has a peer's name.
+func (b *Bus) namesake(p *peer) bool {
+	if p.name == b.options.Name {
+		return true
+	}
+	for _, other := range b.peers {
+		if other != p && other.joined && other.name == p.name {
+			return true
+		}
+	}
+	return false
 }
 
 // lose forgets a peer that has gone.

@@ -96,8 +96,10 @@ type Member interface {
 	// DeviceReleased takes that back.
 	DeviceReleased(node NodeID, r Release)
 	// DeviceOvertaken says that a device which this node holds with that epoch
-	// is held by another with a greater one, by.
-	DeviceOvertaken(device string, epoch, by uint64)
+	// is held by another with a greater one, by. first says that this was found
+	// the moment Hold was called, with the bus up: the other was there before,
+	// however great its epoch is.
+	DeviceOvertaken(device string, epoch, by uint64, first bool)
 	// UserChanged says whether a node has sessions of a user.
 	UserChanged(node NodeID, user string, here bool)
 	// WantChanged says whether a node wants the telemetry of a device.

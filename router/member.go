@@ -134,13 +134,10 @@ func (m member) DeviceReleased(node NodeID, rel Release) {
 	sh.over = true
 }
 
-// raiseWithin is how old a connection may be that holds on to its device with a
-// greater epoch, because it has only just come: what overtook it is older and
-// was not known here.
-const raiseWithin = 5 * time.Second
-
-// DeviceOvertaken implements Member.
-func (m member) DeviceOvertaken(device string, epoch, by uint64) {
+// DeviceOvertaken implements Member. A connection that has only just come holds
+// on to its device with a greater epoch, once: what overtook it is older, was
+// not known here, and its node's clock is ahead.
+func (m member) DeviceOvertaken(device string, epoch, by uint64, first bool) {
 	r := m.r
 	r.mu.Lock()
 	d := r.devices[device]
@@ -150,7 +147,7 @@ func (m member) DeviceOvertaken(device string, epoch, by uint64) {
 	}
 	s, sh := d.session, d.shared
 	l := s.Attachment().(*link)
-	if !l.raised && time.Since(s.Since()) < raiseWithin {
+	if first && !l.raised {
 		l.raised = true
 		sh.epoch = max(sh.epoch, by)
 		r.holdHere(d, s)

@@ -8,28 +8,24 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router"
-	"github.com/labgate/labgate/session"
 	"github.com/labgate/labgate/web"
 )
 
 // publicHandler routes the public listener: WebSockets, the HTTP API, the page.
 func (s *Server) publicHandler() http.Handler {
 	api := http.NewServeMux()
-	api.HandleFunc("GET /v1/devices", s.getDevices)
-	api.HandleFunc("GET /v1/devices/{id}", s.getDevice)
-	api.HandleFunc("POST /v1/devices/{id}/commands", s.postCommand)
-	api.HandleFunc("GET /v1/sessions", s.getSessions)
-	api.HandleFunc("GET /v1/sessions/{id}", s.getSession)
-	api.HandleFunc("DELETE /v1/sessions/{id}", s.deleteSession)
-	api.HandleFunc("POST /v1/broadcast", s.postBroadcast)
-	api.HandleFunc("POST /v1/users/{user}/messages", s.postUser)
+	api.HandleFunc("GET /v1/devices", s.asksOthers(s.getDevices))
+	api.HandleFunc("GET /v1/devices/{id}", s.asksOthers(s.getDevice))
+	api.HandleFunc("POST /v1/devices/{id}/commands", s.waits(s.postCommand))
+	api.HandleFunc("GET /v1/sessions", s.asksOthers(s.getSessions))
+	api.HandleFunc("GET /v1/sessions/{id}", s.asksOthers(s.getSession))
+	api.HandleFunc("DELETE /v1/sessions/{id}", s.asksOthers(s.deleteSession))
+	api.HandleFunc("POST /v1/broadcast", s.asksOthers(s.postBroadcast))
+	api.HandleFunc("POST /v1/users/{user}/messages", s.asksOthers(s.postUser))
 
 	page := web.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -86,15 +82,38 @@ func (s *Server) serveAPI(api *http.ServeMux, w http.ResponseWriter, r *http.Req
 	api.ServeHTTP(w, r)
 }
 
+// waits bounds the requests that wait for an answer of somebody else.
+func (s *Server) waits(handle http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case s.waiting <- struct{}{}:
+			defer func() { <-s.waiting }()
+			handle(w, r)
+		default:
+			writeError(w, http.StatusServiceUnavailable, protocol.ErrOverloaded, "too many requests wait for an answer; wait for some of them")
+		}
+	}
+}
+
+// asksOthers does so for a request that needs other nodes, if there may be any.
+func (s *Server) asksOthers(handle http.HandlerFunc) http.HandlerFunc {
+	if s.opts.Bus == nil {
+		return handle
+	}
+	return s.waits(handle)
+}
+
+// deviceList answers GET /v1/devices.
+type deviceList struct {
+	Devices []router.DeviceStatus `json:"devices"`
+	others
+}
+
 func (s *Server) getDevices(w http.ResponseWriter, r *http.Request) {
 	id := identityOf(r)
 	all, silent := s.router.Devices(r.Context())
 	devices := slices.DeleteFunc(all, func(d router.DeviceStatus) bool { return !id.MayObserve(d.DeviceID) })
-	listing := map[string]any{"devices": devices}
-	if len(silent) > 0 {
-		listing["silent_nodes"] = silent
-	}
-	writeJSON(w, http.StatusOK, listing)
+	writeJSON(w, http.StatusOK, deviceList{devices, s.othersWith(silent)})
 }
 
 // getDevice answers for a device that may not be observed as for one that is
@@ -115,13 +134,6 @@ func (s *Server) postCommand(w http.ResponseWriter, r *http.Request) {
 	}
 	msg, ok := s.readMessage(w, r)
 	if !ok {
-		return
-	}
-	select {
-	case s.waiting <- struct{}{}:
-		defer func() { <-s.waiting }()
-	default:
-		writeError(w, http.StatusServiceUnavailable, protocol.ErrOverloaded, "too many requests wait for an answer; wait for some of them")
 		return
 	}
 	answer, err := s.router.Command(r.Context(), r.PathValue("id"), msg)
@@ -157,83 +169,6 @@ func (s *Server) postUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, delivery)
-}
-
-// sessionStatus is a session as the HTTP API shows it.
-type sessionStatus struct {
-	Session     string         `json:"session"`
-	Role        string         `json:"role"`
-	Name        string         `json:"name,omitempty"`
-	Remote      string         `json:"remote"`
-	ConnectedAt time.Time      `json:"connected_at"`
-	Health      session.Health `json:"health"`
-}
-
-func statusOf(s *session.Session) sessionStatus {
-	return sessionStatus{
-		Session: s.ID().String(), Role: s.Role().String(), Name: s.Name(),
-		Remote: s.Info().Remote, ConnectedAt: s.Since().UTC(), Health: s.Health(),
-	}
-}
-
-// maySee reports whether a session is shown to who makes a request: a device's
-// to those that may observe the device, a front end's to those that may observe
-// every device.
-func maySee(id access.Identity, sess *session.Session) bool {
-	if sess.Role() == session.RoleDevice {
-		return id.MayObserve(sess.Name())
-	}
-	return id.Observe && ofAllDevices(id.Permissions)
-}
-
-// mayEnd does the same for ending it, which takes the permission to command.
-func mayEnd(id access.Identity, sess *session.Session) bool {
-	if sess.Role() == session.RoleDevice {
-		return id.MayCommand(sess.Name())
-	}
-	return id.Command && ofAllDevices(id.Permissions)
-}
-
-func (s *Server) getSessions(w http.ResponseWriter, r *http.Request) {
-	id := identityOf(r)
-	list := []sessionStatus{}
-	for _, sess := range s.manager.Sessions() {
-		if maySee(id, sess) {
-			list = append(list, statusOf(sess))
-		}
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"sessions": list})
-}
-
-func (s *Server) getSession(w http.ResponseWriter, r *http.Request) {
-	if sess := s.findSession(w, r); sess != nil {
-		writeJSON(w, http.StatusOK, statusOf(sess))
-	}
-}
-
-func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request) {
-	if sess := s.findSession(w, r); sess != nil {
-		if !mayEnd(identityOf(r), sess) {
-			writeError(w, http.StatusForbidden, protocol.ErrNotAllowed, "the credential does not permit ending this session; it takes command, for its device or, for a front end's session, for all devices")
-			return
-		}
-		sess.Close(protocol.CloseKicked, "by the HTTP API")
-		w.WriteHeader(http.StatusNoContent)
-	}
-}
-
-func (s *Server) findSession(w http.ResponseWriter, r *http.Request) *session.Session {
-	id, err := uuid.Parse(r.PathValue("id"))
-	if err != nil {
-		writeError(w, http.StatusBadRequest, protocol.ErrBadMessage, `field "id": not a session id; copy one from GET /v1/sessions`)
-		return nil
-	}
-	sess := s.manager.Get(id)
-	if id := identityOf(r); sess == nil || !maySee(id, sess) && !mayEnd(id, sess) {
-		writeError(w, http.StatusNotFound, protocol.ErrNotFound, "no session with that id is connected")
-		return nil
-	}
-	return sess
 }
 
 // readMessage reads the body of a request; it has answered when it returns

@@ -47,6 +47,9 @@ func newLease(s *Server, id access.Identity) *lease {
 
 // addSession adds a session and begins its lease.
 func (s *Server) addSession(info session.Info, t session.Transport) (*session.Session, error) {
+	if err := s.refuseHeldElsewhere(&info); err != nil {
+		return nil, err
+	}
 	sess, err := s.manager.Add(info, t)
 	if err != nil {
 		return nil, err

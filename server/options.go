@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/session"
 )
 
@@ -40,8 +41,12 @@ type Options struct {
 	// Listen and AdminListen are host:port; port 0 picks a free one.
 	// 127.0.0.1:8080 and 127.0.0.1:8081.
 	Listen, AdminListen string
-	// Node is this gateway's name; the host name.
+	// Node is this gateway's name; the host name. Nodes on one bus have
+	// different ones.
 	Node string
+	// Bus joins this gateway with others; nil for one alone. The server joins
+	// and leaves it.
+	Bus router.Bus
 
 	// IOMode is IONonBlocking; MixedThreshold is 256.
 	IOMode         IOMode

@@ -19,7 +19,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/internal/access"
-	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/session"
 )
@@ -131,7 +130,10 @@ func (s *Server) Start() error {
 	if s.started.Swap(true) {
 		return errors.New("server: started already")
 	}
-	s.router = router.New(router.Options{Node: s.opts.Node, MaxMessage: s.opts.MaxMessage, MaxPending: s.opts.MaxPending, Renew: s.renew})
+	s.router = router.New(router.Options{
+		Node: s.opts.Node, MaxMessage: s.opts.MaxMessage, MaxPending: s.opts.MaxPending, Renew: s.renew,
+		Bus: s.opts.Bus, Answer: s.answerNode,
+	})
 	mo := session.Options{
 		HeartbeatInterval: s.opts.HeartbeatInterval, HeartbeatTimeout: s.opts.HeartbeatTimeout, IdleTimeout: s.opts.IdleTimeout,
 		FlushInterval: s.opts.FlushInterval, Flushers: s.opts.Flushers,
@@ -139,6 +141,9 @@ func (s *Server) Start() error {
 		Overflow: s.opts.Overflow, RefuseDuplicate: s.opts.RefuseDuplicate,
 		DeviceRate: s.opts.DeviceRate, FrontendRate: s.opts.FrontendRate,
 		Logger: s.log,
+	}
+	if s.opts.Bus != nil {
+		mo.Node = uint32(s.opts.Bus.Self())
 	}
 	s.router.Callbacks(&mo)
 	if s.opts.DebugEcho {
@@ -155,22 +160,35 @@ func (s *Server) Start() error {
 	}
 	s.manager = manager
 	s.router.Bind(s.manager)
-	s.handler = s.publicHandler()
+	if err := s.joinBus(); err != nil {
+		_ = s.manager.Stop(context.Background())
+		return err
+	}
+	if err := s.startNetwork(); err != nil {
+		s.leaveBus()
+		_ = s.manager.Stop(context.Background())
+		return err
+	}
+	s.watchFiles()
+	s.running.Store(true)
+	return nil
+}
 
+// startNetwork opens the listeners and has everybody in; on an error nothing of
+// it is left.
+func (s *Server) startNetwork() error {
+	s.handler = s.publicHandler()
 	gates, err := s.listenAll()
 	if err != nil {
-		_ = s.manager.Stop(context.Background())
 		return fmt.Errorf("--listen: %w", err)
 	}
 	if err := s.startAdmin(); err != nil {
 		closeAll(gates)
-		_ = s.manager.Stop(context.Background())
 		return fmt.Errorf("--admin-listen: %w", err)
 	}
 	if err := s.startEngine(); err != nil {
 		closeAll(gates)
 		s.stopAdmin()
-		_ = s.manager.Stop(context.Background())
 		return fmt.Errorf("event loop: %w", err)
 	}
 	s.gates, s.addr = gates, gates[0].Addr().String()
@@ -190,8 +208,6 @@ func (s *Server) Start() error {
 			_ = s.tlsServer.Serve(stdtls.NewListener(g, s.stdTLS))
 		}()
 	}
-	s.watchFiles()
-	s.running.Store(true)
 	return nil
 }
 
@@ -228,82 +244,6 @@ func (s *Server) Pollers() int { return s.opts.Pollers }
 
 // Router returns the router.
 func (s *Server) Router() *router.Router { return s.router }
-
-// Shutdown drains the gateway: it stops accepting, tells every session
-// gateway.closing and then 1001 behind what is queued, waits for them to leave
-// until ctx ends, and ends everything. It returns ctx's error when somebody
-// had to be cut off. On a server that does not run it does nothing.
-func (s *Server) Shutdown(ctx context.Context) error {
-	if !s.running.Load() || s.draining.Swap(true) {
-		return nil
-	}
-	closeAll(s.gates)
-	s.router.AnnounceClosing(s.opts.RetryAfter)
-	s.closeDevices(ctx)
-	err := s.manager.Stop(ctx)
-	if e := s.awaitRequests(ctx); e != nil && err == nil {
-		err = e
-	}
-
-	// What is left are half-open handshakes and idle connections.
-	cut, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if s.tlsServer != nil {
-		_ = s.tlsServer.Close()
-	}
-	s.accepting.Wait()
-	s.closeBlocking()
-	s.engine.Cancel()
-	if e := s.engine.Engine.Shutdown(cut); e != nil && err == nil {
-		err = e
-	}
-	s.turns.close()
-	s.readers.Wait()
-	s.stopWatching()
-	s.stopAdmin()
-	return err
-}
-
-// settleTime is what is under way when the devices are closed: answers that
-// have been read already, commands of front ends that do not know yet.
-const settleTime = 100 * time.Millisecond
-
-// closeDevices closes the devices before the front ends, so that whoever waits
-// for a device, or commands one now, is told the outcome before its own session
-// ends.
-func (s *Server) closeDevices(ctx context.Context) {
-	closed := false
-	for _, sess := range s.manager.Sessions() {
-		if sess.Role() == session.RoleDevice {
-			sess.Close(protocol.CloseGoingAway, "the gateway is shutting down")
-			closed = true
-		}
-	}
-	if !closed {
-		return
-	}
-	settle := time.NewTimer(settleTime)
-	defer settle.Stop()
-	select {
-	case <-ctx.Done():
-	case <-settle.C:
-	}
-}
-
-// awaitRequests waits until every request that is being handled was answered.
-// No new one is admitted any more.
-func (s *Server) awaitRequests(ctx context.Context) error {
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for s.requests.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-look.C:
-		}
-	}
-	return nil
-}
 
 // newTLSServer serves through the standard library, whose connections become
 // sessions with goroutines of their own.

@@ -19,6 +19,7 @@ type work struct {
 	server []string
 	env    []string
 	shared bool // the server may use the load's processor, too
+	nodes  bool // a second gateway and a Redis beside the server
 	loads  []load
 }
 
@@ -80,6 +81,7 @@ const (
 	workBareIdle18    = "bare idle 18,000"
 	workStorm         = "storm 10,000"
 	workSmall         = "small hardware"
+	workCluster       = "two nodes"
 	workScale10       = "10 front ends"
 	workScale100      = "100 front ends"
 	workScale1000     = "1,000 front ends"
@@ -162,6 +164,11 @@ var cases = []testCase{
 			{args: []string{"idle", "--connections", "5000"}, outlast: true},
 			{args: []string{"telemetry", "--devices", "10", "--samples", "10", "--frontends", "20"}, after: 5000},
 		}},
+	}},
+	{name: "cluster", rounds: 3, works: []work{
+		// Two gateways and Redis share the server's processor, and Redis is
+		// compared with itself alone on it.
+		{label: workCluster, server: gateway(), nodes: true, loads: benchRun("cluster")},
 	}},
 	{name: "scaling", works: []work{
 		// A million deliveries/s each, and as far as can be the same number of

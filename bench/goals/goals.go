@@ -80,6 +80,17 @@ var goals = []goal{
 	{of: "small", name: "server's part of its core", unit: "%", work: workSmall, figure: serverShare},
 	nothingLost("small", workSmall),
 
+	{of: "cluster", name: "Redis alone, as redis-benchmark publishes 128 B", unit: "messages/s", work: workCluster, figure: redisAlone},
+	{of: "cluster", name: "the same, pipelined", unit: "messages/s", work: workCluster, figure: redisPipelined},
+	{of: "cluster", name: "messages across two nodes, 128 B, saturation", unit: "messages/s", work: workCluster, figure: acrossMessages},
+	{of: "cluster", name: "the same, to Redis alone", unit: "×", work: workCluster, figure: acrossMessagesRatio, text: "≥ 0.7", limit: 0.7, least: true},
+	{of: "cluster", name: "telemetry across, 128 B a frame, saturation", unit: "frames/s", work: workCluster, figure: acrossFrames},
+	{of: "cluster", name: "the same, to Redis alone", unit: "×", work: workCluster, figure: acrossFramesRatio, text: "≥ 10", limit: 10, least: true},
+	{of: "cluster", name: "command round trip on one node: p50", unit: "µs", work: workCluster, figure: nearP50},
+	{of: "cluster", name: "p99", unit: "µs", work: workCluster, figure: nearP99},
+	{of: "cluster", name: "across: p50", unit: "µs", work: workCluster, figure: farP50},
+	{of: "cluster", name: "p99", unit: "µs", work: workCluster, figure: farP99},
+
 	{of: "scaling", name: "CPU per delivery, 1 M/s to 10 front ends", unit: "µs", work: workScale10, figure: serverCPU},
 	{of: "scaling", name: "to 100", unit: "µs", work: workScale100, figure: serverCPU, reference: workLimit100},
 	{of: "scaling", name: "to 1,000", unit: "µs", work: workScale1000, figure: serverCPU, reference: workScale100, text: "flat: ≤ 1.1 × 100 front ends", limit: flat},

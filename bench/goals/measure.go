@@ -64,6 +64,8 @@ func (r *runner) measure(ctx context.Context, w *work) *Sample {
 	var err error
 	if w.loads == nil {
 		ours, err = r.selfMeasured(ctx, w, s)
+	} else if w.nodes {
+		ours, err = r.loadedNodes(ctx, w, s)
 	} else {
 		ours, err = r.loaded(ctx, w, s)
 	}

@@ -15,7 +15,7 @@ import (
 // or compares two files of earlier reports. Values left at 0 take the
 // scenario's default.
 type BenchCmd struct {
-	Scenario string   `arg:"" enum:"fanout,unicast,telemetry,commands,idle,storm,compare" help:"What to do: fanout (frames of a size from devices to every front end), unicast (text from each front end to its device), telemetry (devices at a sample rate to every front end), commands (round trips), idle (connections kept open), storm (connections dropped and made again at once), compare (two files of --json reports, several runs of each case)."`
+	Scenario string   `arg:"" enum:"fanout,unicast,telemetry,commands,idle,storm,cluster,compare" help:"What to do: fanout (frames of a size from devices to every front end), unicast (text from each front end to its device), telemetry (devices at a sample rate to every front end), commands (round trips), idle (connections kept open), storm (connections dropped and made again at once), cluster (messages, telemetry and commands across two nodes, devices on --target, front ends on --frontend-target), compare (two files of --json reports, several runs of each case)."`
 	Files    []string `arg:"" optional:"" type:"existingfile" help:"For compare: two files of reports, one JSON object a line. Reports belong together by their label or, without one, by their work; a verdict takes five of each case in each file."`
 
 	FailOnWorse bool   `help:"compare: fail when a figure is worse, or when more runs failed."`
@@ -23,11 +23,12 @@ type BenchCmd struct {
 
 	Target         string `default:"http://127.0.0.1:8080" help:"The gateway's address. Loopback only, unless --allow-remote."`
 	FrontendTarget string `help:"Where front ends connect, if elsewhere: another node."`
+	RedisAddr      string `help:"cluster: host:port of the nodes' Redis, to compare with what it passes on by itself." placeholder:"ADDR"`
 
-	Devices     int     `help:"Devices (fanout, telemetry 1; commands, storm 10; unicast as many as front ends)."`
-	Frontends   int     `help:"Front ends (fanout, unicast 200; telemetry 20; commands, storm 10)."`
+	Devices     int     `help:"Devices (fanout, telemetry 1; commands, storm 10; cluster 20; unicast as many as front ends)."`
+	Frontends   int     `help:"Front ends (fanout, unicast 200; telemetry, cluster 20; commands, storm 10)."`
 	Connections int     `help:"Connections of idle (10000) and storm (5000)."`
-	Rate        float64 `help:"fanout: frames/s of each device (250); telemetry: samples/s of each device (10000); unicast, commands, storm: messages/s in all (10000, 1000, 1000). With --saturate: the first rate tried (2000)."`
+	Rate        float64 `help:"fanout: frames/s of each device (250); telemetry: samples/s of each device (10000); unicast, commands, storm, cluster: messages/s in all (10000, 1000, 1000, 500; cluster looks for the highest rates by itself). With --saturate: the first rate tried (2000)."`
 	Samples     int     `help:"Samples a frame (telemetry 10)."`
 	Channels    int     `help:"Values a sample (1)."`
 	Size        int     `help:"Bytes of a telemetry frame with its header (fanout 128) or of a text payload (128)."`
@@ -98,7 +99,7 @@ func (c *BenchCmd) Run(ctx context.Context, out *Streams) error {
 
 func (c *BenchCmd) options() bench.Options {
 	return bench.Options{
-		Scenario: c.Scenario, Label: c.Label, Target: c.Target, FrontendTarget: c.FrontendTarget,
+		Scenario: c.Scenario, Label: c.Label, Target: c.Target, FrontendTarget: c.FrontendTarget, Redis: c.RedisAddr,
 		Devices: c.Devices, Frontends: c.Frontends, Connections: c.Connections,
 		Rate: c.Rate, Samples: c.Samples, Channels: c.Channels, Size: c.Size,
 		CommandRate: c.CommandRate, CommandDevices: c.CommandDevices, UrgentShare: c.UrgentShare, CommandTimeout: c.CommandTimeout,

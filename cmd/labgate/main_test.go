@@ -35,6 +35,7 @@ func TestEveryOptionHasFlagVariableAndKey(t *testing.T) {
 		{"file", "", []string{"--config", file}, 1, "--max-message 500"},
 		{"variable over file", "600", []string{"--config", file}, 1, "--max-message 600"},
 		{"flag over both", "600", []string{"--config", file, "--max-message=700"}, 1, "--max-message 700"},
+		{"Redis that nobody has to be at", "", []string{"--redis", "redis://ann:sesame@127.0.0.1:1?addr=127.0.0.1:2", "--redis-ttl", "1s"}, 0, "configuration is good"},
 		{"good flag over both", "600", []string{"--config", file, "--max-message=4096"}, 0, "configuration is good"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -82,6 +83,21 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"open beyond loopback", []string{"--listen", ":8080"}, []string{"--listen", "--insecure"}},
 		{"token warning", []string{"--token-warning", "1ms"}, []string{"--token-warning"}},
 		{"drain", []string{"--drain-timeout", "0s"}, []string{"--drain-timeout"}},
+		{"Redis URL", []string{"--redis", "http://sesame:sesame@h"}, []string{"--redis: ", "scheme"}},
+		{"Redis URL that is none", []string{"--redis", "redis://ann:sesame%@h:1"}, []string{"--redis: ", "percent-encoded"}},
+		{"Redis port", []string{"--redis", "redis://:sesame@h:99999"}, []string{"--redis: "}},
+		{"Redis database", []string{"--redis", "redis://:sesame@h/3"}, []string{"--redis: ", "database 0"}},
+		{"Redis parameter", []string{"--redis", "redis://:sesame@h?master=x"}, []string{"--redis: ", "master_set"}},
+		{"Redis CA", []string{"--redis", "rediss://:sesame@h", "--redis-ca", write("sesame")}, []string{"--redis", "certificate"}},
+		{"Redis CA without TLS", []string{"--redis", "redis://h", "--redis-ca", write("sesame")}, []string{"--redis", "rediss://"}},
+		{"Redis password file", []string{"--redis", "redis://h", "--redis-password-file", write("")}, []string{"--redis", "password"}},
+		{"Redis prefix", []string{"--redis", "redis://h", "--redis-prefix="}, []string{"--redis-prefix"}},
+		{"Redis prefix with a space", []string{"--redis", "redis://h", "--redis-prefix", "a b"}, []string{"--redis", "prefix"}},
+		{"Redis TTL", []string{"--redis", "redis://h", "--redis-ttl", "10ms"}, []string{"--redis-ttl 10ms", "1s to"}},
+		{"Redis timeout", []string{"--redis", "redis://h", "--redis-timeout", "6s"}, []string{"--redis-timeout 6s", "5s"}},
+		{"large messages between nodes", []string{"--redis", "redis://h", "--max-message", "16777217"}, []string{"--max-message 16777217", "16777216", "--redis"}},
+		{"node name", []string{"--redis", "redis://h", "--node", "no name"}, []string{"--node", "letters"}},
+		{"CA without Redis", []string{"--redis-ca", write("sesame")}, []string{"--redis-ca", "--redis"}},
 		{"unknown flag", []string{"--fast"}, []string{"--fast"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -106,7 +122,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	for _, want := range []string{"--listen", "127.0.0.1:8080", "$LABGATE_LISTEN", "--tls-mode", "fork of", "--pollers", "--io-mode", "--check-config"} {
+	for _, want := range []string{"--listen", "127.0.0.1:8080", "$LABGATE_LISTEN", "--tls-mode", "fork of", "--pollers", "--io-mode", "--check-config", "--redis", "$LABGATE_REDIS", "Several nodes"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing", want)
 		}

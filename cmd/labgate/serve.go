@@ -17,6 +17,7 @@ import (
 var serveGroups = []kong.Group{
 	{Key: "net", Title: "Listeners and limits:"},
 	{Key: "auth", Title: "Who may connect:"},
+	{Key: "cluster", Title: "Several nodes, through Redis:"},
 	{Key: "tls", Title: "TLS:"},
 	{Key: "live", Title: "Liveness:"},
 	{Key: "queue", Title: "Queues and flushing:"},
@@ -29,7 +30,7 @@ type ServeCmd struct {
 
 	Listen         string `group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one." default:"127.0.0.1:8080"`
 	AdminListen    string `group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. Beyond loopback it needs --admin-token-file." default:"127.0.0.1:8081"`
-	Node           string `group:"net" help:"This gateway's name in messages and metrics. Default: the host name." placeholder:"NAME"`
+	Node           string `group:"net" help:"This gateway's name in messages and metrics; with --redis each node has its own. Default: the host name." placeholder:"NAME"`
 	MaxConnections int    `group:"net" help:"Connections at most; more are answered with 503. 0: as many as file descriptors allow." default:"0"`
 
 	MaxConnectionsPerAddress int      `group:"net" help:"Connections of one client address at most; more are answered with 429. An IPv6 address counts with its /64 network. 0: no limit." default:"0"`
@@ -54,6 +55,7 @@ type ServeCmd struct {
 	RetryAfter       time.Duration `group:"net" help:"What clients are told to wait before they connect again when the gateway leaves." default:"1s"`
 
 	accessFlags
+	redisFlags
 
 	AllowedOrigins  []string `group:"auth" help:"Origins that browsers may come from besides the gateway's own, such as https://lab.example; * allows all." placeholder:"ORIGIN"`
 	DuplicateDevice string   `group:"auth" help:"When a device id connects twice: replace closes the older connection with 4000, refuse the newer with 4007." enum:"replace,refuse" default:"replace"`
@@ -87,6 +89,9 @@ type ServeCmd struct {
 func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
 	opts, err := c.options(out)
 	if err != nil {
+		return err
+	}
+	if err := c.joinWith(&opts); err != nil {
 		return err
 	}
 	server.SetEngineLogger(out.Log)

@@ -1,0 +1,49 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestNodes starts what a work on two gateways needs, and leaves nothing of it.
+func TestNodes(t *testing.T) {
+	o := &Options{Bin: build(t), LoadCPU: 1}
+	i := slices.IndexFunc(cases, func(c testCase) bool { return c.name == "cluster" })
+	n, first, err := startNodes(o, &cases[i].works[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(first.server, " "); !strings.HasSuffix(got, "--node a --redis redis://"+n.addr) {
+		t.Errorf("the first gateway: %s", got)
+	}
+	if got, want := fmt.Sprint(first.loads[0].args), fmt.Sprintf("[cluster --frontend-target http://%s --redis-addr %s]", n.other.addr, n.addr); got != want {
+		t.Errorf("the load: %s, want %s", got, want)
+	}
+	if len(cases[i].works[0].loads[0].args) != 1 {
+		t.Errorf("the case itself has changed: %v", cases[i].works[0].loads[0].args)
+	}
+	if err := n.ended(); err != nil {
+		t.Error(err)
+	}
+	if cpu := n.stop(); cpu <= 0 {
+		t.Errorf("%v s of CPU time", cpu)
+	}
+	if conn, err := net.Dial("tcp", n.addr); err == nil {
+		conn.Close()
+		t.Error("Redis goes on")
+	}
+	if _, err := os.Stat(n.dir); err == nil {
+		t.Error("its directory is left")
+	}
+
+	broken := work{server: []string{"labgate", "serve", "--listen", "nonsense"}, loads: benchRun("cluster")}
+	if _, _, err := startNodes(o, &broken); err == nil || !strings.Contains(err.Error(), "--listen") {
+		t.Errorf("a gateway that does not start: %v", err)
+	}
+}

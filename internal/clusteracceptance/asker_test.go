@@ -1,0 +1,131 @@
+package clusteracceptance
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+)
+
+// answered is the outcome of a command that was carried out.
+const answered = "it.is_done"
+
+// newAsker sends commands to devices, at random, until stop is closed and all
+// have an outcome.
+func newAsker(f *fleet, name string, every time.Duration, devices []string, stop <-chan struct{}) *asker {
+	a := &asker{fleet: f, name: name, done: make(chan struct{}), byID: map[string]*question{}}
+	go a.run(every, devices, stop)
+	return a
+}
+
+func (a *asker) run(every time.Duration, devices []string, stop <-chan struct{}) {
+	defer close(a.done)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var p *peer
+	for i := 0; ; {
+		select {
+		case <-stop:
+			if p != nil {
+				a.settle(p)
+			}
+			return
+		case <-tick.C:
+		}
+		if p == nil || p.ended() {
+			p = nil
+			if n := a.fleet.pick(); n != nil {
+				p, _ = tryConnect(a.fleet.t, n.addr, "/ws/frontend/"+a.name+"?telemetry=none", a.text)
+			}
+			continue
+		}
+		q := &question{id: fmt.Sprintf("%s-%d", a.name, i), device: devices[rand.IntN(len(devices))], over: p}
+		i++
+		a.mu.Lock()
+		a.asked = append(a.asked, q)
+		a.byID[q.id] = q
+		a.mu.Unlock()
+		p.text(`{"type":"do.it","id":%q,"dst":%q,"timeout_ms":3000,"urgent":%v,"payload":{"key":%q}}`, q.id, q.device, rand.IntN(4) == 0, q.id)
+	}
+}
+
+// text notes the outcome of a command.
+func (a *asker) text(_ *peer, m protocol.Message) {
+	if m.Re == "" {
+		return
+	}
+	outcome := m.Type
+	if m.Type == protocol.TypeError {
+		outcome = string(parse[protocol.ErrorPayload](a.fleet.t, m).Code)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if q := a.byID[m.Re]; q != nil {
+		q.outcomes = append(q.outcomes, outcome)
+	} else {
+		a.problems = append(a.problems, "an answer to nothing: "+m.Re)
+	}
+}
+
+// settle waits until everything that was asked over p has an outcome.
+func (a *asker) settle(p *peer) {
+	for end := time.Now().Add(patience); time.Now().Before(end) && !p.ended(); time.Sleep(10 * time.Millisecond) {
+		a.mu.Lock()
+		open := 0
+		for _, q := range a.asked {
+			if q.over == p && len(q.outcomes) == 0 {
+				open++
+			}
+		}
+		a.mu.Unlock()
+		if open == 0 {
+			break
+		}
+	}
+	p.reset()
+}
+
+// balance checks that each command had one outcome and was carried out at most
+// once, by the devices' own books, and returns how many had which. A command
+// whose connection broke may have none; one whose connection the gateway closed
+// with 1001 may have none only if nothing sent behind it has.
+func (a *asker) balance(devices map[string]*device) map[string]int {
+	t := a.fleet.t
+	t.Helper()
+	<-a.done
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	tally := map[string]int{}
+	unread := map[*peer]string{}
+	for _, q := range a.asked {
+		times := devices[q.device].carriedOut(q.id)
+		if times > 1 {
+			t.Errorf("command %s was carried out %d times", q.id, times)
+		}
+		if len(q.outcomes) > 1 {
+			t.Errorf("command %s has the outcomes %v", q.id, q.outcomes)
+		}
+		if len(q.outcomes) == 0 {
+			tally["none: the connection ended"]++
+			if !q.over.ended() {
+				t.Errorf("command %s to %s over node %s has no outcome", q.id, q.device, q.over.welcome.Node)
+			} else if q.over.awaitClose() == 1001 {
+				unread[q.over] = q.id
+			}
+			continue
+		}
+		outcome := q.outcomes[0]
+		tally[outcome]++
+		if before := unread[q.over]; before != "" {
+			t.Errorf("command %s has no outcome, %s behind it has: %s", before, q.id, outcome)
+		}
+		if outcome == answered && times != 1 || outcome == string(protocol.ErrDeviceOffline) && times != 0 {
+			t.Errorf("command %s had the outcome %s and was carried out %d times", q.id, outcome, times)
+		}
+	}
+	for _, problem := range a.problems {
+		t.Error(problem)
+	}
+	return tally
+}

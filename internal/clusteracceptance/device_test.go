@@ -1,0 +1,156 @@
+package clusteracceptance
+
+import (
+	"encoding/json"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/protocol"
+)
+
+// device is a machine under test, which answers commands and sends telemetry
+// over one connection after another. It remembers every command.
+type device struct {
+	t  *testing.T
+	id string
+
+	// mu guards the rest.
+	mu   sync.Mutex
+	seen map[string]int // commands carried out, by their payload's "key"
+	seq  uint64         // samples sent
+	mute bool           // leaves commands unanswered
+	// begins are the first samples of its connections.
+	begins map[uint64]bool
+}
+
+func newDevice(t *testing.T, id string) *device {
+	return &device{t: t, id: id, seen: map[string]int{}, begins: map[uint64]bool{}}
+}
+
+// connect connects the device to a node until the test ends.
+func (d *device) connect(n *node) *peer {
+	d.t.Helper()
+	p, err := d.tryConnect(n)
+	if err != nil {
+		d.t.Fatalf("device %s to node %s: %v", d.id, n.name, err)
+	}
+	d.t.Cleanup(p.reset)
+	return p
+}
+
+func (d *device) tryConnect(n *node) (*peer, error) {
+	return tryConnect(d.t, n.addr, "/ws/device/"+d.id+"?type=test", d.text)
+}
+
+// text answers a command with its own payload.
+func (d *device) text(p *peer, m protocol.Message) {
+	if m.Type != "do.it" {
+		return
+	}
+	var command struct{ Key string }
+	if err := json.Unmarshal(m.Payload, &command); err != nil {
+		d.t.Errorf("%s: a command with the payload %s", d.id, m.Payload)
+	}
+	d.mu.Lock()
+	d.seen[command.Key]++
+	mute := d.mute
+	d.mu.Unlock()
+	if m.ID != "" && !mute {
+		p.text(`{"type":"it.is_done","re":%q,"payload":%s}`, m.ID, m.Payload)
+	}
+}
+
+// carriedOut returns how often the device was given a command.
+func (d *device) carriedOut(key string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.seen[key]
+}
+
+// sent returns how many samples the device has sent.
+func (d *device) sent() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.seq
+}
+
+// stream sends telemetry over a connection until stop is closed or the
+// connection has ended: every so often what has come together of the samples a
+// second.
+func (d *device) stream(p *peer, rate time.Duration, every time.Duration, stop <-chan struct{}) {
+	d.mu.Lock()
+	d.begins[d.seq] = true
+	d.mu.Unlock()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-stop:
+			return
+		case <-p.done:
+			return
+		case now := <-tick.C:
+			n := min(int(now.Sub(last)*rate/time.Second), 2000)
+			if n == 0 {
+				continue
+			}
+			last = now
+			d.mu.Lock()
+			seq := d.seq
+			// Counted first: a receiver must never know more.
+			d.seq += uint64(n)
+			d.mu.Unlock()
+			p.send(wsframe.OpBinary, samples(seq, n))
+		}
+	}
+}
+
+// streaming sends 10,000 samples a second in the background; the function that
+// it returns ends that.
+func (d *device) streaming(p *peer) (stop func()) {
+	quit := make(chan struct{})
+	var working sync.WaitGroup
+	working.Go(func() { d.stream(p, 10_000, 2*time.Millisecond, quit) })
+	var once sync.Once
+	stop = func() {
+		once.Do(func() { close(quit) })
+		working.Wait()
+	}
+	d.t.Cleanup(stop)
+	return stop
+}
+
+// command sends a command to a device; its id is its key too.
+func (p *peer) command(id, device string) {
+	p.text(`{"type":"do.it","id":%q,"dst":%q,"payload":{"key":%q}}`, id, device, id)
+}
+
+// mustAnswer has a front end send a command, which must be answered.
+func (p *peer) mustAnswer(id, device string) {
+	p.t.Helper()
+	p.command(id, device)
+	if m := p.awaitRe(id); m.Type != "it.is_done" || m.Src != device {
+		p.t.Errorf("command %s: %s of %q: %s", id, m.Type, m.Src, m.Payload)
+	}
+}
+
+// mustFail has a front end send a command, which must fail with one of these
+// codes within a limit.
+func (p *peer) mustFail(limit time.Duration, id, device string, codes ...protocol.ErrorCode) {
+	p.t.Helper()
+	began := time.Now()
+	p.command(id, device)
+	got := protocol.ErrorCode(p.awaitError(id))
+	took := time.Since(began)
+	for _, code := range codes {
+		if code == got {
+			if took > limit {
+				p.t.Errorf("command %s failed with %s after %v, want %v at most", id, got, took, limit)
+			}
+			return
+		}
+	}
+	p.t.Errorf("command %s failed with %s, want %v", id, got, codes)
+}

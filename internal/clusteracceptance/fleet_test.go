@@ -1,0 +1,224 @@
+package clusteracceptance
+
+import (
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/internal/redistest"
+)
+
+// fleet is nodes that come and go, on one Redis, each over a link of its own.
+type fleet struct {
+	t     *testing.T
+	redis *redistest.Server
+	links []*redistest.Proxy
+	names []string
+
+	// mu guards the nodes, nil where none runs.
+	mu    sync.Mutex
+	nodes []*node
+}
+
+func newFleet(t *testing.T, names ...string) *fleet {
+	t.Helper()
+	f := &fleet{t: t, redis: redistest.Start(t), names: names, nodes: make([]*node, len(names))}
+	for range names {
+		f.links = append(f.links, redistest.StartProxy(t, f.redis.Addr()))
+	}
+	for i := range names {
+		f.startNode(i)
+	}
+	f.awaitWhole()
+	return f
+}
+
+func (f *fleet) startNode(i int) {
+	f.t.Helper()
+	n := startNode(f.t, f.names[i], f.redis.URLVia(f.links[i].Addr()))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.nodes[i] = n
+}
+
+// take takes a node out, so that nobody connects to it any more.
+func (f *fleet) take(i int) *node {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.nodes[i]
+	f.nodes[i] = nil
+	return n
+}
+
+// pick returns a node that runs, at random.
+func (f *fleet) pick() *node {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, i := range rand.Perm(len(f.nodes)) {
+		if f.nodes[i] != nil {
+			return f.nodes[i]
+		}
+	}
+	return nil
+}
+
+// all returns the nodes that run.
+func (f *fleet) all() (all []*node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range f.nodes {
+		if n != nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// awaitWhole waits until all nodes that run know of each other.
+func (f *fleet) awaitWhole() {
+	f.t.Helper()
+	awaitJoined(f.t, f.all()...)
+}
+
+// replace ends a node with a signal and starts another of that name.
+func (f *fleet) replace(i int, s syscall.Signal, pause time.Duration) {
+	f.t.Helper()
+	n := f.take(i)
+	if s == syscall.SIGKILL {
+		n.kill()
+	} else {
+		n.terminate(f.t)
+	}
+	time.Sleep(pause)
+	f.startNode(i)
+}
+
+// roamer is a device that is always connected somewhere, and moves.
+type roamer struct {
+	*device
+	fleet *fleet
+	// rest is how long it stays, on the average; 0: as long as it can.
+	rest time.Duration
+	done chan struct{}
+
+	// current is the newest connection, nil while there is none. Guarded by
+	// device.mu.
+	current *peer
+	// all are all connections, and endStream ends the telemetry of the newest; of
+	// the roamer's goroutine until done.
+	all       []*peer
+	endStream func()
+}
+
+func newRoamer(f *fleet, id string, rest time.Duration, stop <-chan struct{}) *roamer {
+	r := &roamer{device: newDevice(f.t, id), fleet: f, rest: rest, done: make(chan struct{}), endStream: func() {}}
+	go r.run(stop)
+	return r
+}
+
+// run moves until stop is closed; then it only sees to it that the device is
+// connected, until it has been for a while.
+func (r *roamer) run(stop <-chan struct{}) {
+	defer close(r.done)
+	var now *peer
+	// doubtful: a connection that failed may have been taken in all the same,
+	// and have replaced this one.
+	doubtful := false
+	for {
+		var ended <-chan struct{}
+		if now == nil {
+			fresh, err := r.hop()
+			if err != nil {
+				time.Sleep(time.Duration(20+rand.IntN(200)) * time.Millisecond)
+				continue
+			}
+			now, doubtful = fresh, false
+		}
+		ended = now.done
+		var move <-chan time.Time
+		if r.rest > 0 {
+			move = time.After(time.Duration(rand.Int64N(int64(2 * r.rest))))
+		}
+		select {
+		case <-stop:
+			select {
+			case <-ended:
+				r.check(now, doubtful)
+				now = nil
+				continue
+			case <-time.After(ttl):
+				return
+			}
+		case <-ended:
+			r.check(now, doubtful)
+			now = nil
+			r.set(nil)
+			time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+		case <-move:
+			if fresh, err := r.hop(); err == nil {
+				now, doubtful = fresh, false
+			} else {
+				doubtful = true
+			}
+		}
+	}
+}
+
+// hop connects to some node.
+func (r *roamer) hop() (*peer, error) {
+	n := r.fleet.pick()
+	if n == nil {
+		return nil, syscall.ECONNREFUSED
+	}
+	p, err := r.tryConnect(n)
+	if err != nil {
+		return nil, err
+	}
+	r.all = append(r.all, p)
+	r.set(p)
+	r.endStream()
+	quit := make(chan struct{})
+	var streaming sync.WaitGroup
+	streaming.Go(func() { r.stream(p, 1000, 10*time.Millisecond, quit) })
+	r.endStream = sync.OnceFunc(func() {
+		close(quit)
+		streaming.Wait()
+	})
+	return p, nil
+}
+
+func (r *roamer) set(p *peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current = p
+}
+
+// check looks why the newest connection has ended.
+func (r *roamer) check(p *peer, doubtful bool) {
+	if code := p.awaitClose(); code == 4000 && !doubtful {
+		r.t.Errorf("%s: its newest connection, on node %s, was closed with 4000", r.id, p.welcome.Node)
+	}
+}
+
+// asker is a front end that sends commands to devices, over one connection
+// after another, and keeps the books.
+type asker struct {
+	fleet *fleet
+	name  string
+	done  chan struct{}
+
+	// mu guards the rest.
+	mu       sync.Mutex
+	asked    []*question
+	byID     map[string]*question
+	problems []string
+}
+
+// question is a command and what became of it.
+type question struct {
+	id, device string
+	over       *peer
+	outcomes   []string // the answer's type, or the error's code
+}

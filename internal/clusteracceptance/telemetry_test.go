@@ -1,0 +1,111 @@
+package clusteracceptance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/internal/wsframe"
+)
+
+// Telemetry crosses complete and in order while it is wanted, many frames in
+// one publish, and not when nobody wants it.
+func TestTelemetryCrosses(t *testing.T) {
+	t.Parallel()
+	nodes := startNodes(t, redistest.Start(t).URL(), "a", "b")
+	a, b := nodes[0], nodes[1]
+	oven, press := newDevice(t, "oven-1"), newDevice(t, "press-1")
+	all := connect(t, b, "/ws/frontend/all")
+	none := connect(t, b, "/ws/frontend/none?telemetry=none")
+	atA := press.connect(a)
+	stopOven, stopPress := oven.streaming(oven.connect(a)), press.streaming(atA)
+	arrived := func(n uint64) func() bool {
+		return func() bool { return all.book("oven-1").received > n && all.book("press-1").received > n }
+	}
+	// What the devices sent before the other node had asked for it is told lost.
+	eventually(t, "telemetry of both arrives", arrived(0))
+	early := map[string]uint64{"oven-1": all.book("oven-1").lost, "press-1": all.book("press-1").lost}
+	eventually(t, "more of it arrives", arrived(20_000))
+	stopOven()
+	stopPress()
+	for _, d := range []*device{oven, press} {
+		all.mustBalance(d)
+		if k := all.book(d.id); k.first != 0 || k.lost != early[d.id] {
+			t.Errorf("%s: from sample %d, %d lost %v of %d, %d of them at first", d.id, k.first, k.lost, k.causes, d.sent(), early[d.id])
+		}
+		if got := none.book(d.id); got.received > 0 {
+			t.Errorf("%d samples for who wants none", got.received)
+		}
+	}
+	frames, batches := a.metric(t, "labgate_telemetry_frames_in_total"), a.metric(t, "labgate_bus_publishes_total")
+	t.Logf("%v frames crossed, with %v publishes in all", frames, batches)
+
+	// What is not wanted stays.
+	all.text(`{"type":"gateway.subscribe","id":"s","payload":{"devices":["oven-1"]}}`)
+	all.awaitRe("s")
+	eventually(t, "press-1 does not cross any more", func() bool {
+		bytes, in := a.metric(t, "labgate_bus_sent_bytes_total"), a.metric(t, "labgate_samples_in_total")
+		atA.send(wsframe.OpBinary, samples(press.sent(), 60_000))
+		press.mu.Lock()
+		press.seq += 60_000
+		press.mu.Unlock()
+		eventually(t, "the samples are in", func() bool { return a.metric(t, "labgate_samples_in_total") >= in+60_000 })
+		return a.metric(t, "labgate_bus_sent_bytes_total") < bytes+100_000
+	})
+}
+
+// A link to Redis that stalls and breaks, for moments and for longer than the
+// time to live: what was received and what was reported lost, to the front end
+// on the other node, is what was sent.
+func TestTelemetryIsAccountedForWhenTheBusDropsIt(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	link := redistest.StartProxy(t, redis.Addr())
+	a, b := startNode(t, "a", redis.URLVia(link.Addr())), startNode(t, "b", redis.URL())
+	awaitJoined(t, a, b)
+	far, near := connect(t, b, "/ws/frontend/far"), connect(t, a, "/ws/frontend/near")
+	oven := newDevice(t, "oven-1")
+	stop := oven.streaming(oven.connect(a))
+	crossing := func() {
+		t.Helper()
+		from := far.book("oven-1").received
+		eventually(t, "telemetry crosses", func() bool { return far.book("oven-1").received > from+2000 })
+	}
+	crossing()
+	for _, outage := range []time.Duration{100 * time.Millisecond, timeout + 500*time.Millisecond, ttl + 2*time.Second} {
+		link.Hold()
+		time.Sleep(outage)
+		link.Release()
+		crossing()
+		link.Cut()
+		time.Sleep(outage / 2)
+		link.Mend()
+		crossing()
+	}
+	stop()
+	near.mustBalance(oven)
+	far.mustBalance(oven)
+	k := far.book("oven-1")
+	if k.lost == 0 || k.causes["bus"] != k.lost {
+		t.Errorf("%d samples lost, for the causes %v", k.lost, k.causes)
+	}
+	if near.book("oven-1").lost > 0 {
+		t.Errorf("%d samples lost on the device's own node", near.book("oven-1").lost)
+	}
+	t.Logf("%d samples sent; on the other node %d received, %d reported lost; b heard of %v outages, %v packets lost, %v stale",
+		oven.sent(), k.received, k.lost, a.metric(t, "labgate_bus_outages_total"), b.metric(t, "labgate_bus_packets_lost_total"), b.metric(t, "labgate_bus_packets_stale_total"))
+}
+
+// mustBalance waits until a front end knows of all samples that a device has
+// sent, and checks that they followed each other.
+func (p *peer) mustBalance(d *device) {
+	p.t.Helper()
+	end := time.Now().Add(patience)
+	for p.book(d.id).next != d.sent() && time.Now().Before(end) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	k := p.book(d.id)
+	if k.next != d.sent() || k.received+k.lost != d.sent()-k.first || len(k.breaks()) > 0 {
+		p.t.Errorf("%s on node %s: up to %d of %d sent, from %d on %d received and %d lost; %v", d.id, p.welcome.Node, k.next, d.sent(), k.first, k.received, k.lost, k.breaks())
+	}
+}
