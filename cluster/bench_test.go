@@ -21,6 +21,7 @@ type counter struct {
 	joined, wanted   atomic.Int64
 	messages, frames atomic.Int64
 	perFrame         int
+	tokens           chan struct{} // how many messages may be on their way
 	answers          *Bus
 	answered         chan struct{}
 }
@@ -32,6 +33,8 @@ func (c *counter) BusChanged(bool)                          {}
 func (c *counter) Receive(from router.NodeID, m *router.BusMessage) {
 	c.messages.Add(1)
 	switch {
+	case c.tokens != nil:
+		<-c.tokens
 	case c.answers != nil:
 		_ = c.answers.Send(from, m)
 	case c.answered != nil:
@@ -84,22 +87,23 @@ func published(b *testing.B, redis *redistest.Server, size int) float64 {
 	return n
 }
 
-// BenchmarkMessages sends from one node to another as fast as that takes them,
-// and compares with redis-benchmark: 50 connections that wait for each answer.
+// BenchmarkMessages sends from one node to another, with so many on their way at
+// most, and compares with redis-benchmark: 50 connections that wait for each
+// answer.
 func BenchmarkMessages(b *testing.B) {
-	for _, size := range []int{100, 1000} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
+	for _, c := range []struct{ size, window int }{{100, 50}, {1000, 50}, {100, 20_000}, {1000, 20_000}} {
+		size, window := c.size, c.window
+		b.Run(fmt.Sprintf("%d bytes, %d on their way", size, window), func(b *testing.B) {
 			redis := redistest.Start(b)
 			reference := published(b, redis, size)
 			buses, members := two(b, redis)
+			members[1].tokens = make(chan struct{}, window)
 			m := message(1, strings.Repeat("x", size))
 			to := buses[1].Self()
 			b.ReportAllocs()
 			b.ResetTimer()
-			for i := range b.N {
-				for i-int(members[1].messages.Load()) > 20_000 {
-					time.Sleep(100 * time.Microsecond)
-				}
+			for range b.N {
+				members[1].tokens <- struct{}{}
 				for errors.Is(buses[0].Send(to, m), router.ErrBusFull) {
 					time.Sleep(100 * time.Microsecond)
 				}

@@ -199,3 +199,23 @@ func TestADeviceThatConnectsAgainKeepsItsKey(t *testing.T) {
 		t.Errorf("the key says %s: a release of an earlier connection took it", got)
 	}
 }
+
+func TestNoKeyIsTakenAgainWhileTheNodeLeaves(t *testing.T) {
+	redis := redistest.Start(t)
+	a := start(t, redis.URL(), "a")
+	a.await(t, "a is up", func() bool { return a.isUp })
+	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	await(t, "the keys are there", func() bool { return redis.Do("DBSIZE") == int64(2) })
+	a.Bus.mu.Lock()
+	l := a.link
+	a.leaving = true
+	a.Bus.mu.Unlock()
+	if err := l.releaseKeys(); err != nil {
+		t.Fatal(err)
+	}
+	a.Hold(router.Holding{Device: "press-1", Epoch: 2})
+	next := int64(0)
+	if err := l.keepKeys(true, &next); err != nil || redis.Do("DBSIZE") != int64(0) {
+		t.Errorf("%v, keys %v", err, redis.Strings("KEYS", "*"))
+	}
+}

@@ -201,3 +201,24 @@ func TestWhoComesAsksAllAndIsAnswered(t *testing.T) {
 		t.Errorf("answered to %d, asked at %d; number %d, want 1", echo, asked, seq)
 	}
 }
+
+func TestAnAnswerShowsWhatWasMissed(t *testing.T) {
+	b, _ := testBus(t)
+	p := known(b, 7)
+	b.said(&p.to)
+	answer := func() {
+		b.hears(b.self.channel, header{node: 7, number: 1, sent: b.now()}, appendNumbers(nil, recordAnswer, "x", uint64(b.now()), 3))
+	}
+	b.at(5 * time.Second)
+	answer()
+	answer() // once is enough
+	if kinds, bodies := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordAsk || bodies[0].uvarint() != uint64(b.now()) || bodies[0].uvarint() != 0 {
+		t.Errorf("said %v, want to ask for what comes after 0", kinds)
+	}
+	b.at(7 * time.Second)
+	p.heard = b.now()
+	b.sweep(b.now(), 0)
+	if kinds, _ := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordAsk {
+		t.Errorf("said %v, want to ask again what was not answered", kinds)
+	}
+}
