@@ -41,22 +41,6 @@ type peer struct {
 	welcome protocol.Welcome
 }
 
-// book says what came of a device's samples, received or told lost.
-type book struct {
-	first, next    uint64
-	received, lost uint64
-	causes         map[string]uint64
-	// runs are the samples that followed each other, in the order in which they
-	// came.
-	runs []run
-}
-
-// run is samples [from, to), reported lost for a cause, or received.
-type run struct {
-	from, to uint64
-	cause    string
-}
-
 // connect makes a WebSocket and waits for the welcome.
 func connect(t *testing.T, n *node, path string) *peer {
 	t.Helper()
@@ -152,31 +136,6 @@ func (p *peer) HandleMessage(op wsframe.Opcode, payload []byte) error {
 	return nil
 }
 
-// note books samples [from, to): received, or lost for a cause.
-func (p *peer) note(stream uint32, from, to uint64, cause string) {
-	id, known := p.streams[stream]
-	if !known {
-		id = fmt.Sprintf("stream %d", stream)
-	}
-	b := p.books[id]
-	if b == nil {
-		b = &book{first: from, next: from, causes: map[string]uint64{}}
-		p.books[id] = b
-	}
-	if n := len(b.runs); n > 0 && b.runs[n-1].to == from && b.runs[n-1].cause == cause {
-		b.runs[n-1].to = to
-	} else {
-		b.runs = append(b.runs, run{from, to, cause})
-	}
-	b.next = to
-	if cause == "" {
-		b.received += to - from
-	} else {
-		b.lost += to - from
-		b.causes[cause] += to - from
-	}
-}
-
 // HandleControl implements wsframe.Handler.
 func (p *peer) HandleControl(op wsframe.Opcode, payload []byte) error {
 	switch op {
@@ -189,28 +148,6 @@ func (p *peer) HandleControl(op wsframe.Opcode, payload []byte) error {
 		p.send(wsframe.OpClose, payload)
 	}
 	return nil
-}
-
-// book returns a copy of what came of a device's samples.
-func (p *peer) book(device string) book {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if b := p.books[device]; b != nil {
-		copied := *b
-		copied.runs = slices.Clone(b.runs)
-		return copied
-	}
-	return book{}
-}
-
-// breaks returns where samples did not follow those before them.
-func (b *book) breaks() (all []string) {
-	for i, r := range b.runs {
-		if i > 0 && r.from != b.runs[i-1].to {
-			all = append(all, fmt.Sprintf("%v after %v", r, b.runs[i-1]))
-		}
-	}
-	return all
 }
 
 // await takes the first message that matches out of what came, or comes.

@@ -95,17 +95,3 @@ func TestTelemetryIsAccountedForWhenTheBusDropsIt(t *testing.T) {
 	t.Logf("%d samples sent; on the other node %d received, %d reported lost; b heard of %v outages, %v packets lost, %v stale",
 		oven.sent(), k.received, k.lost, a.metric(t, "labgate_bus_outages_total"), b.metric(t, "labgate_bus_packets_lost_total"), b.metric(t, "labgate_bus_packets_stale_total"))
 }
-
-// mustBalance waits until a front end knows of all samples that a device has
-// sent, and checks that they followed each other.
-func (p *peer) mustBalance(d *device) {
-	p.t.Helper()
-	end := time.Now().Add(patience)
-	for p.book(d.id).next != d.sent() && time.Now().Before(end) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	k := p.book(d.id)
-	if k.next != d.sent() || k.received+k.lost != d.sent()-k.first || len(k.breaks()) > 0 {
-		p.t.Errorf("%s on node %s: up to %d of %d sent, from %d on %d received and %d lost; %v", d.id, p.welcome.Node, k.next, d.sent(), k.first, k.received, k.lost, k.breaks())
-	}
-}
