@@ -10,8 +10,12 @@ import (
 )
 
 // atOnce is how soon a command fails while the other nodes are known to be out
-// of reach, on a machine with other work.
-const atOnce = time.Second
+// of reach, and slack how much later than it should something may be noticed: on
+// a machine with other work, and far from a command's own time of 10 s.
+const (
+	atOnce = 3 * time.Second
+	slack  = 3 * time.Second
+)
 
 // laboratory is two nodes on one Redis, with a device and a front end on each.
 type laboratory struct {
@@ -166,7 +170,7 @@ func TestRedisHangs(t *testing.T) {
 				t.Errorf("command %s: %s %s", id, m.Type, m.Payload)
 			}
 		}
-		if took := time.Since(hung); took > timeout+time.Second {
+		if took := time.Since(hung); took > timeout+slack {
 			t.Errorf("they failed after %v; the timeout is %v", took, timeout)
 		}
 		l.isolated()
@@ -220,7 +224,7 @@ func TestANodeIsCutOff(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	}
-	if took := time.Since(cut); took > ttl+time.Second {
+	if took := time.Since(cut); took > ttl+slack {
 		t.Errorf("the devices were gone after %v, the time to live is %v", took, ttl)
 	}
 	if d := zoeC.awaitNotice(protocol.TypeDeviceOffline, "mill-1"); d.Reason != "node_lost" {
