@@ -189,12 +189,12 @@ func TestSentinelFailsOver(t *testing.T) {
 
 func TestTheClientOfARedisClusterEnds(t *testing.T) {
 	c := redistest.StartCluster(t)
-	before := goleak.IgnoreCurrent()
+	ignored := append(closing, goleak.IgnoreCurrent())
 	a := start(t, c.URL(), "a")
 	a.await(t, "a is up", func() bool { return a.isUp })
 	a.Leave()
 	time.Sleep(1500 * time.Millisecond) // see TestMain
-	if err := goleak.Find(before); err != nil {
+	if err := goleak.Find(ignored...); err != nil {
 		t.Error(err)
 	}
 }
