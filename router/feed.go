@@ -1,6 +1,9 @@
 package router
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // feed places the telemetry that a device sends to this node: it finds where
 // one chain of samples ends and the next begins.
@@ -61,6 +64,9 @@ type inflow struct {
 type arrived struct {
 	node      NodeID
 	chain, to uint64
+	// first is the range of the batch that came first, when that was before the
+	// node was known to hold the device: what came before it may be lost.
+	first *TelemetryRange
 }
 
 // maxInflows bounds the nodes that a device's telemetry has come from of late.
@@ -70,47 +76,70 @@ const maxInflows = 4
 type sampleRange struct{ from, to uint64 }
 
 // begin sets where the telemetry of a node begins, unless that is known: what
-// is beyond it and does not come is lost.
-func (f *inflow) begin(node NodeID, rg *TelemetryRange) {
+// is beyond it and does not come is lost. It returns what was lost before the
+// first that has come already.
+func (f *inflow) begin(node NodeID, rg *TelemetryRange) (lost []sampleRange) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.of(node) == nil {
+	a := f.of(node)
+	switch {
+	case a == nil:
 		f.add(arrived{node: node, chain: rg.Chain, to: rg.To})
+	case a.first != nil:
+		lost = a.first.missing(rg.Chain, rg.To)
+		a.first = nil
 	}
+	return lost
 }
 
 // take notes that a batch has come. It returns which samples before it were
 // lost on the way, and from which sample on the batch is new; none of it is
-// when that is rg.To.
-func (f *inflow) take(node NodeID, rg *TelemetryRange) (lost []sampleRange, fresh uint64) {
+// when that is rg.To. early says that the node is not known to hold the device
+// yet: news of that may take longer than telemetry.
+func (f *inflow) take(node NodeID, rg *TelemetryRange, early bool) (lost []sampleRange, fresh uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.of(node)
 	if a == nil {
-		f.add(arrived{node: node, chain: rg.Chain, to: rg.To})
+		entry := arrived{node: node, chain: rg.Chain, to: rg.To}
+		if early {
+			first := *rg
+			first.Before = slices.Clone(rg.Before)
+			entry.first = &first
+		}
+		f.add(entry)
 		return nil, rg.From
 	}
 	if rg.Chain < a.chain || rg.Chain == a.chain && rg.To <= a.to {
 		// Known, or told as lost before: then it must not come any more.
 		return nil, rg.To
 	}
-	fresh = rg.From
+	lost, fresh = rg.missing(a.chain, a.to), rg.From
 	if rg.Chain == a.chain {
-		lost = appendLoss(lost, a.to, rg.From)
 		fresh = max(rg.From, a.to)
-	} else {
-		for _, c := range rg.Before {
-			switch {
-			case c.Chain == a.chain:
-				lost = appendLoss(lost, a.to, c.End)
-			case c.Chain > a.chain:
-				lost = appendLoss(lost, c.Start, c.End)
-			}
-		}
-		lost = appendLoss(lost, rg.Start, rg.From)
 	}
 	a.chain, a.to = rg.Chain, rg.To
 	return lost, fresh
+}
+
+// missing returns the samples between the first ones of a chain, up to to, and
+// the range.
+func (rg *TelemetryRange) missing(chain, to uint64) (lost []sampleRange) {
+	switch {
+	case rg.Chain < chain:
+		return nil
+	case rg.Chain == chain:
+		return appendLoss(nil, to, rg.From)
+	}
+	for _, c := range rg.Before {
+		switch {
+		case c.Chain == chain:
+			lost = appendLoss(lost, to, c.End)
+		case c.Chain > chain:
+			lost = appendLoss(lost, c.Start, c.End)
+		}
+	}
+	return appendLoss(lost, rg.Start, rg.From)
 }
 
 // forget forgets everything: the telemetry is not wanted any longer.

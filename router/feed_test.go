@@ -39,7 +39,7 @@ func TestInflowTellsWhatWasLost(t *testing.T) {
 				if b.lost {
 					continue
 				}
-				more, fresh := in.take(1, &rg)
+				more, fresh := in.take(1, &rg, false)
 				lost = append(lost, more...)
 				if fresh != b.from {
 					t.Errorf("batch from %d is new from %d on", b.from, fresh)
@@ -71,7 +71,7 @@ func TestInflowBalances(t *testing.T) {
 			if rand.IntN(3) == 0 {
 				continue
 			}
-			more, fresh := in.take(1, &rg)
+			more, fresh := in.take(1, &rg, false)
 			came += rg.To - fresh
 			for _, l := range more {
 				lost += l.to - l.from
@@ -79,7 +79,7 @@ func TestInflowBalances(t *testing.T) {
 			gaps = 0
 		}
 		end := f.position()
-		more, _ := in.take(1, &end)
+		more, _ := in.take(1, &end, false)
 		for _, l := range more {
 			lost += l.to - l.from
 		}
@@ -95,19 +95,55 @@ func TestInflowTakesNothingTwice(t *testing.T) {
 	var f feed
 	var in inflow
 	first, late, third := f.advance(0, 10), f.advance(10, 20), f.advance(20, 30)
-	in.take(1, &first)
-	if lost, _ := in.take(1, &third); !slices.Equal(lost, []sampleRange{{10, 20}}) {
+	in.take(1, &first, false)
+	if lost, _ := in.take(1, &third, false); !slices.Equal(lost, []sampleRange{{10, 20}}) {
 		t.Fatalf("lost %v", lost)
 	}
 	for _, rg := range []TelemetryRange{late, third, first, f.position()} {
-		if lost, fresh := in.take(1, &rg); len(lost) != 0 || fresh != rg.To {
+		if lost, fresh := in.take(1, &rg, false); len(lost) != 0 || fresh != rg.To {
 			t.Errorf("%+v: lost %v, new from %d on", rg, lost, fresh)
 		}
 	}
 	// Another node's count is its own.
 	var other feed
 	rg := other.advance(5, 7)
-	if lost, fresh := in.take(2, &rg); len(lost) != 0 || fresh != 5 {
+	if lost, fresh := in.take(2, &rg, false); len(lost) != 0 || fresh != 5 {
 		t.Errorf("another node: lost %v, new from %d on", lost, fresh)
+	}
+}
+
+// TestInflowThatComesBeforeItsHolder: what was lost before the first batch is
+// told when it is known where the telemetry began.
+func TestInflowThatComesBeforeItsHolder(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent  []sampleRange // in front of the first that comes
+		early bool
+		want  []sampleRange
+	}{
+		"nothing was sent before": {nil, true, nil},
+		"some was":                {[]sampleRange{{100, 110}, {110, 120}}, true, []sampleRange{{100, 120}}},
+		"in several chains":       {[]sampleRange{{15, 19}, {100, 120}}, true, []sampleRange{{15, 19}, {100, 120}}},
+		"the holder was known":    {[]sampleRange{{100, 120}}, false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f feed
+			var in inflow
+			f.advance(0, 5) // of an earlier holding
+			at := f.position()
+			for _, r := range c.sent {
+				f.advance(r.from, r.to)
+			}
+			for i, rg := range []TelemetryRange{f.advance(120, 130), f.advance(130, 140)} {
+				if lost, fresh := in.take(1, &rg, c.early); len(lost) > 0 || fresh != rg.From {
+					t.Errorf("batch %d: lost %v, new from %d on", i, lost, fresh)
+				}
+			}
+			if lost := in.begin(1, &at); !slices.Equal(lost, c.want) {
+				t.Errorf("lost %v, want %v", lost, c.want)
+			}
+			if lost := in.begin(1, &at); len(lost) > 0 {
+				t.Errorf("told again: %v", lost)
+			}
+		})
 	}
 }

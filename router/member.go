@@ -106,7 +106,9 @@ func (r *Router) deviceHeld(node NodeID, h Holding) *session.Session {
 	if sh.wanting && h.Epoch > r.born {
 		// From here on everything is somebody's. What came before this node was
 		// there is nobody's loss.
-		sh.inflow.begin(node, &h.At)
+		if lost := sh.inflow.begin(node, &h.At); len(lost) > 0 {
+			r.reportLost(d, lost)
+		}
 	}
 	return overtaken
 }
@@ -122,7 +124,7 @@ func (m member) DeviceReleased(node NodeID, rel Release) {
 	}
 	sh := d.shared
 	if sh.wanting {
-		r.telemetryArrived(d, node, &TelemetryBatch{Device: d.id, Range: rel.End})
+		r.telemetryArrived(d, node, &TelemetryBatch{Device: d.id, Range: rel.End}, false)
 	}
 	if !sh.is(node, rel.Epoch) {
 		if sh.newer(node, rel.Epoch) {
@@ -211,9 +213,10 @@ func (m member) ReceiveTelemetry(from NodeID, b *TelemetryBatch) {
 	r.mu.Lock()
 	d := r.devices[b.Device]
 	wanting := d != nil && d.shared.wanting && d.stream != 0
+	early := wanting && (d.shared.holder == nil || d.shared.node != from)
 	r.mu.Unlock()
 	if wanting {
-		r.telemetryArrived(d, from, b)
+		r.telemetryArrived(d, from, b, early)
 	}
 }
 

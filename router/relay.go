@@ -59,9 +59,10 @@ func (r *Router) tellPositions(all bool) {
 }
 
 // telemetryArrived gives the telemetry of a device on another node to the front
-// ends of this one, and tells them what was lost on the way.
-func (r *Router) telemetryArrived(d *device, from NodeID, b *TelemetryBatch) {
-	lost, fresh := d.shared.inflow.take(from, &b.Range)
+// ends of this one, and tells them what was lost on the way. early is that of
+// inflow.take.
+func (r *Router) telemetryArrived(d *device, from NodeID, b *TelemetryBatch, early bool) {
+	lost, fresh := d.shared.inflow.take(from, &b.Range, early)
 	if len(lost) > 0 {
 		r.reportLost(d, lost)
 	}

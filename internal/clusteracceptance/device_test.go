@@ -93,7 +93,7 @@ func (d *device) stream(p *peer, rate time.Duration, every time.Duration, stop <
 			return
 		case now := <-tick.C:
 			n := min(int(now.Sub(last)*rate/time.Second), 2000)
-			if n == 0 {
+			if n <= 0 { // the first tick may be from before
 				continue
 			}
 			last = now
