@@ -163,17 +163,8 @@ func (l *link) clientOption() (rueidis.ClientOption, error) {
 // clientName is what CLIENT LIST shows; Redis allows no spaces in it.
 func clientName(node string) string { return "labgate-" + node }
 
-// dial makes a connection for the client. When the link has ended it fails in
-// the one way that does not make a client of a Redis Cluster try again.
+// dial makes a connection for the client, unless the link has ended.
 func (l *link) dial(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-	conn, err := l.dialOnce(ctx, addr, dialer, config)
-	if err != nil && l.ctx.Err() != nil {
-		return nil, rueidis.ErrClosing
-	}
-	return conn, err
-}
-
-func (l *link) dialOnce(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()

@@ -189,12 +189,47 @@ func TestSentinelFailsOver(t *testing.T) {
 
 func TestTheClientOfARedisClusterEnds(t *testing.T) {
 	c := redistest.StartCluster(t)
-	before := goleak.IgnoreCurrent()
+	ignored := append(closing, goleak.IgnoreCurrent())
 	a := start(t, c.URL(), "a")
 	a.await(t, "a is up", func() bool { return a.isUp })
 	a.Leave()
 	time.Sleep(1500 * time.Millisecond) // see TestMain
-	if err := goleak.Find(before); err != nil {
+	if err := goleak.Find(ignored...); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestRedisClusterFailsOver(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartReplicatedCluster(t)
+	sharded := func(o *Options) { o.Sharded = true }
+	a, b := start(t, c.URL(), "a", sharded), start(t, c.URL(), "b", sharded)
+	acquainted(t, a, b)
+	const devices = 30
+	for i := range devices {
+		a.Hold(router.Holding{Device: fmt.Sprint("press-", i), Epoch: 1})
+		b.Want(fmt.Sprint("press-", i), true)
+	}
+	settled(t, 1, devices, b)
+	died := time.Now()
+	c.Nodes[0].Kill()
+	await(t, "the replica serves", func() bool {
+		reply, _ := c.Replicas[0].Try("ROLE")
+		role, _ := reply.([]any)
+		return len(role) > 0 && role[0] == "master"
+	})
+	settled(t, 1, devices, b)
+	a.await(t, "a is up", func() bool { return a.isUp && len(a.there) == 1 && len(a.wants) == devices })
+	t.Logf("up again after %v", time.Since(died).Round(time.Millisecond))
+	talk(t, a, b)
+	arrived := map[string]bool{}
+	b.await(t, "the telemetry of every device comes", func() bool {
+		for i := range devices {
+			a.SendTelemetry(&router.TelemetryBatch{Device: fmt.Sprint("press-", i), Wire: []byte{1}})
+		}
+		for _, batch := range b.batches {
+			arrived[batch.Device] = true
+		}
+		return len(arrived) == devices
+	})
 }

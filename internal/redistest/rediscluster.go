@@ -6,42 +6,96 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
-// Cluster is a Redis Cluster of three masters without replicas.
+// Cluster is a Redis Cluster of three masters.
 type Cluster struct {
 	tb    testing.TB
 	Nodes []*Server
+	// Replicas has one replica of each of Nodes, or nothing.
+	Replicas []*Server
+
+	timeout time.Duration
 }
 
-// slots is how many hash slots a Redis Cluster has.
-const slots = 16384
+const (
+	// slots is how many hash slots a Redis Cluster has.
+	slots   = 16384
+	masters = 3
+)
 
-// StartCluster runs a Redis Cluster, and waits until each node serves it.
+// StartCluster runs a Redis Cluster without replicas, and waits until each node
+// serves it.
 func StartCluster(tb testing.TB) *Cluster {
 	tb.Helper()
-	const nodes = 3
-	c := &Cluster{tb: tb}
-	for i := range nodes {
-		n := prepare(tb)
-		n.config = append(n.config, "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 5000",
-			fmt.Sprint("cluster-port ", n.busPort))
-		n.start()
-		n.Do("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/nodes), strconv.Itoa((i+1)*slots/nodes-1))
-		n.Do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+	return startMasters(tb, 5*time.Second)
+}
+
+// startMasters takes how long a node may be silent before the others give it up.
+func startMasters(tb testing.TB, timeout time.Duration) *Cluster {
+	tb.Helper()
+	c := &Cluster{tb: tb, timeout: timeout}
+	for i := range masters {
+		n := c.start()
+		n.Do("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/masters), strconv.Itoa((i+1)*slots/masters-1))
 		c.Nodes = append(c.Nodes, n)
 	}
-	for _, n := range c.Nodes[1:] {
-		first := c.Nodes[0]
-		n.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(first.port), strconv.Itoa(first.busPort))
+	c.meet(c.Nodes)
+	return c
+}
+
+// StartReplicatedCluster runs a Redis Cluster with a replica of each master, and
+// waits until the replicas have what the masters have.
+func StartReplicatedCluster(tb testing.TB) *Cluster {
+	tb.Helper()
+	c := startMasters(tb, 2*time.Second)
+	for range masters {
+		c.Replicas = append(c.Replicas, c.start())
+	}
+	c.meet(append(append([]*Server(nil), c.Nodes...), c.Replicas...))
+	for i, r := range c.Replicas {
+		id := fmt.Sprint(c.Nodes[i].Do("CLUSTER", "MYID"))
+		eventually(tb, "a replica knows its master", func() bool {
+			_, err := r.Try("CLUSTER", "REPLICATE", id)
+			return err == nil
+		})
+	}
+	for _, r := range c.Replicas {
+		eventually(tb, "a replica is connected", func() bool {
+			role, _ := r.Do("ROLE").([]any)
+			return len(role) > 3 && role[0] == "slave" && role[3] == "connected"
+		})
 	}
 	for _, n := range c.Nodes {
-		eventually(tb, "a node serves the cluster", func() bool {
-			info := fmt.Sprint(n.Do("CLUSTER", "INFO"))
-			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprint("cluster_known_nodes:", nodes))
+		eventually(tb, "the masters know the replicas", func() bool {
+			return strings.Count(fmt.Sprint(n.Do("CLUSTER", "NODES")), " slave ")+strings.Count(fmt.Sprint(n.Do("CLUSTER", "NODES")), ",slave ") == masters
 		})
 	}
 	return c
+}
+
+func (c *Cluster) start() *Server {
+	n := prepare(c.tb)
+	n.config = append(n.config, "cluster-enabled yes", "cluster-config-file nodes.conf", fmt.Sprint("cluster-node-timeout ", c.timeout.Milliseconds()),
+		fmt.Sprint("cluster-port ", n.busPort))
+	n.start()
+	return n
+}
+
+// meet makes nodes know each other and waits until they do.
+func (c *Cluster) meet(nodes []*Server) {
+	first := nodes[0]
+	for i, n := range nodes[1:] {
+		_, _ = n.Try("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+2)) // refused by those that have met others
+		n.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(first.port), strconv.Itoa(first.busPort))
+	}
+	for _, n := range nodes {
+		eventually(c.tb, "a node serves the cluster", func() bool {
+			info := fmt.Sprint(n.Do("CLUSTER", "INFO"))
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprint("cluster_known_nodes:", len(nodes)))
+		})
+	}
 }
 
 // URL returns what a client connects with.

@@ -165,3 +165,13 @@ func TestConfigurationIsTheTests(t *testing.T) {
 		t.Error(v)
 	}
 }
+
+func TestReplicatedClusterFailsOver(t *testing.T) {
+	c := StartReplicatedCluster(t)
+	c.Nodes[1].Kill()
+	eventually(t, "its replica takes over", func() bool {
+		reply, _ := c.Replicas[1].Try("ROLE")
+		role, _ := reply.([]any)
+		return len(role) > 0 && role[0] == "master"
+	})
+}
