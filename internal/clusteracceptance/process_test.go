@@ -77,6 +77,11 @@ func start(t *testing.T, argv ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
+		for _, bad := range []string{"panic", "DATA RACE"} {
+			for _, line := range p.stderr.with(bad) {
+				t.Errorf("%s: %s", strings.Join(argv, " "), line)
+			}
+		}
 		if t.Failed() {
 			t.Logf("%s: last output:\n%s%s", strings.Join(argv, " "), p.stdout.tail(20), p.stderr.tail(40))
 		}
