@@ -98,7 +98,18 @@ func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 		t.Error("told of a device that had gone before it came")
 	}
 	b.Unlock()
-	a.User("mia", true) // which is no news
+	a.Bus.mu.Lock()
+	seq := a.own.seq
+	a.Bus.mu.Unlock()
+	a.User("mia", true)
+	a.User("joe", false)
+	a.Want("press-9", false)
+	a.Release(router.Release{Device: "press-9", Epoch: 9})
+	a.Bus.mu.Lock()
+	if a.own.seq != seq {
+		t.Error("what is no news was told")
+	}
+	a.Bus.mu.Unlock()
 	a.Release(router.Release{Device: "press-1", Epoch: 9, Reason: "closed_by_peer"})
 	a.Release(router.Release{Device: "press-1", Epoch: 10, Reason: "heartbeat_timeout", End: router.TelemetryRange{Chain: 1, From: 70, To: 77}})
 	a.User("mia", false)

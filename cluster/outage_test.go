@@ -109,6 +109,7 @@ func TestRedisHangs(t *testing.T) {
 	n := together(t, redis.URL(), "a", "b")
 	a, b := n[0], n[1]
 	redis.Stop()
+	stopped := time.Now()
 	// Nothing blocks, and what waits is bounded.
 	text := strings.Repeat("x", 64<<10)
 	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
@@ -133,6 +134,10 @@ func TestRedisHangs(t *testing.T) {
 	}
 	if !full {
 		t.Error("the queue was never full")
+	}
+	// A quarter of the timeout later than it at most; the machine may be busy.
+	if took := time.Since(stopped); took > 3*a.options.Timeout {
+		t.Errorf("noticed after %v, the timeout is %v", took, a.options.Timeout)
 	}
 	a.await(t, "a is down, and what waited is returned", func() bool { return a.has("up false") && len(a.returned) > 0 })
 	a.Lock()

@@ -139,10 +139,8 @@ func (o *own) encode(b []byte) []byte {
 	b = appendNumbers(b, recordSnapshot, "", o.seq)
 	n := uint64(0)
 	for i := range o.former {
-		if _, again := o.devices[o.former[i].Device]; !again {
-			b = appendRelease(b, 0, &o.former[i].Release)
-			n++
-		}
+		b = appendRelease(b, 0, &o.former[i].Release)
+		n++
 	}
 	for _, d := range o.devices {
 		b = appendHold(b, 0, &d.Holding)
