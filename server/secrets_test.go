@@ -88,7 +88,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 		}
 		p := g.upgradeAs("/ws/frontend/ann", frontendToken)
 		for i, token := range tokens {
-			time.Sleep(renewPause)
+			time.Sleep(2 * renewPause)
 			p.text(`{"type":"gateway.renew","id":"%d","payload":{"token":%q}}`, i, token)
 			p.text(`{"type":"gateway.renew","id":"%d","payload":%q}`, i, token)
 			p.text(`{"type":"gateway.renew","id":"%d","payload":{"token":[%q]}}`, i, token)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -104,6 +105,7 @@ func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
 		return err
 	}
 	c.spareProcessors(s)
+	collectEarly()
 	if err := s.Start(); err != nil {
 		return err
 	}
@@ -170,5 +172,14 @@ func either[T any](own *T, all T) T {
 func (c *ServeCmd) spareProcessors(s *server.Server) {
 	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) <= s.Pollers() {
 		runtime.GOMAXPROCS(s.Pollers() + 1)
+	}
+}
+
+// collectEarly has garbage collected when the heap has grown by half, not by
+// all of it: sessions that are there allocate next to nothing, so it costs only
+// while thousands connect, and what these leave behind stays smaller.
+func collectEarly() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
 	}
 }
