@@ -111,11 +111,12 @@ func (g *fakeGateway) serve(nc net.Conn) {
 	if err != nil {
 		return
 	}
+	status := g.status
 	if g.token != "" && req.Header.Get("Authorization") != "Bearer "+g.token {
-		g.status = http.StatusUnauthorized
+		status = http.StatusUnauthorized
 	}
-	if g.status != 0 {
-		fmt.Fprintf(nc, "HTTP/1.1 %d %s\r\nContent-Length: 3\r\n\r\nno\n", g.status, http.StatusText(g.status))
+	if status != 0 {
+		fmt.Fprintf(nc, "HTTP/1.1 %d %s\r\nContent-Length: 3\r\n\r\nno\n", status, http.StatusText(status))
 		return
 	}
 	p := &fakePeer{g: g, nc: nc}
@@ -126,14 +127,14 @@ func (g *fakeGateway) serve(nc net.Conn) {
 		p.all = req.URL.Query().Get("telemetry") == "all"
 	}
 	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + acceptGUID))
-	if g.badAccept {
-		sum[0]++
-	}
+	bad := g.badAccept
 	if g.bare != "" {
 		p.name = req.URL.Path
-		if req.Header.Get("Sec-WebSocket-Protocol") != "" {
-			g.badAccept = true
-		}
+		// A bare server has none.
+		bad = bad || req.Header.Get("Sec-WebSocket-Protocol") != ""
+	}
+	if bad {
+		sum[0]++
 	}
 	head := fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
 		base64.StdEncoding.EncodeToString(sum[:]), req.Header.Get("Sec-WebSocket-Protocol"))

@@ -5,16 +5,20 @@
 //	plot scaling -o scaling.svg REPORTS.jsonl...
 //
 // latency draws the percentiles of each report, scaling the server's CPU per
-// delivery and the deliveries per second against the number of front ends.
+// delivery and the deliveries per second against the number of front ends. With
+// -case, once or more, only reports with these labels are drawn; of several with
+// one label, rounds of one case, the one with the median p50 is.
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/labgate/labgate/bench"
 )
@@ -33,12 +37,22 @@ func run(args []string) error {
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	out := flags.String("o", args[0]+".svg", "file to write")
 	title := flags.String("title", "", "title of the drawing")
+	var cases []string
+	flags.Func("case", "`label` of a report to draw (all)", func(label string) error {
+		cases = append(cases, label)
+		return nil
+	})
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
 	reports, err := readReports(flags.Args())
 	if err != nil {
 		return err
+	}
+	if len(cases) > 0 {
+		if reports, err = choose(reports, cases); err != nil {
+			return err
+		}
 	}
 	switch args[0] {
 	case "latency":
@@ -105,4 +119,24 @@ func readReports(files []string) ([]report, error) {
 		return nil, errors.New("no report with deliveries; give files written by labgate bench --json")
 	}
 	return all, nil
+}
+
+// choose returns a report for each label, the median one by p50, in the order of
+// the labels.
+func choose(all []report, labels []string) ([]report, error) {
+	chosen := make([]report, 0, len(labels))
+	for _, label := range labels {
+		var rounds []report
+		for _, r := range all {
+			if r.Label == label {
+				rounds = append(rounds, r)
+			}
+		}
+		if len(rounds) == 0 {
+			return nil, fmt.Errorf("no report has the label %q", label)
+		}
+		slices.SortFunc(rounds, func(a, b report) int { return cmp.Compare(a.flow().latency.P50, b.flow().latency.P50) })
+		chosen = append(chosen, rounds[len(rounds)/2])
+	}
+	return chosen, nil
 }

@@ -52,6 +52,23 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+// TestChoose draws the median round of each case that is named.
+func TestChoose(t *testing.T) {
+	var all []report
+	for _, r := range []struct {
+		label string
+		p50   float64
+	}{{"a", 3}, {"b", 9}, {"a", 1}, {"a", 2}} {
+		rep := report{bench.Report{Label: r.label}}
+		rep.Results.Telemetry = &bench.DeliveryResult{Latency: &bench.Latency{P50: r.p50}}
+		all = append(all, rep)
+	}
+	got, err := choose(all, []string{"b", "a"})
+	if err != nil || len(got) != 2 || got[0].Label != "b" || got[1].flow().latency.P50 != 2 {
+		t.Errorf("chosen %+v, %v", got, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
@@ -66,6 +83,7 @@ func TestRefusals(t *testing.T) {
 		{[]string{"latency", empty}, "no report"},
 		{[]string{"latency", "missing.jsonl"}, "missing.jsonl"},
 		{[]string{"scaling", reports(t, nil)}, "--server-pid"},
+		{[]string{"latency", "-case", "none", reports(t, nil)}, `label "none"`},
 	} {
 		if err := run(tc.args); err == nil || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%q: error %v, want one saying %q", tc.args, err, tc.says)
