@@ -102,10 +102,21 @@ func readReports(files []string) ([]report, error) {
 		}
 		dec := json.NewDecoder(f)
 		for {
-			var r report
-			if err := dec.Decode(&r); errors.Is(err, io.EOF) {
+			var line json.RawMessage
+			err := dec.Decode(&line)
+			if errors.Is(err, io.EOF) {
 				break
-			} else if err != nil {
+			}
+			// Lines with a type are make bench's own, about what follows them.
+			var head struct{ Type string }
+			var r report
+			if err == nil {
+				err = json.Unmarshal(line, &head)
+			}
+			if err == nil && head.Type == "" {
+				err = json.Unmarshal(line, &r)
+			}
+			if err != nil {
 				_ = f.Close()
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}

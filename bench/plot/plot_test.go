@@ -19,6 +19,9 @@ func reports(t *testing.T, server *bench.ServerResult) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	if _, err := f.WriteString(`{"type":"run","host":"lab"}` + "\n"); err != nil {
+		t.Fatal(err)
+	}
 	for _, n := range []int{10, 100, 1000} {
 		r := bench.Report{Scenario: "fanout", Label: "case", Options: bench.Options{Frontends: n, Rate: 250}}
 		r.Results.Telemetry = &bench.DeliveryResult{PerSecond: float64(250 * n), Latency: &bench.Latency{P50: 300, P90: 400, P99: 900, P999: 2000, Max: 4000}}
