@@ -56,7 +56,7 @@ func drawScaling(reports []report, title, out string) error {
 			return fmt.Errorf("%s: no CPU time of the server in the report; run bench with --server-pid", r.label())
 		}
 		points[i] = plotter.XY{X: float64(r.Options.Frontends), Y: r.Results.Server.CPUPerDelivery}
-		names[i] = fmt.Sprintf("%.3g k/s", r.flow().perSecond/1000)
+		names[i] = perSecond(r.flow().perSecond)
 	}
 	if err := addLine(p, 0, "", points); err != nil {
 		return err
@@ -82,4 +82,12 @@ func addLine(p *plot.Plot, i int, name string, points plotter.XYs) error {
 		p.Legend.Add(name, line, dots)
 	}
 	return nil
+}
+
+// perSecond writes a rate with three digits.
+func perSecond(rate float64) string {
+	if k := rate / 1000; k < 999.5 {
+		return fmt.Sprintf("%.3g k/s", k)
+	}
+	return fmt.Sprintf("%.3g M/s", rate/1e6)
 }

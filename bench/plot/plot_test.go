@@ -72,6 +72,14 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+func TestPerSecond(t *testing.T) {
+	for rate, want := range map[float64]string{2500: "2.5 k/s", 25e3: "25 k/s", 999_400: "999 k/s", 999_900: "1 M/s", 36.8e6: "36.8 M/s"} {
+		if got := perSecond(rate); got != want {
+			t.Errorf("%g is %q, want %q", rate, got, want)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
