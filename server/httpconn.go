@@ -257,8 +257,10 @@ func (h *httpConn) answer(b []byte, last bool) {
 		h.unsent.Add(1)
 		h.tlsMu.Lock()
 		_, _ = h.tls.Write(b)
-		h.tlsMu.Unlock()
+		// Still locked: the peer may have the answer already and go on, and
+		// backlog must not find it unsent.
 		h.unsent.Add(-1)
+		h.tlsMu.Unlock()
 	} else {
 		h.unsent.Add(int64(len(b)))
 		_, _ = h.nbc.Write(b)
