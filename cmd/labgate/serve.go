@@ -176,8 +176,9 @@ func (c *ServeCmd) spareProcessors(s *server.Server) {
 }
 
 // collectEarly has garbage collected when the heap has grown by half, not by
-// all of it: sessions that are there allocate next to nothing, so it costs only
-// while thousands connect, and what these leave behind stays smaller.
+// all of it: what thousands of connections leave behind stays smaller, which
+// small machines feel. A busy gateway pays with about a twentieth more CPU for
+// telemetry of single samples: it collects two and a half times as often.
 func collectEarly() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
