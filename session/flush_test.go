@@ -143,6 +143,60 @@ func TestTelemetryWaitsForCompany(t *testing.T) {
 	}
 }
 
+// TestMuchTelemetryDoesNotWait: a receiver that takes more than its lane holds in
+// a flush interval is served before it is full, and one that takes nothing does
+// not keep the flusher busy.
+func TestMuchTelemetryDoesNotWait(t *testing.T) {
+	const samples = 2000 // 8 KiB
+	for _, blocking := range []bool{false, true} {
+		t.Run(fmt.Sprintf("blocking=%v", blocking), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				opts := testOptions()
+				opts.FlushInterval = time.Second
+				m := newTestManager(t, opts)
+				info := frontend
+				info.Blocking = blocking
+				s, f := connect(t, m, info)
+				sent := uint64(0)
+				send := func() {
+					_ = sendTelemetry(s, 1, sent*samples, samples)
+					sent++
+					synctest.Wait()
+				}
+				for sent*samples*4 < uint64(m.opts.TelemetryBytes)/earlyPart-samples*4 {
+					send()
+				}
+				equal(t, "before a quarter waits", len(f.sent()), 0)
+				send()
+				equal(t, "then, at once", len(f.sent()), int(sent))
+				for range 300 {
+					send()
+				}
+				equal(t, "lost", m.Stats().LostSamples.Load(), 0)
+			})
+		})
+	}
+	t.Run("stalled", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			opts := testOptions()
+			opts.FlushInterval = time.Second
+			m := newTestManager(t, opts)
+			s, f := connect(t, m, frontend)
+			f.stall(true)
+			_ = sendText(s, strings.Repeat("x", m.opts.InflightBytes), false)
+			_ = sendText(s, "too much", false)
+			s.Flush()
+			looks := 0
+			f.onLook = func() { looks++ }
+			for i := range uint64(300) {
+				_ = sendTelemetry(s, 1, i*samples, samples)
+				synctest.Wait()
+			}
+			equal(t, "times that the flusher came in vain", looks, 0)
+		})
+	})
+}
+
 // TestTelemetryDuringAWrite: what comes while a write is under way keeps the
 // promise of the interval.
 func TestTelemetryDuringAWrite(t *testing.T) {

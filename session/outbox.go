@@ -162,9 +162,14 @@ func (o *outbox) roomFor(size, limit int) bool {
 	return waiting+size <= limit
 }
 
+// earlyPart is the part of the telemetry lane that does not wait for company any
+// longer.
+const earlyPart = 4
+
 // SendTelemetry queues telemetry and has it flushed within the flush interval,
 // or at once when nothing was sent for that long: by the session by, at the end
 // of its read event, or with by nil by the flusher, the way for many receivers.
+// A quarter of what may wait is flushed as soon as the flusher comes round.
 // When the lane is full the oldest gives way or the session is closed, as the
 // Manager's options say. The session takes a reference of its own.
 func (s *Session) SendTelemetry(f *Frame, by *Session) error {
@@ -192,12 +197,12 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 		s.overflow("telemetry queue full")
 		return ErrSlowConsumer
 	}
-	if o.due != notDue {
-		o.mu.Unlock()
-		return nil
-	}
 	due := dueLater
-	if f.heard-s.lastApp.Load() >= int64(s.m.opts.FlushInterval) {
+	switch {
+	case o.telemetry.bytes > s.m.opts.TelemetryBytes/earlyPart && !s.stalled.Load():
+		// With more such bursts the lane would be full before its turn comes.
+		due = dueNow
+	case o.due == notDue && f.heard-s.lastApp.Load() >= int64(s.m.opts.FlushInterval):
 		// Nothing went out of late: waiting would only add latency.
 		due = dueNow
 		if by != nil && s.writer == nil {
@@ -205,6 +210,10 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 			by.Touch(s)
 			return nil
 		}
+	}
+	if due <= o.due {
+		o.mu.Unlock()
+		return nil
 	}
 	o.due = due
 	o.mu.Unlock()
