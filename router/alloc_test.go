@@ -8,6 +8,7 @@ package router
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -54,6 +55,30 @@ func TestAllocationsPerTelemetryFrame(t *testing.T) {
 				await(sinks, size)
 			})
 		})
+	}
+}
+
+// TestAllocationsPerBatchOfAnotherNode: in steady state a batch that the bus
+// brings costs no allocation.
+func TestAllocationsPerBatchOfAnotherNode(t *testing.T) {
+	const frames, samples = 20, 10
+	g := newGateway(t, ofSeveral)
+	sinks := []*sink{g.sink(session.Info{Role: session.RoleFrontend}), g.sink(session.Info{Role: session.RoleFrontend})}
+	g.holdElsewhere("d1")
+	b := batchOf("d1", 0, slices.Repeat([]int{samples}, frames)...)
+	size := len(b.Wire) / frames
+	mark(sinks)
+	budget(t, 0, func() {
+		member{g.r}.ReceiveTelemetry(elsewhere, b)
+		await(sinks, uint64(len(b.Wire)))
+		b.Range.From = b.Range.To
+		for i := range frames {
+			putSeq(b.Wire[i*size+wsframe.HeaderSize(size):], b.Range.To)
+			b.Range.To += samples
+		}
+	})
+	if errs := g.r.Stats().Errors(); len(errs) != 0 {
+		t.Error(errs)
 	}
 }
 

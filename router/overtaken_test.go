@@ -5,14 +5,12 @@ import (
 	"testing/synctest"
 
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/session"
 )
 
 // A connection that has only just come keeps its device against a holder that
 // was there before, once; one that was overtaken later does not, however young
 // it is.
 func TestOvertaken(t *testing.T) {
-	bus := NewHub().Bus("node-1")
 	inBubble(t, func(t *testing.T, g *gateway) {
 		if err := g.r.Join(); err != nil {
 			t.Fatal(err)
@@ -53,5 +51,5 @@ func TestOvertaken(t *testing.T) {
 			}
 		}
 		fe.take()
-	}, func(o *Options, so *session.Options) { o.Bus, so.Node = bus, uint32(bus.Self()) })
+	}, ofSeveral)
 }

@@ -69,92 +69,94 @@ func (r *Router) telemetryArrived(d *device, from NodeID, b *TelemetryBatch, ear
 	if fresh >= b.Range.To || len(b.Wire) == 0 {
 		return
 	}
-	f := session.NewFrame(len(b.Wire))
-	wire := b.Wire
-	for len(wire) > 0 {
-		payload, rest, ok := cutFrame(wire)
-		var h protocol.TelemetryHeader
-		if !ok || h.Parse(payload) != nil {
-			r.stats.countError(protocol.ErrBadMessage)
-			break
-		}
-		wire = rest
-		if h.End() <= fresh {
-			continue
-		}
-		protocol.StampStream(payload, d.stream)
-		if !f.AppendTelemetry(payload, d.stream, h.Seq, h.End()) {
-			r.giveBatch(d, f)
-			f = session.NewFrame(len(rest) + maxFrameHeader + len(payload))
-			f.AppendTelemetry(payload, d.stream, h.Seq, h.End())
-		}
-	}
-	r.giveBatch(d, f)
-}
-
-// giveBatch queues a batch of another node's device for all here who want it.
-func (r *Router) giveBatch(d *device, f *session.Frame) {
+	f, to, ok := cutBatch(b, d.stream, fresh)
 	if f.Frames() > 0 {
-		all, some, listed := r.receivers(d)
-		for _, s := range all {
-			_ = s.SendTelemetry(f, nil)
-		}
-		for _, s := range some {
-			if mayObserve(s, d.id) {
-				_ = s.SendTelemetry(f, nil)
-			}
-		}
-		for _, s := range listed {
-			_ = s.SendTelemetry(f, nil)
-		}
+		r.deliver(d, f, nil)
 	}
 	f.Release()
+	if !ok {
+		r.stats.countError(protocol.ErrBadMessage)
+		r.reportLost(d, []sampleRange{{max(to, fresh), b.Range.To}})
+	}
+}
+
+// cutBatch returns a copy of a batch without the frames that end before fresh,
+// and where its samples end. It stamps the stream number into them. When the
+// batch turns out not to be what its range says, ok is false and the rest of it
+// is left out.
+func cutBatch(b *TelemetryBatch, stream uint32, fresh uint64) (f *session.Frame, to uint64, ok bool) {
+	var begin, end int
+	var frames uint32
+	from := b.Range.From
+	to = from
+	for end < len(b.Wire) {
+		payload, size := cutFrame(b.Wire[end:])
+		var h protocol.TelemetryHeader
+		if size == 0 || h.Parse(payload) != nil || h.Seq != to || h.End() > b.Range.To {
+			break
+		}
+		end += size
+		if to = h.End(); to <= fresh {
+			begin, from = end, to
+			continue
+		}
+		protocol.StampStream(payload, stream)
+		frames++
+	}
+	return session.NewTelemetryFrame(b.Wire[begin:end], frames, stream, from, to), to, to == b.Range.To && end == len(b.Wire)
 }
 
 // reportLost tells all who want the device's telemetry what the bus has lost.
 func (r *Router) reportLost(d *device, lost []sampleRange) {
 	all, some, listed := r.receivers(d)
+	tell := func(s *session.Session) {
+		for _, l := range lost {
+			s.ReportLoss(d.stream, l.from, l.to, session.LossBus)
+		}
+	}
 	for _, l := range lost {
 		r.stats.LostOnBus.Add(l.to - l.from)
-		for _, s := range all {
-			s.ReportLoss(d.stream, l.from, l.to, session.LossBus)
+	}
+	for _, s := range all {
+		tell(s)
+	}
+	for _, s := range some {
+		if mayObserve(s, d.id) {
+			tell(s)
 		}
-		for _, s := range some {
-			if mayObserve(s, d.id) {
-				s.ReportLoss(d.stream, l.from, l.to, session.LossBus)
-			}
-		}
-		for _, s := range listed {
-			s.ReportLoss(d.stream, l.from, l.to, session.LossBus)
-		}
+	}
+	for _, s := range listed {
+		tell(s)
 	}
 }
 
 // cutFrame takes the first of several unmasked WebSocket frames, which must be
-// a whole binary message.
-func cutFrame(wire []byte) (payload, rest []byte, ok bool) {
+// a whole binary message. It returns its payload and its size, which is 0 when
+// it is malformed.
+func cutFrame(wire []byte) (payload []byte, size int) {
 	const finBinary = 0x80 | byte(wsframe.OpBinary)
 	if len(wire) < 2 || wire[0] != finBinary {
-		return nil, nil, false
+		return nil, 0
 	}
 	n, at := uint64(wire[1]), 2
 	switch n {
 	case 126, 127:
-		size := 2
+		long := 2
 		if n == 127 {
-			size = 8
+			long = 8
 		}
-		if len(wire) < at+size {
-			return nil, nil, false
+		if len(wire) < at+long {
+			return nil, 0
 		}
 		n = 0
-		for _, b := range wire[at : at+size] {
+		for _, b := range wire[at : at+long] {
 			n = n<<8 | uint64(b)
 		}
-		at += size
+		at += long
 	}
 	if n > uint64(len(wire)-at) {
-		return nil, nil, false
+		return nil, 0
 	}
-	return wire[at : at+int(n)], wire[at+int(n):], true
+	size = at + int(n)
+	return wire[at:size], size
 }

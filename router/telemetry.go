@@ -79,8 +79,17 @@ func (r *Router) sendBatch(l *link) {
 	}
 	f = f.Compact()
 	f.HeardBy(l.session)
-	all, some, listed := r.receivers(l.device)
-	by := l.session
+	r.deliver(l.device, f, l.session)
+	if l.device.shared != nil {
+		r.feedOthers(l.device, f)
+	}
+	f.Release()
+}
+
+// deliver queues a frame for all who want the device's telemetry. by is that of
+// session.Session.SendTelemetry.
+func (r *Router) deliver(d *device, f *session.Frame, by *session.Session) {
+	all, some, listed := r.receivers(d)
 	if len(all)+len(some)+len(listed) > inlineReceivers {
 		by = nil
 	}
@@ -88,17 +97,13 @@ func (r *Router) sendBatch(l *link) {
 		_ = s.SendTelemetry(f, by)
 	}
 	for _, s := range some {
-		if mayObserve(s, l.device.id) {
+		if mayObserve(s, d.id) {
 			_ = s.SendTelemetry(f, by)
 		}
 	}
 	for _, s := range listed {
 		_ = s.SendTelemetry(f, by)
 	}
-	if l.device.shared != nil {
-		r.feedOthers(l.device, f)
-	}
-	f.Release()
 }
 
 // receivers returns who wants a device's telemetry, all lists as they were at

@@ -130,6 +130,15 @@ func (f *Frame) AppendTelemetry(payload []byte, stream uint32, from, to uint64) 
 	return true
 }
 
+// NewTelemetryFrame returns a frame with telemetry frames as they go to the
+// wire, which are copied: so many, with the samples [from, to) of a stream.
+func NewTelemetryFrame(wire []byte, frames uint32, stream uint32, from, to uint64) *Frame {
+	f := NewFrame(len(wire))
+	f.wire = append(f.wire, wire...)
+	f.telemetry, f.stream, f.frames, f.from, f.to = true, stream, frames, from, to
+	return f
+}
+
 // texts returns how many messages of the application the frame holds: not
 // WebSocket control frames (RFC 6455 section 5.5), telemetry or news of a loss.
 func (f *Frame) texts() uint64 {
