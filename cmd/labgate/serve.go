@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -105,7 +104,7 @@ func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
 		return err
 	}
 	c.spareProcessors(s)
-	collectEarly()
+	defer collectEarly(c.Redis != "")()
 	if err := s.Start(); err != nil {
 		return err
 	}
@@ -172,15 +171,5 @@ func either[T any](own *T, all T) T {
 func (c *ServeCmd) spareProcessors(s *server.Server) {
 	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) <= s.Pollers() {
 		runtime.GOMAXPROCS(s.Pollers() + 1)
-	}
-}
-
-// collectEarly has garbage collected when the heap has grown by half, not by
-// all of it: what thousands of connections leave behind stays smaller, which
-// small machines feel. A busy gateway pays with about a twentieth more CPU for
-// telemetry of single samples: it collects two and a half times as often.
-func collectEarly() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
 	}
 }
