@@ -73,7 +73,8 @@ type Bus interface {
 	// SendAll gives a message to every other node. It fails like Send.
 	SendAll(m *BusMessage) error
 	// SendTelemetry gives a batch to the nodes that want the device's telemetry.
-	// What cannot be kept for them is dropped, oldest first.
+	// What cannot be kept for them is dropped, oldest first. It does not block,
+	// calls nobody on the Member, and keeps nothing of b.
 	SendTelemetry(b *TelemetryBatch)
 
 	// Leave releases all that this node holds, tells the others that it goes,

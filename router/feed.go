@@ -8,18 +8,27 @@ import (
 // feed places the telemetry that a device sends to this node: it finds where
 // one chain of samples ends and the next begins.
 type feed struct {
-	// mu guards the rest; a leaf.
+	// mu guards the rest. It is held while samples are given to the bus, and above
+	// that one's locks.
 	mu               sync.Mutex
 	chain, start, to uint64
 	before           []TelemetryChain
 	// quiet counts the times that the position was told since it last moved.
 	quiet int
+	// batch is the one that is given to the bus.
+	batch TelemetryBatch
 }
 
-// advance notes the samples [from, to) and returns where they are.
-func (f *feed) advance(from, to uint64) TelemetryRange {
+// skip notes the samples [from, to), which no other node wants.
+func (f *feed) skip(from, to uint64) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.advance(from, to)
+	f.mu.Unlock()
+}
+
+// advance notes the samples [from, to) and returns where they are. The caller
+// holds mu until they are on the bus.
+func (f *feed) advance(from, to uint64) TelemetryRange {
 	if f.chain == 0 || from != f.to {
 		if f.chain > 0 {
 			// Replaced, not changed: ranges that were handed out share it.

@@ -24,9 +24,16 @@ const (
 // goroutine.
 func (r *Router) feedOthers(d *device, f *session.Frame) {
 	from, to := f.Range()
-	rg := d.shared.feed.advance(from, to)
+	fd := &d.shared.feed
+	fd.mu.Lock()
+	defer fd.mu.Unlock()
+	rg := fd.advance(from, to)
 	if d.shared.wanted.Load() {
-		r.bus.SendTelemetry(&TelemetryBatch{Device: d.id, Range: rg, Wire: f.Wire()})
+		// Under the lock: a position that is told must not overtake the samples
+		// before it, which would be taken for lost.
+		fd.batch = TelemetryBatch{Device: d.id, Range: rg, Wire: f.Wire()}
+		r.bus.SendTelemetry(&fd.batch)
+		fd.batch = TelemetryBatch{}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -112,6 +113,65 @@ func TestTelemetryOfAnotherNode(t *testing.T) {
 			}, ofSeveral)
 		})
 	}
+}
+
+// What the other nodes are told of a device keeps its order: how far it is never
+// comes before its samples, or they would be taken for lost.
+func TestPositionsDoNotOvertakeTelemetry(t *testing.T) {
+	bus := &orderly{Bus: NewHub().Bus("node-1")}
+	g := newGateway(t, func(o *Options, so *session.Options) { o.Bus, so.Node = bus, uint32(bus.Self()) })
+	if err := g.r.Join(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.r.Leave)
+	m := member{g.r}
+	m.NodeJoined(elsewhere, "elsewhere")
+	d := g.sink(session.Info{Role: session.RoleDevice, Name: "d"})
+	m.WantChanged(elsewhere, "d", true)
+
+	stop, told := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(told)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				g.r.tellPositions(true)
+			}
+		}
+	}()
+	frame := telemetry(0, 10)
+	for i := range uint64(200_000) {
+		putSeq(frame, 10*i)
+		d.read(wsframe.OpBinary, frame)
+	}
+	close(stop)
+	<-told
+	if bus.samples != 200_000*10 || bus.positions == 0 || bus.overtaken != 0 {
+		t.Errorf("%d samples, %d positions, %d samples that came after a position behind them", bus.samples, bus.positions, bus.overtaken)
+	}
+}
+
+// orderly is a Bus that watches the order of a device's telemetry.
+type orderly struct {
+	Bus
+	mu                                sync.Mutex // guards the rest; a leaf
+	to, samples, overtaken, positions uint64
+}
+
+func (o *orderly) SendTelemetry(b *TelemetryBatch) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(b.Wire) == 0 {
+		o.positions++
+	} else {
+		o.samples += b.Range.To - b.Range.From
+		if b.Range.From < o.to {
+			o.overtaken += o.to - b.Range.From
+		}
+	}
+	o.to = max(o.to, b.Range.To)
 }
 
 // spansOnBus is spansOf for losses of the bus.
