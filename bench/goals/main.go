@@ -1,7 +1,8 @@
 //go:build linux
 
 // Command goals measures the gateway on two processors, the server on one and
-// the load on the other, and says which of the project's goals it reaches.
+// the load on the other (for two gateways everybody on both), and says which of
+// the project's goals it reaches.
 //
 //	goals           the table of goals, with the references that ratios name
 //	goals tuning    what single options of labgate serve change

@@ -153,7 +153,7 @@ func (r *runner) load(ctx context.Context, w *work, l *load, srv *server) (*benc
 	if err != nil {
 		return nil, 0, err
 	}
-	cmd := pinned(ctx, r.o.Bin, strconv.Itoa(r.o.LoadCPU), argv, nil)
+	cmd := pinned(ctx, r.o.Bin, w.loadProcessors(r.o), argv, nil)
 	out, err := outputOf(cmd)
 	report, perr := parseReport(out)
 	if err == nil {

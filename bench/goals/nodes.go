@@ -9,14 +9,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
 // nodes is what a gateway needs to be one of two: a Redis and the other one, on
-// the server's processor as well. It belongs to one goroutine.
+// the server's processors as well. It belongs to one goroutine.
 type nodes struct {
 	redis *exec.Cmd
 	dir   string
@@ -36,7 +35,7 @@ func startNodes(o *Options, w *work) (*nodes, *work, error) {
 		return append(append([]string(nil), w.server...), "--node", name, "--redis", "redis://"+n.addr)
 	}
 	var err error
-	if n.other, err = startServer(o, &work{server: joined("b"), env: w.env, shared: w.shared}); err != nil {
+	if n.other, err = startServer(o, &work{server: joined("b"), env: w.env, nodes: true}); err != nil {
 		n.stop()
 		return nil, nil, err
 	}
@@ -64,7 +63,7 @@ func (n *nodes) startRedis(o *Options) error {
 	n.addr = ln.Addr().String()
 	_ = ln.Close()
 	_, port, _ := net.SplitHostPort(n.addr)
-	cmd := exec.Command("taskset", "-c", strconv.Itoa(o.ServerCPU), program, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", n.dir, "--loglevel", "warning")
+	cmd := exec.Command("taskset", "-c", bothProcessors(o), program, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", n.dir, "--loglevel", "warning")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err

@@ -42,6 +42,15 @@ func TestNodes(t *testing.T) {
 		t.Error("its directory is left")
 	}
 
+	for _, w := range []struct {
+		work
+		server, load string
+	}{{work{}, "0", "1"}, {work{shared: true}, "0,1", "1"}, {work{nodes: true}, "0,1", "0,1"}} {
+		if s, l := w.serverProcessors(o), w.loadProcessors(o); s != w.server || l != w.load {
+			t.Errorf("%+v: server on %s, load on %s", w.work, s, l)
+		}
+	}
+
 	broken := work{server: []string{"labgate", "serve", "--listen", "nonsense"}, loads: benchRun("cluster")}
 	if _, _, err := startNodes(o, &broken); err == nil || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("a gateway that does not start: %v", err)

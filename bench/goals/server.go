@@ -54,13 +54,30 @@ func pinned(ctx context.Context, bin, processors string, argv, env []string) *ex
 	return cmd
 }
 
+// serverProcessors are those that the server of a work may use, as taskset names
+// them.
+func (w *work) serverProcessors(o *Options) string {
+	if w.shared || w.nodes {
+		return bothProcessors(o)
+	}
+	return strconv.Itoa(o.ServerCPU)
+}
+
+// loadProcessors are those that its loads may use.
+func (w *work) loadProcessors(o *Options) string {
+	if w.nodes {
+		return bothProcessors(o)
+	}
+	return strconv.Itoa(o.LoadCPU)
+}
+
+func bothProcessors(o *Options) string {
+	return strconv.Itoa(o.ServerCPU) + "," + strconv.Itoa(o.LoadCPU)
+}
+
 // startServer runs a server until stop and waits until it listens.
 func startServer(o *Options, w *work) (*server, error) {
-	processors := strconv.Itoa(o.ServerCPU)
-	if w.shared {
-		processors += "," + strconv.Itoa(o.LoadCPU)
-	}
-	s := &server{cmd: pinned(context.Background(), o.Bin, processors, w.server, w.env), done: make(chan struct{})}
+	s := &server{cmd: pinned(context.Background(), o.Bin, w.serverProcessors(o), w.server, w.env), done: make(chan struct{})}
 	log, err := s.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
