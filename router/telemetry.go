@@ -57,6 +57,9 @@ func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
 // keep other devices waiting for over a millisecond.
 const inlineReceivers = 256
 
+// fewReceivers is how many receivers are few, see session.Frame.ForFew.
+const fewReceivers = 16
+
 // maxFrameHeader is the largest header of an unmasked WebSocket frame (RFC
 // 6455 section 5.2).
 const maxFrameHeader = 10
@@ -90,7 +93,10 @@ func (r *Router) sendBatch(l *link) {
 // session.Session.SendTelemetry.
 func (r *Router) deliver(d *device, f *session.Frame, by *session.Session) {
 	all, some, listed := r.receivers(d)
-	if len(all)+len(some)+len(listed) > inlineReceivers {
+	switch n := len(all) + len(some) + len(listed); {
+	case n <= fewReceivers:
+		f.ForFew()
+	case n > inlineReceivers:
 		by = nil
 	}
 	for _, s := range all {

@@ -158,8 +158,14 @@ func TestMuchTelemetryDoesNotWait(t *testing.T) {
 				info.Blocking = blocking
 				s, f := connect(t, m, info)
 				sent := uint64(0)
+				few := true
 				send := func() {
-					_ = sendTelemetry(s, 1, sent*samples, samples)
+					data := telemetry(1, sent*samples, samples)
+					if few {
+						data.ForFew()
+					}
+					_ = s.SendTelemetry(data, nil)
+					data.Release()
 					sent++
 					synctest.Wait()
 				}
@@ -173,6 +179,14 @@ func TestMuchTelemetryDoesNotWait(t *testing.T) {
 					send()
 				}
 				equal(t, "lost", m.Stats().LostSamples.Load(), 0)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				few = false
+				before := len(f.sent())
+				for range 50 {
+					send()
+				}
+				equal(t, "sent of what goes to many, before the interval", len(f.sent())-before, 0)
 			})
 		})
 	}
@@ -189,7 +203,10 @@ func TestMuchTelemetryDoesNotWait(t *testing.T) {
 			looks := 0
 			f.onLook = func() { looks++ }
 			for i := range uint64(300) {
-				_ = sendTelemetry(s, 1, i*samples, samples)
+				data := telemetry(1, i*samples, samples)
+				data.ForFew()
+				_ = s.SendTelemetry(data, nil)
+				data.Release()
 				synctest.Wait()
 			}
 			equal(t, "times that the flusher came in vain", looks, 0)

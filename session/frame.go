@@ -26,6 +26,8 @@ type Frame struct {
 	telemetry bool
 	stream    uint32
 	frames    uint32
+	// forFew is Frame.ForFew.
+	forFew bool
 	// heard is when the telemetry came in, in the Manager's time.
 	heard    int64
 	from, to uint64
@@ -152,6 +154,12 @@ func (f *Frame) texts() uint64 {
 // it the telemetry waits for the flush interval in any case.
 func (f *Frame) HeardBy(s *Session) { f.heard = s.lastHeard.Load() }
 
+// ForFew notes that the telemetry goes to few receivers, who shall not wait for
+// company when much waits for them. With many receivers that would be the rule
+// as soon as the gateway is behind, and cost it twice the time. Only the creator
+// may call it, before the frame is sent.
+func (f *Frame) ForFew() { f.forFew = true }
+
 // Len returns the frame's size on the wire in bytes.
 func (f *Frame) Len() int { return len(f.wire) }
 
@@ -181,7 +189,7 @@ func (f *Frame) Release() {
 	if f.class < 0 || cap(f.wire) > frameClasses[f.class] {
 		return
 	}
-	f.telemetry, f.stream, f.frames, f.from, f.to, f.heard, f.cause, f.messages = false, 0, 0, 0, 0, 0, "", 0
+	f.telemetry, f.stream, f.frames, f.from, f.to, f.heard, f.cause, f.messages, f.forFew = false, 0, 0, 0, 0, 0, "", 0, false
 	f.wire = f.wire[:0]
 	framePools[f.class].Put(f)
 }

@@ -169,7 +169,8 @@ const earlyPart = 4
 // SendTelemetry queues telemetry and has it flushed within the flush interval,
 // or at once when nothing was sent for that long: by the session by, at the end
 // of its read event, or with by nil by the flusher, the way for many receivers.
-// A quarter of what may wait is flushed as soon as the flusher comes round.
+// When a quarter of what may wait does, a frame that goes to few receivers has
+// all of it flushed as soon as the flusher comes round.
 // When the lane is full the oldest gives way or the session is closed, as the
 // Manager's options say. The session takes a reference of its own.
 func (s *Session) SendTelemetry(f *Frame, by *Session) error {
@@ -199,7 +200,7 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 	}
 	due := dueLater
 	switch {
-	case o.telemetry.bytes > s.m.opts.TelemetryBytes/earlyPart && !s.stalled.Load():
+	case o.telemetry.bytes > s.m.opts.TelemetryBytes/earlyPart && f.forFew && !s.stalled.Load():
 		// With more such bursts the lane would be full before its turn comes.
 		due = dueNow
 	case o.due == notDue && f.heard-s.lastApp.Load() >= int64(s.m.opts.FlushInterval):

@@ -71,7 +71,7 @@ type ServeCmd struct {
 	IdleTimeout       time.Duration `group:"live" help:"A session without any application message for that long is closed with 4003. 0: never." default:"10m"`
 	WriteTimeout      time.Duration `group:"live" help:"Time for one write of a blocking connection." default:"10s"`
 
-	FlushInterval     time.Duration `group:"queue" help:"How long telemetry may wait to leave together with more; when nothing was sent for that long it leaves at once, and so does a quarter of --telemetry-bytes. 0: never wait. Text messages never wait." default:"1ms"`
+	FlushInterval     time.Duration `group:"queue" help:"How long telemetry may wait to leave together with more; when nothing was sent for that long it leaves at once, and so does a quarter of --telemetry-bytes where at most 16 front ends get it. 0: never wait. Text messages never wait." default:"1ms"`
 	ControlBytes      int           `group:"queue" help:"Text messages that may wait for one receiver; beyond it the receiver is closed with 4004." default:"1048576"`
 	TelemetryBytes    int           `group:"queue" help:"Telemetry that may wait for one receiver." default:"1048576"`
 	TelemetryOverflow string        `group:"queue" help:"When that is full: drop-oldest drops the oldest and tells the receiver exactly which samples; close closes it with 4004." enum:"drop-oldest,close" default:"drop-oldest"`
