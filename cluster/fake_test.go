@@ -79,6 +79,7 @@ type member struct {
 	overtaken map[string]uint64
 	messages  []router.BusMessage
 	returned  []router.BusMessage
+	doubtful  []router.BusMessage
 	batches   []router.TelemetryBatch
 	atDoor    []string
 	refuse    error // what ReceiveForeign returns
@@ -243,8 +244,14 @@ func keep(msg *router.BusMessage) router.BusMessage {
 	return c
 }
 
-func (m *member) Undelivered(_ router.NodeID, msg *router.BusMessage) {
-	m.call("", func() { m.returned = append(m.returned, keep(msg)) })
+func (m *member) Undelivered(_ router.NodeID, msg *router.BusMessage, certain bool) {
+	m.call("", func() {
+		if certain {
+			m.returned = append(m.returned, keep(msg))
+		} else {
+			m.doubtful = append(m.doubtful, keep(msg))
+		}
+	})
 }
 
 func (m *member) ReceiveTelemetry(from router.NodeID, b *router.TelemetryBatch) {

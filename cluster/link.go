@@ -52,6 +52,10 @@ type link struct {
 	// The publisher's, kept for their memory.
 	commands, sharded []rueidis.Completed
 
+	// doubtful are packets of which nobody knows whether they were delivered. It
+	// is the publisher's, and whoever's has waited for its end.
+	doubtful []*packet
+
 	// keys is held by whoever works on keys, so that none is taken again while all
 	// are released.
 	keys sync.Mutex

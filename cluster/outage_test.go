@@ -290,3 +290,83 @@ func TestConnectionsAreKilled(t *testing.T) {
 		t.Errorf("b was told %d times of a device that stayed where it was", times)
 	}
 }
+
+// Whatever was accepted when Redis fails is told of exactly once: as not
+// delivered, or as something that nobody knows of.
+func TestWhatIsUnderWayWhenRedisFails(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	n := together(t, redis.URL(), "a", "b")
+	a, b := n[0], n[1]
+	for round := range uint64(6) {
+		settled(t, 1, 0, a, b)
+		if round%2 == 0 {
+			redis.Stop()
+		}
+		// On some of them Redis works when it is killed.
+		accepted := map[uint64]bool{}
+		deadline := time.Now().Add(patience)
+		for corr := uint64(1); ; corr++ {
+			err := a.Send(b.Self(), message(1000*1000*round+corr, "x"))
+			if errors.Is(err, router.ErrBusDown) {
+				break
+			}
+			if err == nil {
+				accepted[1000*1000*round+corr] = true
+			}
+			if corr == 200 && round%2 != 0 {
+				redis.Kill()
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("up for %v although Redis fails: %v", patience, err)
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+		a.await(t, "a is told that it is down", func() bool { return !a.isUp })
+		b.await(t, "b is told that it is down", func() bool { return !b.isUp })
+		a.Lock()
+		told, doubtful := map[uint64]int{}, map[uint64]bool{}
+		for _, m := range a.returned {
+			told[m.Corr]++
+		}
+		for _, m := range a.doubtful {
+			told[m.Corr]++
+			doubtful[m.Corr] = true
+		}
+		a.returned, a.doubtful = nil, nil
+		a.Unlock()
+		if round%2 == 0 {
+			redis.Continue()
+		} else {
+			redis.Restart()
+		}
+		settled(t, 1, 0, a, b)
+		b.Lock()
+		delivered := map[uint64]int{}
+		for _, m := range b.messages {
+			delivered[m.Corr]++
+		}
+		b.messages = nil
+		b.Unlock()
+		silent := 0
+		for corr := range accepted {
+			switch {
+			case delivered[corr] > 1 || told[corr] > 1:
+				t.Errorf("%d: delivered %d times, told %d times", corr, delivered[corr], told[corr])
+			case delivered[corr] == 1 && told[corr] == 1 && !doubtful[corr]:
+				t.Errorf("%d: told as not delivered, and delivered", corr)
+			case delivered[corr]+told[corr] == 0:
+				silent++
+			}
+		}
+		t.Logf("round %d: %d accepted, %d delivered, %d told of, %d of these with doubt, %d neither", round, len(accepted), len(delivered), len(told), len(doubtful), silent)
+		// b's connection fails together with Redis: what Redis had taken and not
+		// passed on yet is the one thing that nobody can tell.
+		if silent > 0 && round%2 == 0 {
+			t.Errorf("%d were neither delivered nor told of", silent)
+		}
+		if round%2 == 0 && (len(doubtful) == 0 || len(told) == len(doubtful)) {
+			t.Errorf("%d told of, %d with doubt: some should have been under way and some not", len(told), len(doubtful))
+		}
+	}
+}

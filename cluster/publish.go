@@ -71,8 +71,8 @@ func (b *Bus) takeBatch(batch []*packet, telemetry bool) []*packet {
 }
 
 // send publishes packets and waits for the answers. When it fails nobody knows
-// which of them were delivered, so none is sent again or reported as
-// undelivered; nor is their memory used again, which the client may still read.
+// which of those without an answer were delivered, so none is sent again; nor is
+// their memory used again, which the client may still read.
 func (l *link) send(batch []*packet) error {
 	b := l.bus
 	head := header{node: b.id, sent: b.now()}
@@ -92,6 +92,7 @@ func (l *link) send(batch []*packet) error {
 	results := l.out.DoMulti(context.Background(), commands...)
 	for i := range results {
 		if err := results[i].Error(); err != nil {
+			l.doubt(batch, results)
 			return err
 		}
 	}
@@ -111,7 +112,7 @@ func (l *link) send(batch []*packet) error {
 				if p.to == &b.self {
 					return errUnheard
 				}
-				b.undelivered(p)
+				b.undelivered(p, true)
 			}
 		}
 		if p.sent != nil {
@@ -125,4 +126,18 @@ func (l *link) send(batch []*packet) error {
 		b.queue.recycle(p)
 	}
 	return nil
+}
+
+// doubt keeps the packets that Redis did not answer for.
+func (l *link) doubt(batch []*packet, results []rueidis.RedisResult) {
+	n := 0
+	for _, p := range batch {
+		if l.bus.options.Sharded && p.to.samples {
+			continue
+		}
+		if results[n].Error() != nil {
+			l.doubtful = append(l.doubtful, p)
+		}
+		n++
+	}
 }

@@ -96,6 +96,10 @@ func (b *Bus) goUp(l *link) {
 func (b *Bus) down(err error) {
 	b.mu.Lock()
 	was := b.link != nil
+	var doubtful []*packet
+	if was {
+		doubtful = b.link.doubtful
+	}
 	b.link, b.up = nil, false
 	first := b.outage == 0
 	if first {
@@ -108,16 +112,20 @@ func (b *Bus) down(err error) {
 	if first {
 		b.log.Warn().Err(err).Msg("other nodes cannot be reached through Redis")
 	}
+	for _, p := range doubtful {
+		b.undelivered(p, false)
+	}
 	for _, p := range packets {
-		b.undelivered(p)
+		b.undelivered(p, true)
 	}
 	if was {
 		b.call(func(m router.Member) { m.BusChanged(false) })
 	}
 }
 
-// undelivered tells the Member of the messages in a packet that nobody got.
-func (b *Bus) undelivered(p *packet) {
+// undelivered tells the Member of the messages in a packet that nobody got, or
+// perhaps somebody.
+func (b *Bus) undelivered(p *packet, certain bool) {
 	if p.to.node == 0 || p.messages == 0 {
 		return
 	}
@@ -131,7 +139,7 @@ func (b *Bus) undelivered(p *packet) {
 			}
 			var msg router.BusMessage
 			if kind == recordMessage && readMessage(body, &msg) == nil {
-				m.Undelivered(to, &router.BusMessage{Kind: msg.Kind, Corr: msg.Corr, Sender: msg.Sender, ID: msg.ID, Name: msg.Name})
+				m.Undelivered(to, &router.BusMessage{Kind: msg.Kind, Corr: msg.Corr, Sender: msg.Sender, ID: msg.ID, Name: msg.Name}, certain)
 			}
 		}
 	})

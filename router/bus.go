@@ -67,7 +67,7 @@ type Bus interface {
 
 	// Send gives a message to one node. It fails with ErrBusDown, ErrBusFull or
 	// ErrNodeGone; then it was not and will not be delivered. When a message
-	// that was accepted turns out to be undeliverable, Member.Undelivered says
+	// that was accepted turns out to be undeliverable, or may be, Member.Undelivered says
 	// so if that is known.
 	Send(to NodeID, m *BusMessage) error
 	// SendAll gives a message to every other node. It fails like Send.
@@ -108,8 +108,9 @@ type Member interface {
 	// Receive takes a message of another node.
 	Receive(from NodeID, m *BusMessage)
 	// Undelivered says that a message which Send accepted for the node was not
-	// delivered and will not be. Only Kind, Corr, Sender, ID and Name of m are set.
-	Undelivered(to NodeID, m *BusMessage)
+	// delivered and will not be. With certain false nobody knows: it was under
+	// way when the way failed. Only Kind, Corr, Sender, ID and Name of m are set.
+	Undelivered(to NodeID, m *BusMessage, certain bool)
 	// ReceiveTelemetry takes a batch of a device that this node wants. It may
 	// overwrite the batch's Wire.
 	ReceiveTelemetry(from NodeID, b *TelemetryBatch)

@@ -256,8 +256,11 @@ func (m member) Receive(from NodeID, msg *BusMessage) {
 }
 
 // Undelivered implements Member.
-func (m member) Undelivered(to NodeID, msg *BusMessage) {
-	const text = "the node that it was for could not be reached; it was not delivered"
+func (m member) Undelivered(to NodeID, msg *BusMessage, certain bool) {
+	text := "the node that it was for could not be reached; it was not delivered"
+	if !certain {
+		text = "the node that it was for went out of reach while it was under way; whether it was delivered is not known"
+	}
 	fail := BusMessage{Kind: BusFailure, Corr: msg.Corr, Session: msg.Sender, ID: msg.ID, Code: protocol.ErrUnavailable, Text: []byte(text)}
 	switch msg.Kind {
 	case BusCommand:
