@@ -42,10 +42,11 @@ func TestCollectWithOtherNodes(t *testing.T) {
 	before := percent()
 	stop := collectEarly(true)
 	defer stop()
-	large := make([]byte, 64<<20)
-	await(t, growth)
-	runtime.KeepAlive(large)
-	large = nil
+	func() {
+		large := make([]byte, 64<<20)
+		await(t, growth)
+		runtime.KeepAlive(large)
+	}()
 	for range 100 {
 		if runtime.GC(); percent() > growth {
 			break
