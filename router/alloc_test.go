@@ -66,16 +66,11 @@ func TestAllocationsPerBatchOfAnotherNode(t *testing.T) {
 	sinks := []*sink{g.sink(session.Info{Role: session.RoleFrontend}), g.sink(session.Info{Role: session.RoleFrontend})}
 	g.holdElsewhere("d1")
 	b := batchOf("d1", 0, slices.Repeat([]int{samples}, frames)...)
-	size := len(b.Wire) / frames
 	mark(sinks)
 	budget(t, 0, func() {
 		member{g.r}.ReceiveTelemetry(elsewhere, b)
 		await(sinks, uint64(len(b.Wire)))
-		b.Range.From = b.Range.To
-		for i := range frames {
-			putSeq(b.Wire[i*size+wsframe.HeaderSize(size):], b.Range.To)
-			b.Range.To += samples
-		}
+		moveOn(b, frames)
 	})
 	if errs := g.r.Stats().Errors(); len(errs) != 0 {
 		t.Error(errs)

@@ -44,6 +44,17 @@ func batchOf(device string, seq uint64, counts ...int) *TelemetryBatch {
 	return b
 }
 
+// moveOn makes a batch of so many frames of one size the one that follows it.
+func moveOn(b *TelemetryBatch, frames int) {
+	size := len(b.Wire) / frames
+	samples := (b.Range.To - b.Range.From) / uint64(frames)
+	b.Range.From = b.Range.To
+	for i := range frames {
+		putSeq(b.Wire[i*size+wsframe.HeaderSize(size):], b.Range.To)
+		b.Range.To += samples
+	}
+}
+
 // What comes of another node's device reaches the front ends with the number
 // that the device has here. A batch that is not what its range says is given on
 // as far as it is, and the rest is told as lost.
@@ -208,7 +219,6 @@ func BenchmarkTelemetryOfAnotherNode(b *testing.B) {
 			}
 			g.holdElsewhere("d")
 			batch := batchOf("d", 0, slices.Repeat([]int{samples}, frames)...)
-			size := len(batch.Wire) / frames
 			mark(sinks)
 			b.ReportAllocs()
 			n := 0
@@ -218,11 +228,7 @@ func BenchmarkTelemetryOfAnotherNode(b *testing.B) {
 				}
 				member{g.r}.ReceiveTelemetry(elsewhere, batch)
 				await(sinks, uint64(len(batch.Wire)))
-				batch.Range.From = batch.Range.To
-				for i := range frames {
-					putSeq(batch.Wire[i*size+wsframe.HeaderSize(size):], batch.Range.To)
-					batch.Range.To += samples
-				}
+				moveOn(batch, frames)
 			}
 		})
 	}

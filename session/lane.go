@@ -1,8 +1,8 @@
 package session
 
 // lane is a first-in first-out queue of frames in a ring that grows by
-// doubling and is given up when it is empty, so that an idle session keeps no
-// queue memory.
+// doubling. There is none before the first frame, and one that has grown large
+// is given up when it is empty, so that an idle session keeps little of it.
 type lane struct {
 	ring        []*Frame
 	head, count int32
