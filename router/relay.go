@@ -83,7 +83,9 @@ func (r *Router) telemetryArrived(d *device, from NodeID, b *TelemetryBatch, ear
 	f.Release()
 	if !ok {
 		r.stats.countError(protocol.ErrBadMessage)
-		r.reportLost(d, []sampleRange{{max(to, fresh), b.Range.To}})
+		if lost := appendLoss(nil, max(to, fresh), b.Range.To); len(lost) > 0 {
+			r.reportLost(d, lost)
+		}
 	}
 }
 

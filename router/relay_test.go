@@ -86,6 +86,11 @@ func TestTelemetryOfAnotherNode(t *testing.T) {
 			b.Wire = append(b.Wire[:frame], batchOf("d", 16, 5).Wire...)
 			return b
 		}(), []span{{from: 10, to: 15}, {from: 15, to: 20, lost: true}}, true},
+		{"more behind it", func() *TelemetryBatch {
+			b := batchOf("d", 10, 5)
+			b.Wire = append(b.Wire, "more"...)
+			return b
+		}(), []span{{from: 10, to: 15}}, true},
 		{"more than it says", func() *TelemetryBatch {
 			b := batchOf("d", 10, 5, 5)
 			b.Range.To = 18
