@@ -64,9 +64,8 @@ func TestNeededDevicesAreNotForgotten(t *testing.T) {
 // belongs to nobody, and stays all the same.
 func TestAConnectingDeviceIsNotForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
-		prepare := g.m.Options().Prepare
-		g.m.Options().Prepare = func(s *session.Session) any {
-			attachment := prepare(s)
+		g.hook(hooks{prepare: func(s *session.Session) any {
+			attachment := g.r.Prepare(s)
 			if s.Name() == "d1" {
 				// The Manager takes its time, and ids without end come
 				// meanwhile.
@@ -74,7 +73,7 @@ func TestAConnectingDeviceIsNotForgotten(t *testing.T) {
 				forgetAll(g.r)
 			}
 			return attachment
-		}
+		}})
 		a := g.frontend("alice")
 		fill(g.r, "old", 1000)
 		time.Sleep(2 * evictionGrace)

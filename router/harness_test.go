@@ -34,7 +34,7 @@ func newGateway(t testing.TB, change ...func(*Options, *session.Options)) *gatew
 		c(&opts, &so)
 	}
 	r := New(opts)
-	r.Callbacks(&so)
+	so.Callbacks = r
 	m, err := session.NewManager(so)
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +48,44 @@ func newGateway(t testing.TB, change ...func(*Options, *session.Options)) *gatew
 		}
 	})
 	return &gateway{t: t, r: r, m: m}
+}
+
+// hooks are callbacks that a test runs in place of the router's own; it calls
+// those itself. What is nil is the router's.
+type hooks struct {
+	session.Callbacks
+	prepare    func(*session.Session) any
+	connect    func(*session.Session)
+	disconnect func(*session.Session, session.Cause)
+}
+
+func (h *hooks) Prepare(s *session.Session) any {
+	if h.prepare == nil {
+		return h.Callbacks.Prepare(s)
+	}
+	return h.prepare(s)
+}
+
+func (h *hooks) OnConnect(s *session.Session) {
+	if h.connect == nil {
+		h.Callbacks.OnConnect(s)
+		return
+	}
+	h.connect(s)
+}
+
+func (h *hooks) OnDisconnect(s *session.Session, cause session.Cause) {
+	if h.disconnect == nil {
+		h.Callbacks.OnDisconnect(s, cause)
+		return
+	}
+	h.disconnect(s, cause)
+}
+
+// hook puts hooks in front of the router. The gateway must be quiet.
+func (g *gateway) hook(h hooks) {
+	h.Callbacks = g.r
+	g.m.Options().Callbacks = &h
 }
 
 // add connects a peer. It may be called from any goroutine, unlike device and

@@ -186,12 +186,10 @@ func TestTheWelcomeComesFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a := g.frontend("alice")
 		g.quiet()
-		opts := g.m.Options()
-		onConnect := opts.OnConnect
-		opts.OnConnect = func(s *session.Session) {
+		g.hook(hooks{connect: func(s *session.Session) {
 			a.send(`{"type":"c1","dst":"d1"}`, `{"type":"c2","dst":"d1","urgent":true}`)
-			onConnect(s)
-		}
+			g.r.OnConnect(s)
+		}})
 		// The peer itself checks that the welcome comes first.
 		if got := order(t, takeAll(g.device("d1"))); got != "c2 c1" {
 			t.Errorf("got %s", got)
@@ -204,11 +202,11 @@ func TestTheWelcomeComesFirst(t *testing.T) {
 func TestTheWelcomeComesBeforeAnUrgentBroadcast(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
-		g.m.Options().OnConnect = func(s *session.Session) {
+		g.hook(hooks{connect: func(s *session.Session) {
 			g.r.frontendConnected(s)
 			d.send(`{"type":"m1"}`, `{"type":"m2","urgent":true}`)
 			s.Flush()
-		}
+		}})
 		// The peer checks that the welcome comes first; a flusher that is quick
 		// takes m1 before m2 is there.
 		if got := order(t, takeAll(g.frontend("alice"))); got != "m2 m1" && got != "m1 m2" {

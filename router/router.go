@@ -1,7 +1,6 @@
 // Package router decides who gets what: unicast to a device, a user or a
 // session, broadcast, telemetry by subscription, and the answers to commands.
-// It knows sessions, not sockets, and plugs into a session.Manager as its
-// callbacks.
+// It knows sessions, not sockets, and is the Callbacks of a session.Manager.
 package router
 
 import (
@@ -120,16 +119,7 @@ func New(opts Options) *Router {
 	return r
 }
 
-// Callbacks fills in the callbacks of a Manager's options.
-func (r *Router) Callbacks(opts *session.Options) {
-	opts.OnMessage = r.onMessage
-	opts.OnEndRead = r.onEndRead
-	opts.Prepare = r.prepare
-	opts.OnConnect = r.onConnect
-	opts.OnDisconnect = r.onDisconnect
-}
-
-// Bind ties the router to the Manager that was made with its callbacks.
+// Bind ties the router to the Manager that was made with it as Callbacks.
 func (r *Router) Bind(m *session.Manager) { r.manager = m }
 
 // Node returns this gateway's name.
@@ -148,10 +138,13 @@ type Error struct {
 // Error returns the code and the message.
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
 
-// prepare makes the router's state of a session that nobody can find yet. The
-// welcome is queued here, since a command may come for a device as soon as it
-// can be found, and the welcome is the first message on every connection.
-func (r *Router) prepare(s *session.Session) any {
+var _ session.Callbacks = (*Router)(nil)
+
+// Prepare implements session.Callbacks: it makes the router's state of a session
+// that no other goroutine can find yet. The welcome is queued here: a command
+// may come for a device as soon as other goroutines find the session, and the
+// welcome is the first message on every connection.
+func (r *Router) Prepare(s *session.Session) any {
 	if s.Role() == session.RoleDevice {
 		d := r.deviceFor(s.Name())
 		r.welcomeDevice(s, d)
@@ -160,7 +153,8 @@ func (r *Router) prepare(s *session.Session) any {
 	return newFrontend(s.Info().Rights)
 }
 
-func (r *Router) onConnect(s *session.Session) {
+// OnConnect implements session.Callbacks.
+func (r *Router) OnConnect(s *session.Session) {
 	if s.Role() == session.RoleDevice {
 		r.deviceConnected(s)
 	} else {
@@ -169,7 +163,8 @@ func (r *Router) onConnect(s *session.Session) {
 	s.Flush()
 }
 
-func (r *Router) onDisconnect(s *session.Session, cause session.Cause) {
+// OnDisconnect implements session.Callbacks.
+func (r *Router) OnDisconnect(s *session.Session, cause session.Cause) {
 	if s.Role() == session.RoleDevice {
 		r.deviceDisconnected(s, cause)
 	} else {
@@ -177,7 +172,8 @@ func (r *Router) onDisconnect(s *session.Session, cause session.Cause) {
 	}
 }
 
-func (r *Router) onMessage(s *session.Session, op wsframe.Opcode, payload []byte) error {
+// OnMessage implements session.Callbacks.
+func (r *Router) OnMessage(s *session.Session, op wsframe.Opcode, payload []byte) error {
 	if op == wsframe.OpBinary {
 		r.routeTelemetry(s, payload)
 	} else {
@@ -186,7 +182,8 @@ func (r *Router) onMessage(s *session.Session, op wsframe.Opcode, payload []byte
 	return nil
 }
 
-func (r *Router) onEndRead(s *session.Session) {
+// OnEndRead implements session.Callbacks.
+func (r *Router) OnEndRead(s *session.Session) {
 	if l, ok := s.Attachment().(*link); ok {
 		r.sendBatch(l)
 	}

@@ -22,14 +22,12 @@ func TestLateFarewellOfTheOldConnection(t *testing.T) {
 		a.send(`{"type":"c","id":"1","dst":"d1"}`)
 		old.one()
 
-		opts := g.m.Options()
-		onDisconnect := opts.OnDisconnect
-		opts.OnDisconnect = func(s *session.Session, cause session.Cause) {
+		g.hook(hooks{disconnect: func(s *session.Session, cause session.Cause) {
 			if s == old.sess {
 				time.Sleep(time.Second)
 			}
-			onDisconnect(s, cause)
-		}
+			g.r.OnDisconnect(s, cause)
+		}})
 		var wg sync.WaitGroup
 		wg.Go(old.hangUp)
 		synctest.Wait()
@@ -72,15 +70,14 @@ func TestLateGreetingOfTheOldConnection(t *testing.T) {
 			inBubble(t, func(t *testing.T, g *gateway) {
 				a := g.frontend("alice")
 				g.quiet()
-				opts := g.m.Options()
-				onConnect, first := opts.OnConnect, true
-				opts.OnConnect = func(s *session.Session) {
+				first := true
+				g.hook(hooks{connect: func(s *session.Session) {
 					if first && s.Name() == "d1" {
 						first = false
 						time.Sleep(time.Second)
 					}
-					onConnect(s)
-				}
+					g.r.OnConnect(s)
+				}})
 				var wg sync.WaitGroup
 				wg.Go(func() {
 					old, err := g.add(session.Info{Role: session.RoleDevice, Name: "d1", Type: "old"})
@@ -121,12 +118,10 @@ func TestAConnectionThatEndsBeforeItsGreeting(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a := g.frontend("alice")
 		g.quiet()
-		opts := g.m.Options()
-		onConnect := opts.OnConnect
-		opts.OnConnect = func(s *session.Session) {
+		g.hook(hooks{connect: func(s *session.Session) {
 			s.Close(protocol.CloseKicked, "")
-			onConnect(s)
-		}
+			g.r.OnConnect(s)
+		}})
 		for _, info := range []session.Info{{Role: session.RoleDevice, Name: "d1"}, {Role: session.RoleFrontend, Name: "bob"}} {
 			p := newPeer(t)
 			s, err := g.m.Add(info, p)

@@ -57,15 +57,12 @@ func TestMetrics(t *testing.T) {
 		o.FrontendRate = session.Rate{Messages: 1, Burst: 10}
 		o.DeviceRate = o.FrontendRate
 	})
-	g.tuneSessions = func(o *session.Options) {
-		handle := o.OnMessage
-		o.OnMessage = func(s *session.Session, op wsframe.Opcode, payload []byte) error {
-			if string(payload) == `"panic"` {
-				panic("injected")
-			}
-			return handle(s, op, payload)
+	g.onMessage(func(next session.Callbacks, s *session.Session, op wsframe.Opcode, payload []byte) error {
+		if string(payload) == `"panic"` {
+			panic("injected")
 		}
-	}
+		return next.OnMessage(s, op, payload)
+	})
 	g.start()
 	before := g.metrics()
 	for name, want := range map[string]float64{
@@ -178,16 +175,13 @@ func TestAdminEndpoints(t *testing.T) {
 func TestAdminAnswersWhileThePollerIsBusy(t *testing.T) {
 	g := prepare(t, modes[0], func(o *Options) { o.Pollers = 1 })
 	release, held := make(chan struct{}), make(chan struct{})
-	g.tuneSessions = func(o *session.Options) {
-		handle := o.OnMessage
-		o.OnMessage = func(s *session.Session, op wsframe.Opcode, payload []byte) error {
-			if strings.Contains(string(payload), "hold.it") {
-				close(held)
-				<-release
-			}
-			return handle(s, op, payload)
+	g.onMessage(func(next session.Callbacks, s *session.Session, op wsframe.Opcode, payload []byte) error {
+		if strings.Contains(string(payload), "hold.it") {
+			close(held)
+			<-release
 		}
-	}
+		return next.OnMessage(s, op, payload)
+	})
 	g.start()
 	fe := g.upgrade("/ws/frontend/a")
 	fe.text(`{"type":"hold.it","dst":"@user/a"}`)

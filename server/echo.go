@@ -31,33 +31,38 @@ func (o *Options) maxMessage(role session.Role) int {
 	return o.MaxMessage
 }
 
-// addEcho puts the echo in front of the router's callbacks.
-func addEcho(mo *session.Options, maxMessage int) {
-	router := *mo
-	// What one read may add to echoAhead, or one message.
-	mo.EchoBytes = echoAhead + 2*maxMessage
-	mo.OnMessage = func(s *session.Session, op wsframe.Opcode, payload []byte) error {
-		if s.Role() == session.RoleEcho {
-			echo(s, op, payload)
-			return nil
-		}
-		return router.OnMessage(s, op, payload)
+// echoCallbacks answer echo sessions; the callbacks behind them hear of all
+// other sessions only.
+type echoCallbacks struct{ session.Callbacks }
+
+// Prepare implements session.Callbacks.
+func (c echoCallbacks) Prepare(s *session.Session) any {
+	if s.Role() == session.RoleEcho {
+		return nil
 	}
-	mo.Prepare = func(s *session.Session) any {
-		if s.Role() == session.RoleEcho {
-			return nil
-		}
-		return router.Prepare(s)
+	return c.Callbacks.Prepare(s)
+}
+
+// OnConnect implements session.Callbacks.
+func (c echoCallbacks) OnConnect(s *session.Session) {
+	if s.Role() != session.RoleEcho {
+		c.Callbacks.OnConnect(s)
 	}
-	mo.OnConnect = func(s *session.Session) {
-		if s.Role() != session.RoleEcho {
-			router.OnConnect(s)
-		}
+}
+
+// OnMessage implements session.Callbacks.
+func (c echoCallbacks) OnMessage(s *session.Session, op wsframe.Opcode, payload []byte) error {
+	if s.Role() == session.RoleEcho {
+		echo(s, op, payload)
+		return nil
 	}
-	mo.OnDisconnect = func(s *session.Session, cause session.Cause) {
-		if s.Role() != session.RoleEcho {
-			router.OnDisconnect(s, cause)
-		}
+	return c.Callbacks.OnMessage(s, op, payload)
+}
+
+// OnDisconnect implements session.Callbacks.
+func (c echoCallbacks) OnDisconnect(s *session.Session, cause session.Cause) {
+	if s.Role() != session.RoleEcho {
+		c.Callbacks.OnDisconnect(s, cause)
 	}
 }
 

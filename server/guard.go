@@ -179,20 +179,25 @@ func (s *Server) forwardedKey(info *session.Info) (netip.Prefix, bool) {
 	return addressKey(addr), true
 }
 
-// guardCallbacks has the guard told when a session has ended, and keeps a panic
-// at either end of a session from reaching whoever runs it: a poller, a flusher,
-// the wheel.
-func (s *Server) guardCallbacks(mo *session.Options) {
-	router := *mo
-	mo.OnConnect = func(sess *session.Session) {
-		if !s.survive(func() { router.OnConnect(sess) }) {
-			sess.Fail(protocol.CloseInternal, "internal error")
-		}
+// guardCallbacks give back what admitSession took when a session has ended, and
+// keep a panic at either end of a session from reaching its goroutine: a
+// poller's, a flusher's, the wheel's.
+type guardCallbacks struct {
+	session.Callbacks
+	server *Server
+}
+
+// OnConnect implements session.Callbacks.
+func (c guardCallbacks) OnConnect(sess *session.Session) {
+	if !c.server.survive(func() { c.Callbacks.OnConnect(sess) }) {
+		sess.Fail(protocol.CloseInternal, "internal error")
 	}
-	mo.OnDisconnect = func(sess *session.Session, cause session.Cause) {
-		s.sessionEnded(sess.Info())
-		s.survive(func() { router.OnDisconnect(sess, cause) })
-	}
+}
+
+// OnDisconnect implements session.Callbacks.
+func (c guardCallbacks) OnDisconnect(sess *session.Session, cause session.Cause) {
+	c.server.sessionEnded(sess.Info())
+	c.server.survive(func() { c.Callbacks.OnDisconnect(sess, cause) })
 }
 
 // quota counts by key up to a limit; 0 is none, and then nothing is counted.

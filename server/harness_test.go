@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/session"
 )
 
@@ -66,6 +67,20 @@ type gateway struct {
 	// anyCert is for a gateway in another process, which has another
 	// certificate.
 	anyCert bool
+}
+
+// onMessage puts a function in front of what handles messages.
+func (g *gateway) onMessage(handle func(next session.Callbacks, s *session.Session, op wsframe.Opcode, payload []byte) error) {
+	g.wrapCallbacks = func(c session.Callbacks) session.Callbacks { return messageHook{c, handle} }
+}
+
+type messageHook struct {
+	session.Callbacks
+	handle func(next session.Callbacks, s *session.Session, op wsframe.Opcode, payload []byte) error
+}
+
+func (h messageHook) OnMessage(s *session.Session, op wsframe.Opcode, payload []byte) error {
+	return h.handle(h.Callbacks, s, op, payload)
 }
 
 // prepare makes a server in the given mode, on free ports. It is shut down at

@@ -79,15 +79,18 @@ func (l *lease) begin(sess *session.Session) {
 	}
 }
 
-// endLeases has a session's lease end with it.
-func (s *Server) endLeases(o *session.Options) {
-	disconnected := o.OnDisconnect
-	o.OnDisconnect = func(sess *session.Session, cause session.Cause) {
-		if l := leaseOf(sess); l != nil {
-			s.manager.Wheel().Cancel(&l.timer)
-		}
-		disconnected(sess, cause)
+// leaseCallbacks end a session's lease with the session.
+type leaseCallbacks struct {
+	session.Callbacks
+	server *Server
+}
+
+// OnDisconnect implements session.Callbacks.
+func (c leaseCallbacks) OnDisconnect(sess *session.Session, cause session.Cause) {
+	if l := leaseOf(sess); l != nil {
+		c.server.manager.Wheel().Cancel(&l.timer)
 	}
+	c.Callbacks.OnDisconnect(sess, cause)
 }
 
 // plan sets the time of the warning and arms the timer. The caller holds mu.

@@ -153,15 +153,12 @@ func TestReset(t *testing.T) {
 func TestPanicEndsOneSession(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		g := prepare(t, m, nil)
-		g.tuneSessions = func(o *session.Options) {
-			handle := o.OnMessage
-			o.OnMessage = func(s *session.Session, op wsframe.Opcode, payload []byte) error {
-				if strings.Contains(string(payload), "panic.please") {
-					panic("injected")
-				}
-				return handle(s, op, payload)
+		g.onMessage(func(next session.Callbacks, s *session.Session, op wsframe.Opcode, payload []byte) error {
+			if strings.Contains(string(payload), "panic.please") {
+				panic("injected")
 			}
-		}
+			return next.OnMessage(s, op, payload)
+		})
 		g.start()
 		fe := g.upgrade("/ws/frontend")
 		other := g.upgrade("/ws/device/other")

@@ -37,27 +37,7 @@ func TestPanicAroundASession(t *testing.T) {
 				panic("injected")
 			}
 		}
-		g.tuneSessions = func(o *session.Options) {
-			router := *o
-			o.Prepare = func(s *session.Session) any {
-				if s.Name() == "in-prepare" {
-					panic("injected")
-				}
-				return router.Prepare(s)
-			}
-			o.OnConnect = func(s *session.Session) {
-				if s.Name() == "in-connect" {
-					panic("injected")
-				}
-				router.OnConnect(s)
-			}
-			o.OnDisconnect = func(s *session.Session, cause session.Cause) {
-				router.OnDisconnect(s, cause)
-				if s.Name() == "in-disconnect" {
-					panic("injected")
-				}
-			}
-		}
+		g.wrapCallbacks = func(c session.Callbacks) session.Callbacks { return panicking{c} }
 		g.start()
 		other, fe := g.upgrade("/ws/device/other"), g.upgrade("/ws/frontend")
 		panics := uint64(0)
@@ -88,4 +68,28 @@ func TestPanicAroundASession(t *testing.T) {
 			return g.manager.Len() == 2 && g.stats.connections.Load() == 2 && len(g.guard.addresses.held) == 0
 		})
 	})
+}
+
+// panicking panics where the name of a session's device says.
+type panicking struct{ session.Callbacks }
+
+func (c panicking) Prepare(s *session.Session) any {
+	if s.Name() == "in-prepare" {
+		panic("injected")
+	}
+	return c.Callbacks.Prepare(s)
+}
+
+func (c panicking) OnConnect(s *session.Session) {
+	if s.Name() == "in-connect" {
+		panic("injected")
+	}
+	c.Callbacks.OnConnect(s)
+}
+
+func (c panicking) OnDisconnect(s *session.Session, cause session.Cause) {
+	c.Callbacks.OnDisconnect(s, cause)
+	if s.Name() == "in-disconnect" {
+		panic("injected")
+	}
 }

@@ -84,9 +84,10 @@ type Server struct {
 	lastWarned time.Time
 
 	// Set by tests before Start.
-	tuneSessions func(*session.Options)
-	sawTransport func(session.Transport)
-	sawHandshake func(*http.Request)
+	tuneSessions  func(*session.Options)
+	wrapCallbacks func(session.Callbacks) session.Callbacks
+	sawTransport  func(session.Transport)
+	sawHandshake  func(*http.Request)
 }
 
 // maxWaiting bounds the requests of the HTTP API that wait for an answer.
@@ -145,15 +146,14 @@ func (s *Server) Start() error {
 	if s.opts.Bus != nil {
 		mo.Node = uint32(s.opts.Bus.Self())
 	}
-	s.router.Callbacks(&mo)
+	mo.Callbacks = s.callbacks()
 	if s.opts.DebugEcho {
-		addEcho(&mo, s.opts.maxEcho)
+		// What one read may add to echoAhead, or one message.
+		mo.EchoBytes = echoAhead + 2*s.opts.maxEcho
 	}
-	s.endLeases(&mo)
 	if s.tuneSessions != nil {
 		s.tuneSessions(&mo)
 	}
-	s.guardCallbacks(&mo)
 	manager, err := session.NewManager(mo)
 	if err != nil {
 		return err
@@ -172,6 +172,20 @@ func (s *Server) Start() error {
 	s.watchFiles()
 	s.running.Store(true)
 	return nil
+}
+
+// callbacks returns who is told of sessions, one behind the other: the last in
+// this list is the first to be told.
+func (s *Server) callbacks() session.Callbacks {
+	var c session.Callbacks = s.router
+	if s.opts.DebugEcho {
+		c = echoCallbacks{c}
+	}
+	c = leaseCallbacks{c, s}
+	if s.wrapCallbacks != nil {
+		c = s.wrapCallbacks(c)
+	}
+	return guardCallbacks{c, s}
 }
 
 // startNetwork opens the listeners and has everybody in; on an error nothing of

@@ -19,7 +19,7 @@ func TestByteRate(t *testing.T) {
 		through := 0
 		opts := testOptions()
 		opts.FrontendRate = Rate{Bytes: 1000}
-		opts.OnMessage = func(*Session, wsframe.Opcode, []byte) error { through++; return nil }
+		on(&opts).message = func(*Session, wsframe.Opcode, []byte) error { through++; return nil }
 		m := newTestManager(t, opts)
 		s, f := connect(t, m, frontend)
 		send := func(op wsframe.Opcode, n int) {
@@ -56,7 +56,7 @@ func TestRolesHaveTheirOwnRates(t *testing.T) {
 	opts := testOptions()
 	opts.DeviceRate, opts.FrontendRate = Rate{Messages: 1, Burst: 5}, Rate{Messages: 1, Burst: 9}
 	got := map[Role]int{}
-	opts.OnMessage = func(s *Session, _ wsframe.Opcode, _ []byte) error { got[s.Role()]++; return nil }
+	on(&opts).message = func(s *Session, _ wsframe.Opcode, _ []byte) error { got[s.Role()]++; return nil }
 	m := newTestManager(t, opts)
 	for _, info := range []Info{{Role: RoleDevice, Name: "d"}, {Role: RoleFrontend}, {Role: RoleEcho}} {
 		_, f := connect(t, m, info)
@@ -74,7 +74,7 @@ func TestRolesHaveTheirOwnRates(t *testing.T) {
 // of ours.
 func TestEchoIsPingedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newTestManager(t, Options{OnMessage: testOptions().OnMessage, IdleTimeout: time.Hour})
+		m := newTestManager(t, Options{Callbacks: NopCallbacks{}, IdleTimeout: time.Hour})
 		interval := m.Options().HeartbeatInterval
 		var all []*fake
 		for range 50 {

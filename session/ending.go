@@ -143,9 +143,7 @@ func (m *Manager) detach(s *Session, cause Cause) {
 	m.count.Add(-1)
 	m.stats.countClose(cause.Reason)
 	m.opts.Logger.Debug().Stringer("session", s.id).Stringer("role", s.info.Role).Str("name", s.info.Name).Str("reason", cause.Reason).Int("code", int(cause.Code)).Str("detail", cause.Detail).Msg("session ended")
-	if m.opts.OnDisconnect != nil {
-		m.opts.OnDisconnect(s, cause)
-	}
+	m.opts.Callbacks.OnDisconnect(s, cause)
 }
 
 // stopping reports whether Stop has begun.

@@ -240,21 +240,66 @@ func testOptions() Options {
 	return Options{
 		HeartbeatInterval: 10_000 * time.Hour, HeartbeatTimeout: 20_000 * time.Hour,
 		FlushInterval: time.Millisecond,
-		OnMessage:     func(*Session, wsframe.Opcode, []byte) error { return nil },
+		Callbacks:     new(hooks),
 	}
+}
+
+// hooks are Callbacks of which a test sets those that it looks at.
+type hooks struct {
+	prepare    func(*Session) any
+	connect    func(*Session)
+	message    func(*Session, wsframe.Opcode, []byte) error
+	endRead    func(*Session)
+	disconnect func(*Session, Cause)
+}
+
+// on returns the hooks of options made by testOptions.
+func on(opts *Options) *hooks { return opts.Callbacks.(*hooks) }
+
+func (h *hooks) Prepare(s *Session) any {
+	if h.prepare == nil {
+		return nil
+	}
+	return h.prepare(s)
+}
+
+func (h *hooks) OnConnect(s *Session) {
+	if h.connect != nil {
+		h.connect(s)
+	}
+}
+
+func (h *hooks) OnMessage(s *Session, op wsframe.Opcode, payload []byte) error {
+	if h.message == nil {
+		return nil
+	}
+	return h.message(s, op, payload)
+}
+
+func (h *hooks) OnEndRead(s *Session) {
+	if h.endRead != nil {
+		h.endRead(s)
+	}
+}
+
+func (h *hooks) OnDisconnect(s *Session, cause Cause) {
+	if h.disconnect != nil {
+		h.disconnect(s, cause)
+	}
+}
+
+// attaching gives a fake transport its session.
+type attaching struct{ Callbacks }
+
+func (a attaching) Prepare(s *Session) any {
+	s.t.(interface{ attach(*Session) }).attach(s)
+	return a.Callbacks.Prepare(s)
 }
 
 // newTestManager starts a Manager that is stopped at the test's end.
 func newTestManager(t testing.TB, opts Options) *Manager {
 	t.Helper()
-	prepare := opts.Prepare
-	opts.Prepare = func(s *Session) any {
-		s.t.(interface{ attach(*Session) }).attach(s)
-		if prepare == nil {
-			return nil
-		}
-		return prepare(s)
-	}
+	opts.Callbacks = attaching{opts.Callbacks}
 	m, err := NewManager(opts)
 	if err != nil {
 		t.Fatal(err)

@@ -310,7 +310,7 @@ func TestCallbacksFromInsideTheTransport(t *testing.T) {
 					opts := testOptions()
 					opts.InflightBytes = 10
 					causes := 0
-					opts.OnDisconnect = func(*Session, Cause) { causes++ }
+					on(&opts).disconnect = func(*Session, Cause) { causes++ }
 					m := newTestManager(t, opts)
 					info := frontend
 					info.Blocking = blocking
@@ -341,7 +341,7 @@ func TestFailedWriteEndsTheSession(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			opts := testOptions()
 			var causes []string
-			opts.OnDisconnect = func(_ *Session, c Cause) {
+			on(&opts).disconnect = func(_ *Session, c Cause) {
 				causes = append(causes, fmt.Sprintf("%d %s %s", c.Code, c.Reason, c.Detail))
 			}
 			m := newTestManager(t, opts)

@@ -94,7 +94,7 @@ func TestSilentPeerIsClosedAtTheTimeout(t *testing.T) {
 			begin := time.Now()
 			var ended time.Duration
 			var cause Cause
-			opts.OnDisconnect = func(_ *Session, c Cause) { ended, cause = time.Since(begin), c }
+			on(&opts).disconnect = func(_ *Session, c Cause) { ended, cause = time.Since(begin), c }
 			m := newTestManager(t, opts)
 			time.Sleep(time.Duration(round) * 1234567 * time.Nanosecond)
 			begin = time.Now()
@@ -277,7 +277,7 @@ func TestDeadPeersLeaveBothIndexes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := livenessOptions()
 		var causes []string
-		opts.OnDisconnect = func(s *Session, c Cause) {
+		on(&opts).disconnect = func(s *Session, c Cause) {
 			causes = append(causes, fmt.Sprintf("%s %s %q", s.Name(), c.Reason, c.Detail))
 		}
 		m := newTestManager(t, opts)

@@ -110,9 +110,7 @@ func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 		first += int64(m.opts.HeartbeatInterval)
 	}
 	s.nextPing = first
-	if m.opts.Prepare != nil {
-		s.attachment = m.opts.Prepare(s)
-	}
+	s.attachment = m.opts.Callbacks.Prepare(s)
 	if info.Blocking {
 		s.writer = newWriter(s)
 	}
@@ -144,9 +142,7 @@ func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 		m.close(old, protocol.CloseReplaced, "the device connected again from "+info.Remote, closeAfterQueue)
 	}
 	m.opts.Logger.Debug().Stringer("session", s.id).Stringer("role", info.Role).Str("name", info.Name).Str("remote", info.Remote).Msg("session connected")
-	if m.opts.OnConnect != nil {
-		m.opts.OnConnect(s)
-	}
+	m.opts.Callbacks.OnConnect(s)
 	s.schedule(first)
 	return s, nil
 }

@@ -172,7 +172,7 @@ func TestStop(t *testing.T) {
 				opts.CloseGrace = tt.grace
 				var mu sync.Mutex
 				ended := map[*Session]int{}
-				opts.OnDisconnect = func(s *Session, _ Cause) {
+				on(&opts).disconnect = func(s *Session, _ Cause) {
 					mu.Lock()
 					defer mu.Unlock()
 					ended[s]++
@@ -311,14 +311,14 @@ func TestStopDuringTraffic(t *testing.T) {
 }
 
 func TestOptionDefaults(t *testing.T) {
-	m := newTestManager(t, Options{OnMessage: testOptions().OnMessage})
+	m := newTestManager(t, Options{Callbacks: NopCallbacks{}})
 	o := m.Options()
 	equal(t, "heartbeat", fmt.Sprint(o.HeartbeatInterval, o.HeartbeatTimeout), "30s 1m30s")
 	equal(t, "idle timeout, flush interval, close grace", fmt.Sprint(o.IdleTimeout, o.FlushInterval, o.CloseGrace), "0s 0s 2s")
 	equal(t, "bytes", fmt.Sprint(o.ControlBytes, o.TelemetryBytes, o.InflightBytes), "1048576 1048576 262144")
 	equal(t, "flushers", o.Flushers, 1)
 	equal(t, "overflow", o.Overflow, DropOldest)
-	o2, err := Options{OnMessage: o.OnMessage, DeviceRate: Rate{Messages: 50}}.withDefaults()
+	o2, err := Options{Callbacks: o.Callbacks, DeviceRate: Rate{Messages: 50}}.withDefaults()
 	equal(t, "burst", fmt.Sprint(o2.DeviceRate.Burst, err), "101 <nil>")
 }
 
@@ -328,7 +328,7 @@ func TestOptionErrors(t *testing.T) {
 		set  func(*Options)
 		want string
 	}{
-		{"no OnMessage", func(o *Options) { o.OnMessage = nil }, "OnMessage is required"},
+		{"no Callbacks", func(o *Options) { o.Callbacks = nil }, "Callbacks is required"},
 		{"timeout below the interval", func(o *Options) { o.HeartbeatTimeout = 30 * time.Second }, "must be longer than the heartbeat interval"},
 		{"negative interval", func(o *Options) { o.HeartbeatInterval = -1 }, "heartbeat interval -1ns is negative"},
 		{"negative timeout", func(o *Options) { o.HeartbeatTimeout = -1 }, "must be longer"},
@@ -347,7 +347,7 @@ func TestOptionErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			opts := Options{OnMessage: testOptions().OnMessage}
+			opts := Options{Callbacks: NopCallbacks{}}
 			tt.set(&opts)
 			m, err := NewManager(opts)
 			if m != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -361,13 +361,13 @@ func TestPrepareAttachesBeforeAnybodyFindsTheSession(t *testing.T) {
 	opts := testOptions()
 	type link struct{ s *Session }
 	var m *Manager
-	opts.Prepare = func(s *Session) any {
+	on(&opts).prepare = func(s *Session) any {
 		if m.Get(s.ID()) != nil || m.ByDevice("d") != nil {
 			t.Error("the session is in a table before it is prepared")
 		}
 		return &link{s}
 	}
-	opts.OnConnect = func(s *Session) {
+	on(&opts).connect = func(s *Session) {
 		if s.Attachment().(*link).s != s || m.ByDevice("d") != s || m.Get(s.ID()) != s {
 			t.Error("OnConnect runs before the session is complete")
 		}
@@ -380,8 +380,8 @@ func TestSessionClosedInOnConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := testOptions()
 		var ended []Cause
-		opts.OnConnect = func(s *Session) { s.Fail(protocol.CloseUnauthorized, "not today") }
-		opts.OnDisconnect = func(_ *Session, c Cause) { ended = append(ended, c) }
+		on(&opts).connect = func(s *Session) { s.Fail(protocol.CloseUnauthorized, "not today") }
+		on(&opts).disconnect = func(_ *Session, c Cause) { ended = append(ended, c) }
 		m := newTestManager(t, opts)
 		s, f := connect(t, m, frontend)
 		synctest.Wait()

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-
-	"github.com/labgate/labgate/internal/wsframe"
 )
 
 // Options configures a Manager. A zero field takes the default named with it.
@@ -49,23 +47,8 @@ type Options struct {
 	// send; no limit.
 	DeviceRate, FrontendRate Rate
 
-	// OnMessage receives every complete message; required. An error is not
-	// expected to be the peer's fault: the session is closed with 1011.
-	OnMessage func(s *Session, op wsframe.Opcode, payload []byte) error
-	// OnEndRead runs after the last message of a read event. Optional.
-	OnEndRead func(s *Session)
-	// Prepare makes the session's Attachment before anybody can find the
-	// session. Optional.
-	Prepare func(s *Session) any
-	// OnConnect runs once for a session that was added, before its first
-	// message. Optional.
-	OnConnect func(s *Session)
-	// OnDisconnect runs once for each session that OnConnect saw, when it has
-	// left both indexes. It may run before OnConnect has returned, or even
-	// begun, and on any goroutine that ends a session: the wheel's, a flusher's,
-	// or the transport's with its locks held. So it must not block or write;
-	// what it queues it leaves to Schedule. Optional.
-	OnDisconnect func(s *Session, cause Cause)
+	// Callbacks are told of sessions and their messages; required.
+	Callbacks Callbacks
 
 	// Node, when it is not 0, stands big-endian in the first four bytes of every
 	// session id, so that several gateways can tell whose a session is.
@@ -77,8 +60,8 @@ type Options struct {
 
 // withDefaults fills in the zero fields and checks the others.
 func (o Options) withDefaults() (Options, error) {
-	if o.OnMessage == nil {
-		return o, errors.New("session: Options.OnMessage is required")
+	if o.Callbacks == nil {
+		return o, errors.New("session: Options.Callbacks is required")
 	}
 	setDuration(&o.HeartbeatInterval, 30*time.Second)
 	setDuration(&o.HeartbeatTimeout, 90*time.Second)

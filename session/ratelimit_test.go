@@ -16,7 +16,7 @@ func limited(t *testing.T) (f *fake, s *Session, through *int) {
 	through = new(int)
 	opts := testOptions()
 	opts.FrontendRate = Rate{Messages: 10, Burst: 20}
-	opts.OnMessage = func(*Session, wsframe.Opcode, []byte) error { *through++; return nil }
+	on(&opts).message = func(*Session, wsframe.Opcode, []byte) error { *through++; return nil }
 	m := newTestManager(t, opts)
 	s, f = connect(t, m, frontend)
 	return f, s, through
@@ -177,7 +177,7 @@ func TestTelemetryAndPongsAreNotLimited(t *testing.T) {
 func TestNoRateLimitByDefault(t *testing.T) {
 	n := 0
 	opts := testOptions()
-	opts.OnMessage = func(*Session, wsframe.Opcode, []byte) error { n++; return nil }
+	on(&opts).message = func(*Session, wsframe.Opcode, []byte) error { n++; return nil }
 	m := newTestManager(t, opts)
 	_, f := connect(t, m, frontend)
 	for range 10_000 {

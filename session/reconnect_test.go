@@ -16,8 +16,8 @@ func TestTakeover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := testOptions()
 		var log []string
-		opts.OnConnect = func(s *Session) { log = append(log, fmt.Sprint("connect ", s.Generation())) }
-		opts.OnDisconnect = func(s *Session, c Cause) {
+		on(&opts).connect = func(s *Session) { log = append(log, fmt.Sprint("connect ", s.Generation())) }
+		on(&opts).disconnect = func(s *Session, c Cause) {
 			log = append(log, fmt.Sprintf("disconnect %d %s %d", s.Generation(), c.Reason, int(c.Code)))
 		}
 		m := newTestManager(t, opts)
@@ -85,7 +85,7 @@ func TestRefuseDuplicate(t *testing.T) {
 	opts := testOptions()
 	opts.RefuseDuplicate = true
 	connects := 0
-	opts.OnConnect = func(*Session) { connects++ }
+	on(&opts).connect = func(*Session) { connects++ }
 	m := newTestManager(t, opts)
 	first, _ := connect(t, m, device("d"))
 	_, f, err := tryConnect(m, Info{Role: RoleDevice, Name: "d", Blocking: true})
@@ -160,12 +160,12 @@ func TestRandomInterleavings(t *testing.T) {
 			opts := testOptions()
 			opts.RefuseDuplicate = refuse
 			opts.CloseGrace = 5 * time.Millisecond
-			opts.OnConnect = func(s *Session) {
+			on(&opts).connect = func(s *Session) {
 				mu.Lock()
 				defer mu.Unlock()
 				connected[s]++
 			}
-			opts.OnDisconnect = func(s *Session, _ Cause) {
+			on(&opts).disconnect = func(s *Session, _ Cause) {
 				mu.Lock()
 				defer mu.Unlock()
 				disconnected[s]++

@@ -185,7 +185,7 @@ func (s *Session) Generation() uint64 { return s.generation }
 // Since returns when the session was added.
 func (s *Session) Since() time.Time { return s.m.start.Add(time.Duration(s.since)) }
 
-// Attachment returns what Options.Prepare made for this session.
+// Attachment returns what Callbacks.Prepare made for this session.
 func (s *Session) Attachment() any { return s.attachment }
 
 // Open reports whether the session is still in the Manager's tables.
@@ -194,7 +194,7 @@ func (s *Session) Open() bool { return s.phase.Load() == phaseOpen }
 // Heard notes that bytes arrived, of whatever kind.
 func (s *Session) Heard() { s.lastHeard.Store(s.m.coarseNow()) }
 
-// HandleMessage passes one complete message to the Manager's OnMessage. The
+// HandleMessage passes one complete message to the Manager's Callbacks. The
 // payload is valid during the call only. A message above the session's rate is
 // refused with rate_limited, and a session that goes on all the same is closed
 // with 4006. It implements wsframe.Handler.
@@ -209,7 +209,7 @@ func (s *Session) HandleMessage(op wsframe.Opcode, payload []byte) error {
 		s.refuseRate(now, err, len(payload))
 		return nil
 	}
-	return s.m.opts.OnMessage(s, op, payload)
+	return s.m.opts.Callbacks.OnMessage(s, op, payload)
 }
 
 // HandleControl answers a ping, takes the round-trip time from a pong and
@@ -256,9 +256,7 @@ func (s *Session) Touch(other *Session) {
 
 // EndRead ends a read event: what it produced is sent.
 func (s *Session) EndRead() {
-	if s.m.opts.OnEndRead != nil {
-		s.m.opts.OnEndRead(s)
-	}
+	s.m.opts.Callbacks.OnEndRead(s)
 	if len(s.touched) > 0 {
 		s.flushTouched()
 	}

@@ -31,14 +31,14 @@ func TestMessagesGoToTheCallbacks(t *testing.T) {
 	opts := testOptions()
 	var log []string
 	wrong := errors.New("wrong")
-	opts.OnMessage = func(_ *Session, op wsframe.Opcode, payload []byte) error {
+	on(&opts).message = func(_ *Session, op wsframe.Opcode, payload []byte) error {
 		log = append(log, fmt.Sprintf("%v %s", op, payload))
 		if string(payload) == "wrong" {
 			return wrong
 		}
 		return nil
 	}
-	opts.OnEndRead = func(*Session) { log = append(log, "end") }
+	on(&opts).endRead = func(*Session) { log = append(log, "end") }
 	m := newTestManager(t, opts)
 	s, f := connect(t, m, frontend)
 	f.read(func(s *Session) {
