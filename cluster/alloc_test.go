@@ -1,17 +1,16 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"testing"
-
-	"github.com/labgate/labgate/router"
 )
 
 // idle is a member that does nothing.
-type idle struct{ router.Member }
+type idle struct{ federation.Member }
 
-func (idle) Receive(router.NodeID, *router.BusMessage)              {}
-func (idle) WantChanged(router.NodeID, string, bool)                {}
-func (idle) ReceiveTelemetry(router.NodeID, *router.TelemetryBatch) {}
+func (idle) Receive(federation.NodeID, *federation.Message)        {}
+func (idle) WantChanged(federation.NodeID, string, bool)           {}
+func (idle) ReceiveTelemetry(federation.NodeID, *federation.Batch) {}
 
 func TestMessagesAllocateNothing(t *testing.T) {
 	b, _ := testBus(t)
@@ -33,7 +32,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	}
 
 	b.want(p, "press-1", 1)
-	tel := &router.TelemetryBatch{Device: "press-1", Wire: make([]byte, 1000)}
+	tel := &federation.Batch{Device: "press-1", Wire: make([]byte, 1000)}
 	if n := testing.AllocsPerRun(1000, func() {
 		b.SendTelemetry(tel)
 		batch = b.takeBatch(batch[:0], true)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/router"
 )
 
 // counter is a member that counts.
@@ -26,11 +26,11 @@ type counter struct {
 	answered         chan struct{}
 }
 
-func (c *counter) NodeJoined(router.NodeID, string)         { c.joined.Add(1) }
-func (c *counter) NodeLeft(router.NodeID, router.Departure) {}
-func (c *counter) WantChanged(router.NodeID, string, bool)  { c.wanted.Add(1) }
-func (c *counter) BusChanged(bool)                          {}
-func (c *counter) Receive(from router.NodeID, m *router.BusMessage) {
+func (c *counter) NodeJoined(federation.NodeID, string)             { c.joined.Add(1) }
+func (c *counter) NodeLeft(federation.NodeID, federation.Departure) {}
+func (c *counter) WantChanged(federation.NodeID, string, bool)      { c.wanted.Add(1) }
+func (c *counter) BusChanged(bool)                                  {}
+func (c *counter) Receive(from federation.NodeID, m *federation.Message) {
 	c.messages.Add(1)
 	switch {
 	case c.tokens != nil:
@@ -41,7 +41,7 @@ func (c *counter) Receive(from router.NodeID, m *router.BusMessage) {
 		c.answered <- struct{}{}
 	}
 }
-func (c *counter) ReceiveTelemetry(_ router.NodeID, b *router.TelemetryBatch) {
+func (c *counter) ReceiveTelemetry(_ federation.NodeID, b *federation.Batch) {
 	c.frames.Add(int64(len(b.Wire) / c.perFrame))
 }
 
@@ -104,7 +104,7 @@ func BenchmarkMessages(b *testing.B) {
 			b.ResetTimer()
 			for range b.N {
 				members[1].tokens <- struct{}{}
-				for errors.Is(buses[0].Send(to, m), router.ErrBusFull) {
+				for errors.Is(buses[0].Send(to, m), federation.ErrFull) {
 					time.Sleep(100 * time.Microsecond)
 				}
 			}
@@ -128,7 +128,7 @@ func BenchmarkTelemetry(b *testing.B) {
 	members[1].perFrame = frame
 	buses[1].Want("press-1", true)
 	await(b, "it is wanted", func() bool { return members[0].wanted.Load() == 1 })
-	t := &router.TelemetryBatch{Device: "press-1", Wire: make([]byte, frame*frames)}
+	t := &federation.Batch{Device: "press-1", Wire: make([]byte, frame*frames)}
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {

@@ -14,16 +14,15 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
-
-	"github.com/labgate/labgate/router"
 )
 
-// Bus is a router.Bus over Redis. Make one with New.
+// Bus is a federation.Bus over Redis. Make one with New.
 //
 // Its goroutines: run, which connects and, while connected, owns those of the
 // link; and keep, which finds out who is gone. Leave ends them.
@@ -35,7 +34,7 @@ type Bus struct {
 	log     zerolog.Logger
 	address *address
 	names   names
-	id      router.NodeID
+	id      federation.NodeID
 	token   string // names this run of the node in its key
 	now     func() int64
 
@@ -46,9 +45,9 @@ type Bus struct {
 	// calls is held while the Member is called, and guards what is known of the
 	// other nodes.
 	calls    sync.Mutex
-	member   router.Member
-	peers    map[router.NodeID]*peer
-	departed map[router.NodeID]int64 // those that said bye, and until when to ignore them
+	member   federation.Member
+	peers    map[federation.NodeID]*peer
+	departed map[federation.NodeID]int64 // those that said bye, and until when to ignore them
 	received inbox
 
 	// mu guards what follows. It is a leaf.
@@ -61,9 +60,9 @@ type Bus struct {
 	queue   queue
 	all     destination
 	self    destination
-	nodes   map[router.NodeID]*destination // the nodes that are there
-	wanted  map[string]int                 // how many nodes want a device's telemetry
-	stats   router.BusStats
+	nodes   map[federation.NodeID]*destination // the nodes that are there
+	wanted  map[string]int                     // how many nodes want a device's telemetry
+	stats   federation.Stats
 	outage  int64 // when the bus went down; 0 when it is not, or never was, up
 	refused map[string]uint64
 
@@ -74,7 +73,7 @@ type Bus struct {
 	wakeChannels  chan struct{}
 }
 
-var _ router.Bus = (*Bus)(nil)
+var _ federation.Bus = (*Bus)(nil)
 
 // New makes a bus. It does not connect; Join does. It fails when an option is
 // wrong, and says which.
@@ -86,8 +85,8 @@ func New(o Options) (*Bus, error) {
 	b := &Bus{
 		options: o, log: o.Logger.With().Str("component", "cluster").Logger(), address: a, names: newNames(o.Prefix),
 		now: now, token: rand.Text(),
-		peers: map[router.NodeID]*peer{}, departed: map[router.NodeID]int64{},
-		own: newOwn(), queue: newQueue(), nodes: map[router.NodeID]*destination{}, wanted: map[string]int{},
+		peers: map[federation.NodeID]*peer{}, departed: map[federation.NodeID]int64{},
+		own: newOwn(), queue: newQueue(), nodes: map[federation.NodeID]*destination{}, wanted: map[string]int{},
 		refused:     map[string]uint64{},
 		wakePublish: make(chan struct{}, 1), wakeTelemetry: make(chan struct{}, 1),
 		wakeClaims: make(chan struct{}, 1), wakeChannels: make(chan struct{}, 1),
@@ -95,7 +94,7 @@ func New(o Options) (*Bus, error) {
 	for b.id == 0 {
 		var r [4]byte
 		_, _ = rand.Read(r[:]) // crypto/rand never fails
-		b.id = router.NodeID(binary.BigEndian.Uint32(r[:]))
+		b.id = federation.NodeID(binary.BigEndian.Uint32(r[:]))
 	}
 	b.all = destination{channel: b.names.all}
 	b.self = destination{node: b.id, channel: b.names.ofNode(b.id)}
@@ -105,7 +104,7 @@ func New(o Options) (*Bus, error) {
 
 // Join starts the bus. It does not wait for Redis: m.BusChanged says when the
 // other nodes can be reached.
-func (b *Bus) Join(m router.Member) error {
+func (b *Bus) Join(m federation.Member) error {
 	b.mu.Lock()
 	if b.joined || b.leaving {
 		b.mu.Unlock()
@@ -122,7 +121,7 @@ func (b *Bus) Join(m router.Member) error {
 }
 
 // Self returns this node's id.
-func (b *Bus) Self() router.NodeID { return b.id }
+func (b *Bus) Self() federation.NodeID { return b.id }
 
 // Up reports whether the other nodes can be reached: whether this node heard
 // itself, through Redis, within the timeout.
@@ -133,7 +132,7 @@ func (b *Bus) Up() bool {
 }
 
 // Hold says that this node holds a device from now on.
-func (b *Bus) Hold(h router.Holding) {
+func (b *Bus) Hold(h federation.Holding) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.own.hold(h, b.up)
@@ -143,7 +142,7 @@ func (b *Bus) Hold(h router.Holding) {
 
 // Release says that this node does not hold the device any longer. Telemetry of
 // the device that waits leaves before that.
-func (b *Bus) Release(r router.Release) {
+func (b *Bus) Release(r federation.Release) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.own.release(r, b.now(), b.up) {
@@ -226,7 +225,7 @@ func (b *Bus) Leave() {
 
 // call runs f while the Member is not called by anybody else, unless the bus has
 // been left.
-func (b *Bus) call(f func(m router.Member)) {
+func (b *Bus) call(f func(m federation.Member)) {
 	b.calls.Lock()
 	defer b.calls.Unlock()
 	if b.member != nil && b.ctx.Err() == nil {
@@ -243,7 +242,7 @@ func notify(c chan struct{}) {
 }
 
 // cloned returns a holding that shares no memory with the packet it came in.
-func cloned(h router.Holding) router.Holding {
+func cloned(h federation.Holding) federation.Holding {
 	h.Device, h.Type, h.Customer = strings.Clone(h.Device), strings.Clone(h.Type), strings.Clone(h.Customer)
 	if h.Meta != nil {
 		meta := make(map[string]string, len(h.Meta))

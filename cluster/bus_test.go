@@ -3,12 +3,12 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/router"
 )
 
 func TestMessagesReachTheirNode(t *testing.T) {
@@ -60,18 +60,18 @@ func TestLargeMessages(t *testing.T) {
 
 func TestSendingToNobody(t *testing.T) {
 	n := together(t, redistest.Start(t).URL(), "a", "b")
-	if err := n[0].Send(12345, message(1, "")); !errors.Is(err, router.ErrNodeGone) {
+	if err := n[0].Send(12345, message(1, "")); !errors.Is(err, federation.ErrNodeGone) {
 		t.Errorf("to a node that never was: %v", err)
 	}
-	if err := n[0].Send(n[0].Self(), message(1, "")); !errors.Is(err, router.ErrNodeGone) {
+	if err := n[0].Send(n[0].Self(), message(1, "")); !errors.Is(err, federation.ErrNodeGone) {
 		t.Errorf("to itself: %v", err)
 	}
 	n[1].Leave()
 	n[0].await(t, "b has left", func() bool { return n[0].has("left b going_away") })
-	if err := n[0].Send(n[1].Self(), message(1, "")); !errors.Is(err, router.ErrNodeGone) {
+	if err := n[0].Send(n[1].Self(), message(1, "")); !errors.Is(err, federation.ErrNodeGone) {
 		t.Errorf("to a node that has left: %v", err)
 	}
-	if err := n[1].Send(n[0].Self(), message(1, "")); !errors.Is(err, router.ErrBusDown) {
+	if err := n[1].Send(n[0].Self(), message(1, "")); !errors.Is(err, federation.ErrDown) {
 		t.Errorf("from a node that has left: %v", err)
 	}
 }
@@ -79,12 +79,12 @@ func TestSendingToNobody(t *testing.T) {
 func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 	url := redistest.Start(t).URL()
 	a := start(t, url, "a")
-	held := router.Holding{Device: "press-1", Epoch: 10, Type: "tensile tester", Customer: "ACME", Meta: map[string]string{"room": "12"}}
+	held := federation.Holding{Device: "press-1", Epoch: 10, Type: "tensile tester", Customer: "ACME", Meta: map[string]string{"room": "12"}}
 	a.Hold(held)
 	a.User("mia", true)
 	a.Want("press-2", true)
-	a.Hold(router.Holding{Device: "press-3", Epoch: 11})
-	a.Release(router.Release{Device: "press-3", Epoch: 11, Reason: "closed_by_peer"})
+	a.Hold(federation.Holding{Device: "press-3", Epoch: 11})
+	a.Release(federation.Release{Device: "press-3", Epoch: 11, Reason: "closed_by_peer"})
 
 	b := start(t, url, "b")
 	b.await(t, "b knows what a has", func() bool {
@@ -104,14 +104,14 @@ func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 	a.User("mia", true)
 	a.User("joe", false)
 	a.Want("press-9", false)
-	a.Release(router.Release{Device: "press-9", Epoch: 9})
+	a.Release(federation.Release{Device: "press-9", Epoch: 9})
 	a.Bus.mu.Lock()
 	if a.own.seq != seq {
 		t.Error("what is no news was told")
 	}
 	a.Bus.mu.Unlock()
-	a.Release(router.Release{Device: "press-1", Epoch: 9, Reason: "closed_by_peer"})
-	a.Release(router.Release{Device: "press-1", Epoch: 10, Reason: "heartbeat_timeout", End: router.TelemetryRange{Chain: 1, From: 70, To: 77}})
+	a.Release(federation.Release{Device: "press-1", Epoch: 9, Reason: "closed_by_peer"})
+	a.Release(federation.Release{Device: "press-1", Epoch: 10, Reason: "heartbeat_timeout", End: federation.Range{Chain: 1, From: 70, To: 77}})
 	a.User("mia", false)
 	a.Want("press-2", false)
 	b.await(t, "b knows that it is gone", func() bool {
@@ -127,7 +127,7 @@ func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 func TestLeavingEndsAll(t *testing.T) {
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
-	n[0].Hold(router.Holding{Device: "press-1", Epoch: 1})
+	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	n[0].Want("press-2", true)
 	n[1].await(t, "b knows", func() bool { return len(n[1].devices) == 1 && len(n[1].wants) == 1 })
 	for range 100 { // what was said before comes before the farewell
@@ -148,7 +148,7 @@ func TestLeavingEndsAll(t *testing.T) {
 		t.Error("up after leaving")
 	}
 	events := len(n[0].events)
-	n[1].Hold(router.Holding{Device: "press-9", Epoch: 1})
+	n[1].Hold(federation.Holding{Device: "press-9", Epoch: 1})
 	time.Sleep(50 * time.Millisecond)
 	if len(n[0].events) != events {
 		t.Error("the member was called after leaving")
@@ -178,7 +178,7 @@ func TestPrefixesSeparateInstallations(t *testing.T) {
 	acquainted(t, a, b)
 	c.await(t, "c is up", func() bool { return c.isUp })
 	for _, n := range []*node{a, c} {
-		n.Hold(router.Holding{Device: "press-1", Epoch: 1})
+		n.Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	}
 	b.await(t, "b knows a's device", func() bool { return b.devices["press-1"] == a.Self() })
 	await(t, "both have a key", func() bool {

@@ -2,14 +2,13 @@ package cluster
 
 import (
 	"encoding/binary"
-
-	"github.com/labgate/labgate/router"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // Changes of a node's state as records. Each begins with its sequence number, or
 // 0 in a snapshot.
 
-func appendHold(b []byte, seq uint64, h *router.Holding) []byte {
+func appendHold(b []byte, seq uint64, h *federation.Holding) []byte {
 	begin := len(b)
 	b = beginRecord(b, recordHold)
 	b = binary.AppendUvarint(b, seq)
@@ -26,7 +25,7 @@ func appendHold(b []byte, seq uint64, h *router.Holding) []byte {
 	return endRecord(b, begin)
 }
 
-func (r *reader) holding() (h router.Holding) {
+func (r *reader) holding() (h federation.Holding) {
 	h.Device, h.Epoch, h.Type, h.Customer = r.string(), r.uvarint(), r.string(), r.string()
 	r.samples(&h.At)
 	n := r.uvarint()
@@ -44,7 +43,7 @@ func (r *reader) holding() (h router.Holding) {
 	return h
 }
 
-func appendRelease(b []byte, seq uint64, rel *router.Release) []byte {
+func appendRelease(b []byte, seq uint64, rel *federation.Release) []byte {
 	begin := len(b)
 	b = beginRecord(b, recordRelease)
 	b = binary.AppendUvarint(b, seq)
@@ -54,7 +53,7 @@ func appendRelease(b []byte, seq uint64, rel *router.Release) []byte {
 	return endRecord(appendRange(b, &rel.End), begin)
 }
 
-func (r *reader) release() (rel router.Release) {
+func (r *reader) release() (rel federation.Release) {
 	rel.Device, rel.Epoch, rel.Reason = r.string(), r.uvarint(), r.string()
 	r.samples(&rel.End)
 	return rel

@@ -6,14 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"github.com/labgate/labgate/router"
 )
 
 // script is a Lua script that Redis runs as one step, on one key.
@@ -277,7 +276,7 @@ func (l *link) refused(d *held, by string) {
 	d.refused = true
 	b.mu.Unlock()
 	if still {
-		b.call(func(m router.Member) { m.DeviceOvertaken(d.Device, d.Epoch, epoch, first) })
+		b.call(func(m federation.Member) { m.DeviceOvertaken(d.Device, d.Epoch, epoch, first) })
 	}
 }
 
@@ -300,7 +299,7 @@ func (l *link) releaseKeys() error {
 	defer l.keys.Unlock()
 	b.mu.Lock()
 	for name, d := range b.own.devices {
-		b.own.releases = append(b.own.releases, router.Release{Device: name, Epoch: d.Epoch})
+		b.own.releases = append(b.own.releases, federation.Release{Device: name, Epoch: d.Epoch})
 	}
 	clear(b.own.devices)
 	b.own.fresh = nil

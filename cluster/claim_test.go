@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/router"
 )
 
 // holder returns what the key of a device says: node and epoch.
@@ -29,9 +29,9 @@ func TestTheNewestEpochHoldsADevice(t *testing.T) {
 		t.Helper()
 		await(t, "the key says "+what, func() bool { return holder(redis, "press-1") == what })
 	}
-	a.Hold(router.Holding{Device: "press-1", Epoch: 100})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 100})
 	has(holds(a, 100))
-	b.Hold(router.Holding{Device: "press-1", Epoch: 200})
+	b.Hold(federation.Holding{Device: "press-1", Epoch: 200})
 	has(holds(b, 200))
 	a.await(t, "a is told", func() bool { return a.has("overtaken press-1 100 200") })
 	if a.times("overtaken press-1 100 200") != 1 || a.has("overtaken at first press-1") {
@@ -39,21 +39,21 @@ func TestTheNewestEpochHoldsADevice(t *testing.T) {
 	}
 
 	// The late clean-up of the old connection removes nothing of the new one.
-	a.Release(router.Release{Device: "press-1", Epoch: 100, Reason: "replaced"})
+	a.Release(federation.Release{Device: "press-1", Epoch: 100, Reason: "replaced"})
 	b.await(t, "b has heard of it", func() bool { return b.has("released a press-1 100 replaced 0") })
-	a.Hold(router.Holding{Device: "press-2", Epoch: 1})
+	a.Hold(federation.Holding{Device: "press-2", Epoch: 1})
 	await(t, "a's scripts have run", func() bool { return holder(redis, "press-2") == holds(a, 1) })
 	has(holds(b, 200))
 
 	// A newer connection by a clock that is behind is refused, and comes again.
-	a.Hold(router.Holding{Device: "press-1", Epoch: 150})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 150})
 	a.await(t, "a is told", func() bool { return a.has("overtaken press-1 150 200") && a.has("overtaken at first press-1") })
 	has(holds(b, 200))
-	a.Hold(router.Holding{Device: "press-1", Epoch: 201})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 201})
 	has(holds(a, 201))
 	b.await(t, "b is told", func() bool { return b.has("overtaken press-1 200 201") && !b.has("overtaken at first press-1") })
 
-	a.Release(router.Release{Device: "press-1", Epoch: 201, Reason: "closed_by_peer"})
+	a.Release(federation.Release{Device: "press-1", Epoch: 201, Reason: "closed_by_peer"})
 	has(nobody)
 }
 
@@ -62,12 +62,12 @@ func TestEpochsAreComparedExactly(t *testing.T) {
 	n := together(t, redis.URL(), "a", "b")
 	// As floating-point numbers, which Lua has, these are the same.
 	const large = 1 << 62
-	n[0].Hold(router.Holding{Device: "press-1", Epoch: large})
+	n[0].Hold(federation.Holding{Device: "press-1", Epoch: large})
 	await(t, "a holds it", func() bool { return holder(redis, "press-1") == holds(n[0], large) })
-	n[1].Hold(router.Holding{Device: "press-1", Epoch: large + 1})
+	n[1].Hold(federation.Holding{Device: "press-1", Epoch: large + 1})
 	await(t, "b holds it", func() bool { return holder(redis, "press-1") == holds(n[1], large+1) })
 	// Fewer digits are less.
-	n[0].Hold(router.Holding{Device: "press-1", Epoch: 9})
+	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 9})
 	n[0].await(t, "a is told", func() bool { return n[0].has(fmt.Sprint("overtaken press-1 9 ", uint64(large+1))) })
 }
 
@@ -78,14 +78,14 @@ func TestOfEqualEpochsTheGreaterNodeHolds(t *testing.T) {
 	if less.Self() > greater.Self() {
 		less, greater = greater, less
 	}
-	less.Hold(router.Holding{Device: "press-1", Epoch: 5})
+	less.Hold(federation.Holding{Device: "press-1", Epoch: 5})
 	await(t, "the lesser holds it", func() bool { return holder(redis, "press-1") == holds(less, 5) })
-	greater.Hold(router.Holding{Device: "press-1", Epoch: 5})
+	greater.Hold(federation.Holding{Device: "press-1", Epoch: 5})
 	less.await(t, "it is told", func() bool { return less.has("overtaken press-1 5 5") })
 	if got := holder(redis, "press-1"); got != holds(greater, 5) {
 		t.Errorf("the key says %s", got)
 	}
-	less.Hold(router.Holding{Device: "press-1", Epoch: 5})
+	less.Hold(federation.Holding{Device: "press-1", Epoch: 5})
 	await(t, "it is told again", func() bool { return less.times("overtaken press-1 5 5") == 2 })
 }
 
@@ -94,7 +94,7 @@ func TestKeysAreRenewedAndExpire(t *testing.T) {
 	redis := redistest.Start(t)
 	short := func(o *Options) { o.TTL, o.Timeout = 3*time.Second, 1500*time.Millisecond }
 	a := start(t, redis.URL(), "a", short)
-	a.Hold(router.Holding{Device: "press-1", Epoch: 5})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 5})
 	await(t, "the keys are there", func() bool { return len(redis.Strings("KEYS", "*")) == 2 })
 	for end := time.Now().Add(2 * a.options.TTL); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if keys := redis.Strings("KEYS", "*"); len(keys) != 2 {
@@ -114,7 +114,7 @@ func TestAKeyThatIsLostIsTakenAgain(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	a := start(t, redis.URL(), "a")
-	a.Hold(router.Holding{Device: "press-1", Epoch: 5})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 5})
 	await(t, "a holds it", func() bool { return holder(redis, "press-1") == holds(a, 5) })
 	redis.Do("FLUSHALL")
 	await(t, "both keys are there again", func() bool { return len(redis.Strings("KEYS", "*")) == 2 })
@@ -128,14 +128,14 @@ func TestManyDevices(t *testing.T) {
 	n := together(t, redis.URL(), "a", "b")
 	const devices = 3000
 	for i := range devices {
-		n[0].Hold(router.Holding{Device: fmt.Sprint("press-", i), Epoch: uint64(i + 1), Type: "tensile tester"})
+		n[0].Hold(federation.Holding{Device: fmt.Sprint("press-", i), Epoch: uint64(i + 1), Type: "tensile tester"})
 	}
 	n[1].await(t, "b knows all", func() bool { return len(n[1].devices) == devices })
 	await(t, "all have keys", func() bool { return redis.Do("DBSIZE") == int64(devices+2) })
 	c := start(t, redis.URL(), "c") // by a snapshot of many packets
 	c.await(t, "c knows all", func() bool { return len(c.devices) == devices })
 	for i := range devices {
-		n[0].Release(router.Release{Device: fmt.Sprint("press-", i), Epoch: uint64(i + 1), Reason: "closed_by_peer"})
+		n[0].Release(federation.Release{Device: fmt.Sprint("press-", i), Epoch: uint64(i + 1), Reason: "closed_by_peer"})
 	}
 	c.await(t, "c knows that all are gone", func() bool { return len(c.devices) == 0 })
 	await(t, "the keys are gone", func() bool { return redis.Do("DBSIZE") == int64(3) })
@@ -147,7 +147,7 @@ func TestAForeignKeyDoesNotTakeTheBusDown(t *testing.T) {
 	redis.Do("HSET", "labgate:device:press-2", "epoch", "zzz")
 	a := start(t, redis.URL(), "a")
 	for _, d := range []string{"press-1", "press-2", "press-3"} {
-		a.Hold(router.Holding{Device: d, Epoch: 5})
+		a.Hold(federation.Holding{Device: d, Epoch: 5})
 	}
 	await(t, "a holds the third", func() bool { return holder(redis, "press-3") == holds(a, 5) })
 	if !a.Up() || redis.Do("GET", "labgate:device:press-1") != "something else" {
@@ -183,9 +183,9 @@ func TestADeviceThatConnectsAgainKeepsItsKey(t *testing.T) {
 	a.await(t, "a is up", func() bool { return a.isUp })
 	const last = 50
 	for e := uint64(1); e <= last; e++ {
-		a.Hold(router.Holding{Device: "press-1", Epoch: e})
+		a.Hold(federation.Holding{Device: "press-1", Epoch: e})
 		if e < last {
-			a.Release(router.Release{Device: "press-1", Epoch: e})
+			a.Release(federation.Release{Device: "press-1", Epoch: e})
 		}
 	}
 	await(t, "all scripts have run", func() bool {
@@ -204,7 +204,7 @@ func TestNoKeyIsTakenAgainWhileTheNodeLeaves(t *testing.T) {
 	redis := redistest.Start(t)
 	a := start(t, redis.URL(), "a")
 	a.await(t, "a is up", func() bool { return a.isUp })
-	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	await(t, "the keys are there", func() bool { return redis.Do("DBSIZE") == int64(2) })
 	a.Bus.mu.Lock()
 	l := a.link
@@ -213,7 +213,7 @@ func TestNoKeyIsTakenAgainWhileTheNodeLeaves(t *testing.T) {
 	if err := l.releaseKeys(); err != nil {
 		t.Fatal(err)
 	}
-	a.Hold(router.Holding{Device: "press-1", Epoch: 2})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 2})
 	next := int64(0)
 	if err := l.keepKeys(true, &next); err != nil || redis.Do("DBSIZE") != int64(0) {
 		t.Errorf("%v, keys %v", err, redis.Strings("KEYS", "*"))

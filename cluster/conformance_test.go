@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
@@ -9,7 +10,6 @@ import (
 
 	"github.com/labgate/labgate/internal/bustest"
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/router"
 )
 
 // TestConformance runs the suite of all buses over this one. The tests of one
@@ -59,7 +59,7 @@ type wires struct {
 	sharded   bool
 }
 
-func (n *wires) Bus(name string) router.Bus {
+func (n *wires) Bus(name string) federation.Bus {
 	o := Options{URL: n.url, Name: name, Prefix: n.prefix, Sharded: n.sharded, TTL: 8 * time.Second, Timeout: 2 * time.Second, Logger: zerolog.New(zerolog.NewTestWriter(n.t))}
 	b, err := New(o)
 	if err != nil {

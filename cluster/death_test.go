@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/router"
 )
 
 func TestANodeThatDiesIsAnnouncedOnceWithinTheTimeToLive(t *testing.T) {
@@ -14,7 +14,7 @@ func TestANodeThatDiesIsAnnouncedOnceWithinTheTimeToLive(t *testing.T) {
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b", "c")
 	a := n[0]
-	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	settled(t, 2, 1, n[1:]...)
 	time.Sleep(a.options.TTL / 3) // anywhere between two heartbeats
 	a.crash()
@@ -55,14 +55,14 @@ func TestAMessageToANodeThatJustDiedComesBack(t *testing.T) {
 	n[1].crash()
 	await(t, "nobody listens to b's channel", func() bool { return n[1].Bus.ctx.Err() != nil })
 	for i := range uint64(10) {
-		m := &router.BusMessage{Kind: router.BusCommand, Corr: i + 1, ID: fmt.Sprint("c", i), Name: "press-1", Text: []byte("{}")}
+		m := &federation.Message{Kind: federation.KindCommand, Corr: i + 1, ID: fmt.Sprint("c", i), Name: "press-1", Text: []byte("{}")}
 		if err := n[0].Send(n[1].Self(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
 	n[0].await(t, "all are returned", func() bool { return len(n[0].returned) == 10 })
 	for i, m := range n[0].returned {
-		if m.Kind != router.BusCommand || m.Corr != uint64(i+1) || m.ID != fmt.Sprint("c", i) {
+		if m.Kind != federation.KindCommand || m.Corr != uint64(i+1) || m.ID != fmt.Sprint("c", i) {
 			t.Errorf("%d: %+v", i, m)
 		}
 	}

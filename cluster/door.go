@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 )
 
 // maxForeign is how long a message on the door may be. The router's limit for
@@ -17,7 +16,7 @@ const maxForeign = 16 << 20
 func (b *Bus) foreign(text string) {
 	var err error
 	if len(text) > maxForeign {
-		err = &router.Error{Code: protocol.ErrTooLarge, Message: fmt.Sprintf("%d bytes, at most %d are allowed", len(text), maxForeign)}
+		err = &protocol.Error{Code: protocol.ErrTooLarge, Message: fmt.Sprintf("%d bytes, at most %d are allowed", len(text), maxForeign)}
 	} else {
 		err = b.member.ReceiveForeign(bytesOf(text))
 	}
@@ -28,7 +27,7 @@ func (b *Bus) foreign(text string) {
 		return
 	}
 	reason := string(protocol.ErrBadMessage)
-	if e := (*router.Error)(nil); errors.As(err, &e) {
+	if e := (*protocol.Error)(nil); errors.As(err, &e) {
 		reason = string(e.Code)
 	}
 	b.refused[reason]++

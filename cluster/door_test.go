@@ -12,7 +12,6 @@ import (
 
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 )
 
 func TestTheDoor(t *testing.T) {
@@ -25,7 +24,7 @@ func TestTheDoor(t *testing.T) {
 	for _, x := range n {
 		x.await(t, "it has come", func() bool { return len(x.atDoor) == 1 && x.atDoor[0] == text })
 		x.Lock()
-		x.refuse = &router.Error{Code: protocol.ErrNotFound, Message: "no such session"}
+		x.refuse = &protocol.Error{Code: protocol.ErrNotFound, Message: "no such session"}
 		x.Unlock()
 	}
 	redis.Do("PUBLISH", "labgate:door", text)
@@ -90,7 +89,7 @@ func TestAFloodOfRubbishDoesNotFloodTheLog(t *testing.T) {
 	b, m := testBus(t)
 	var log bytes.Buffer
 	b.log = zerolog.New(&log)
-	m.refuse = &router.Error{Code: protocol.ErrBadMessage, Message: `field "dst": missing`}
+	m.refuse = &protocol.Error{Code: protocol.ErrBadMessage, Message: `field "dst": missing`}
 	l := &link{bus: b, live: true}
 	for range 100 {
 		l.take(b.names.door, "hello")

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"maps"
 	"slices"
 	"strings"
@@ -12,8 +13,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-
-	"github.com/labgate/labgate/router"
 )
 
 // node is a bus with a member that records what it is told.
@@ -70,17 +69,17 @@ type member struct {
 	inside atomic.Int32
 
 	mu        sync.Mutex
-	there     map[router.NodeID]string
+	there     map[federation.NodeID]string
 	events    []string // in words
-	devices   map[string]router.NodeID
-	holdings  map[string]router.Holding
-	users     map[string][]router.NodeID
-	wants     map[string][]router.NodeID
+	devices   map[string]federation.NodeID
+	holdings  map[string]federation.Holding
+	users     map[string][]federation.NodeID
+	wants     map[string][]federation.NodeID
 	overtaken map[string]uint64
-	messages  []router.BusMessage
-	returned  []router.BusMessage
-	doubtful  []router.BusMessage
-	batches   []router.TelemetryBatch
+	messages  []federation.Message
+	returned  []federation.Message
+	doubtful  []federation.Message
+	batches   []federation.Batch
 	atDoor    []string
 	refuse    error // what ReceiveForeign returns
 	isUp      bool
@@ -92,8 +91,8 @@ type member struct {
 
 func newMember(t testing.TB, b *Bus) *member {
 	return &member{
-		t: t, b: b, there: map[router.NodeID]string{}, devices: map[string]router.NodeID{}, holdings: map[string]router.Holding{},
-		users: map[string][]router.NodeID{}, wants: map[string][]router.NodeID{}, overtaken: map[string]uint64{},
+		t: t, b: b, there: map[federation.NodeID]string{}, devices: map[string]federation.NodeID{}, holdings: map[string]federation.Holding{},
+		users: map[string][]federation.NodeID{}, wants: map[string][]federation.NodeID{}, overtaken: map[string]uint64{},
 	}
 }
 
@@ -145,15 +144,15 @@ func (m *member) call(event string, f func()) {
 	}
 }
 
-func (m *member) of(n router.NodeID) string { return m.there[n] }
+func (m *member) of(n federation.NodeID) string { return m.there[n] }
 
-func (m *member) known(n router.NodeID) {
+func (m *member) known(n federation.NodeID) {
 	if _, ok := m.there[n]; !ok {
 		m.t.Errorf("told something of node %08x before it joined", uint32(n))
 	}
 }
 
-func (m *member) NodeJoined(n router.NodeID, name string) {
+func (m *member) NodeJoined(n federation.NodeID, name string) {
 	m.call("joined "+name, func() {
 		if _, ok := m.there[n]; ok {
 			m.t.Errorf("node %s joined twice", name)
@@ -162,20 +161,20 @@ func (m *member) NodeJoined(n router.NodeID, name string) {
 	})
 }
 
-func (m *member) NodeLeft(n router.NodeID, why router.Departure) {
+func (m *member) NodeLeft(n federation.NodeID, why federation.Departure) {
 	m.call("", func() {
 		m.known(n)
 		m.events = append(m.events, fmt.Sprint("left ", m.of(n), " ", why))
 		delete(m.there, n)
-		maps.DeleteFunc(m.devices, func(_ string, by router.NodeID) bool { return by == n })
+		maps.DeleteFunc(m.devices, func(_ string, by federation.NodeID) bool { return by == n })
 		without(m.users, n)
 		without(m.wants, n)
 	})
 }
 
-func without(lists map[string][]router.NodeID, n router.NodeID) {
+func without(lists map[string][]federation.NodeID, n federation.NodeID) {
 	for k, list := range lists {
-		if list = slices.DeleteFunc(list, func(x router.NodeID) bool { return x == n }); len(list) == 0 {
+		if list = slices.DeleteFunc(list, func(x federation.NodeID) bool { return x == n }); len(list) == 0 {
 			delete(lists, k)
 		} else {
 			lists[k] = list
@@ -183,7 +182,7 @@ func without(lists map[string][]router.NodeID, n router.NodeID) {
 	}
 }
 
-func (m *member) DeviceHeld(n router.NodeID, h router.Holding) {
+func (m *member) DeviceHeld(n federation.NodeID, h federation.Holding) {
 	m.call("", func() {
 		m.known(n)
 		m.events = append(m.events, fmt.Sprintf("held %s %s %d", m.of(n), h.Device, h.Epoch))
@@ -191,7 +190,7 @@ func (m *member) DeviceHeld(n router.NodeID, h router.Holding) {
 	})
 }
 
-func (m *member) DeviceReleased(n router.NodeID, r router.Release) {
+func (m *member) DeviceReleased(n federation.NodeID, r federation.Release) {
 	m.call("", func() {
 		m.known(n)
 		m.events = append(m.events, fmt.Sprintf("released %s %s %d %s %d", m.of(n), r.Device, r.Epoch, r.Reason, r.End.To))
@@ -210,25 +209,25 @@ func (m *member) DeviceOvertaken(device string, epoch, by uint64, first bool) {
 	})
 }
 
-func (m *member) UserChanged(n router.NodeID, user string, here bool) {
+func (m *member) UserChanged(n federation.NodeID, user string, here bool) {
 	m.call(fmt.Sprintf("user %s %s %t", m.of(n), user, here), func() { m.known(n); change(m.users, user, n, here) })
 }
 
-func (m *member) WantChanged(n router.NodeID, device string, wanted bool) {
+func (m *member) WantChanged(n federation.NodeID, device string, wanted bool) {
 	m.call(fmt.Sprintf("want %s %s %t", m.of(n), device, wanted), func() { m.known(n); change(m.wants, device, n, wanted) })
 }
 
-func change(lists map[string][]router.NodeID, key string, n router.NodeID, on bool) {
+func change(lists map[string][]federation.NodeID, key string, n federation.NodeID, on bool) {
 	if on {
 		if !slices.Contains(lists[key], n) {
 			lists[key] = append(lists[key], n)
 		}
-	} else if lists[key] = slices.DeleteFunc(lists[key], func(x router.NodeID) bool { return x == n }); len(lists[key]) == 0 {
+	} else if lists[key] = slices.DeleteFunc(lists[key], func(x federation.NodeID) bool { return x == n }); len(lists[key]) == 0 {
 		delete(lists, key)
 	}
 }
 
-func (m *member) Receive(from router.NodeID, msg *router.BusMessage) {
+func (m *member) Receive(from federation.NodeID, msg *federation.Message) {
 	m.call("", func() {
 		m.known(from)
 		time.Sleep(m.hold)
@@ -237,14 +236,14 @@ func (m *member) Receive(from router.NodeID, msg *router.BusMessage) {
 }
 
 // keep copies a message: what a member is given is valid during the call only.
-func keep(msg *router.BusMessage) router.BusMessage {
+func keep(msg *federation.Message) federation.Message {
 	c := *msg
 	c.Name, c.ID, c.Device = strings.Clone(c.Name), strings.Clone(c.ID), strings.Clone(c.Device)
 	c.Text = bytes.Clone(c.Text)
 	return c
 }
 
-func (m *member) Undelivered(_ router.NodeID, msg *router.BusMessage, certain bool) {
+func (m *member) Undelivered(_ federation.NodeID, msg *federation.Message, certain bool) {
 	m.call("", func() {
 		if certain {
 			m.returned = append(m.returned, keep(msg))
@@ -254,7 +253,7 @@ func (m *member) Undelivered(_ router.NodeID, msg *router.BusMessage, certain bo
 	})
 }
 
-func (m *member) ReceiveTelemetry(from router.NodeID, b *router.TelemetryBatch) {
+func (m *member) ReceiveTelemetry(from federation.NodeID, b *federation.Batch) {
 	m.call("", func() {
 		m.known(from)
 		c := *b

@@ -1,9 +1,8 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"testing"
-
-	"github.com/labgate/labgate/router"
 )
 
 // FuzzReceive gives a bus whatever could be published on its channels.
@@ -12,12 +11,12 @@ func FuzzReceive(f *testing.F) {
 	for _, m := range someMessages {
 		f.Add(uint8(0), []byte(packetOf(sample, appendMessage(nil, &m))))
 	}
-	h := router.Holding{Device: "press-1", Epoch: 3, Meta: map[string]string{"room": "12"}}
-	r := router.Release{Device: "press-1", Epoch: 3, Reason: "closed_by_peer"}
+	h := federation.Holding{Device: "press-1", Epoch: 3, Meta: map[string]string{"room": "12"}}
+	r := federation.Release{Device: "press-1", Epoch: 3, Reason: "closed_by_peer"}
 	f.Add(uint8(0), []byte(packetOf(sample, appendHold(nil, 1, &h), appendRelease(nil, 2, &r), appendUser(nil, 3, "mia", true), appendWant(nil, 5, "press-1", 1))))
 	f.Add(uint8(1), []byte(packetOf(sample, appendNumbers(nil, recordSnapshot, "", 4), appendHold(nil, 0, &h), appendRelease(nil, 0, &r), appendWant(nil, 0, "x", 1), appendNumbers(nil, recordSnapshotEnd, "", 4, 3))))
 	f.Add(uint8(1), []byte(packetOf(sample, appendNumbers(nil, recordAsk, "b", 900_000, 0), appendNumbers(nil, recordAnswer, "b", 1_000_000, 0), appendNumbers(nil, recordBeat, "b", 1), appendNumbers(nil, recordBye, ""))))
-	f.Add(uint8(2), []byte(packetOf(sample, appendTelemetry(nil, &router.TelemetryBatch{Range: router.TelemetryRange{Chain: 1, To: 9}, Wire: []byte{0x82, 1, 0}}))))
+	f.Add(uint8(2), []byte(packetOf(sample, appendTelemetry(nil, &federation.Batch{Range: federation.Range{Chain: 1, To: 9}, Wire: []byte{0x82, 1, 0}}))))
 	f.Add(uint8(3), []byte(`{"dst":"press-1","type":"start"}`))
 	f.Fuzz(func(t *testing.T, channel uint8, text []byte) {
 		b, _ := testBus(t)

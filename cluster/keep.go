@@ -1,9 +1,8 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"time"
-
-	"github.com/labgate/labgate/router"
 )
 
 // keep finds out which nodes are gone, and asks again those that have not
@@ -33,7 +32,7 @@ func (b *Bus) keep() {
 // nobody was heard while this process was suspended.
 func (b *Bus) sweep(at, overslept int64) {
 	ttl := b.options.TTL.Microseconds()
-	var silent []router.NodeID
+	var silent []federation.NodeID
 	b.calls.Lock()
 	for node, p := range b.peers {
 		if overslept > ttl/4 {
@@ -58,12 +57,12 @@ func (b *Bus) sweep(at, overslept int64) {
 	b.mu.Unlock()
 
 	gone := b.withoutKey(silent)
-	b.call(func(router.Member) {
+	b.call(func(federation.Member) {
 		for node, p := range b.peers {
 			// One that has a key and is not heard cannot be reached: twice the time
 			// to live is enough.
 			if silence := b.now() - p.heard; silence > 2*ttl || gone[node] && silence > ttl*8/10 {
-				b.lose(p, router.NodeLost, at)
+				b.lose(p, federation.NodeLost, at)
 			}
 		}
 	})
@@ -71,7 +70,7 @@ func (b *Bus) sweep(at, overslept int64) {
 
 // withoutKey returns those of the nodes whose key is not there, or cannot be
 // asked for.
-func (b *Bus) withoutKey(nodes []router.NodeID) map[router.NodeID]bool {
+func (b *Bus) withoutKey(nodes []federation.NodeID) map[federation.NodeID]bool {
 	if len(nodes) == 0 {
 		return nil
 	}
@@ -81,7 +80,7 @@ func (b *Bus) withoutKey(nodes []router.NodeID) map[router.NodeID]bool {
 		l = nil
 	}
 	b.mu.Unlock()
-	gone := map[router.NodeID]bool{}
+	gone := map[federation.NodeID]bool{}
 	for _, node := range nodes {
 		gone[node] = true
 		if l == nil {

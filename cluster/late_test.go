@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
@@ -9,7 +10,6 @@ import (
 
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 )
 
 func TestAMessageThatWasHeldUpIsNotDelivered(t *testing.T) {
@@ -21,7 +21,7 @@ func TestAMessageThatWasHeldUpIsNotDelivered(t *testing.T) {
 	acquainted(t, a, b)
 	talk(t, a, b)
 	proxy.Hold()
-	if err := a.Send(b.Self(), &router.BusMessage{Kind: router.BusCommand, Corr: 77, Name: "press-1", Text: []byte("{}")}); err != nil {
+	if err := a.Send(b.Self(), &federation.Message{Kind: federation.KindCommand, Corr: 77, Name: "press-1", Text: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
 	a.await(t, "a knows that it is cut off", func() bool { return a.has("up false") })
@@ -67,15 +67,15 @@ func TestRedisStopsForAMoment(t *testing.T) {
 func TestWhatTheSenderOfALateMessageIsTold(t *testing.T) {
 	session, sender := uuid.UUID{1}, uuid.UUID{2}
 	for name, c := range map[string]struct {
-		sent router.BusMessage
-		told *router.BusMessage
+		sent federation.Message
+		told *federation.Message
 	}{
-		"a command":                   {router.BusMessage{Kind: router.BusCommand, Corr: 5, ID: "c"}, &router.BusMessage{Corr: 5, ID: "c"}},
-		"a query":                     {router.BusMessage{Kind: router.BusQuery, Corr: 6}, &router.BusMessage{Corr: 6}},
-		"for a device":                {router.BusMessage{Kind: router.BusToDevice, ID: "c", Sender: sender}, &router.BusMessage{ID: "c", Session: sender}},
-		"for a session":               {router.BusMessage{Kind: router.BusToSession, ID: "c", Session: session, Sender: sender}, &router.BusMessage{ID: "c", Session: sender}},
-		"for a device, without an id": {router.BusMessage{Kind: router.BusToDevice, Session: session}, nil},
-		"an answer":                   {router.BusMessage{Kind: router.BusAnswer, Corr: 5}, nil},
+		"a command":                   {federation.Message{Kind: federation.KindCommand, Corr: 5, ID: "c"}, &federation.Message{Corr: 5, ID: "c"}},
+		"a query":                     {federation.Message{Kind: federation.KindQuery, Corr: 6}, &federation.Message{Corr: 6}},
+		"for a device":                {federation.Message{Kind: federation.KindToDevice, ID: "c", Sender: sender}, &federation.Message{ID: "c", Session: sender}},
+		"for a session":               {federation.Message{Kind: federation.KindToSession, ID: "c", Session: session, Sender: sender}, &federation.Message{ID: "c", Session: sender}},
+		"for a device, without an id": {federation.Message{Kind: federation.KindToDevice, Session: session}, nil},
+		"an answer":                   {federation.Message{Kind: federation.KindAnswer, Corr: 5}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, m := testBus(t)
@@ -97,11 +97,11 @@ func TestWhatTheSenderOfALateMessageIsTold(t *testing.T) {
 				}
 				return
 			}
-			var f router.BusMessage
+			var f federation.Message
 			if err := readMessage(bodies[1], &f); err != nil || c.told == nil {
 				t.Fatal(kinds, err)
 			}
-			if f.Kind != router.BusFailure || f.Corr != c.told.Corr || f.ID != c.told.ID || f.Session != c.told.Session || f.Code != protocol.ErrUnavailable || len(f.Text) == 0 {
+			if f.Kind != federation.KindFailure || f.Corr != c.told.Corr || f.ID != c.told.ID || f.Session != c.told.Session || f.Code != protocol.ErrUnavailable || len(f.Text) == 0 {
 				t.Errorf("told %+v, want %+v", f, c.told)
 			}
 		})
@@ -189,7 +189,7 @@ func TestWhatWasNotWantedIsNotLost(t *testing.T) {
 	known(b, 7)
 	channel := b.names.telemetry + "press-1"
 	hear := func(number uint64) {
-		b.hears(channel, header{node: 7, number: number, sent: b.now()}, appendTelemetry(nil, &router.TelemetryBatch{Wire: []byte{1}}))
+		b.hears(channel, header{node: 7, number: number, sent: b.now()}, appendTelemetry(nil, &federation.Batch{Wire: []byte{1}}))
 	}
 	b.Want("press-1", true)
 	b.subscribedTo("press-1")

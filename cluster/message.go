@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"encoding/binary"
+	"github.com/labgate/labgate/router/federation"
 
 	"github.com/google/uuid"
 
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 )
 
 // Flags of a message's record.
@@ -20,7 +20,7 @@ const (
 // appendMessage appends a message as a record: u8 kind, u8 flags, timeout,
 // count, corr, the 16 bytes of session and sender if the flags say so, name, id,
 // device, code, and the text up to the end.
-func appendMessage(b []byte, m *router.BusMessage) []byte {
+func appendMessage(b []byte, m *federation.Message) []byte {
 	begin := len(b)
 	b = beginRecord(b, recordMessage)
 	var flags byte
@@ -51,15 +51,15 @@ func appendMessage(b []byte, m *router.BusMessage) []byte {
 }
 
 // messageSize is how many bytes appendMessage appends at most.
-func messageSize(m *router.BusMessage) int {
+func messageSize(m *federation.Message) int {
 	return recordHeader + 2 + 2*binary.MaxVarintLen32 + 5*binary.MaxVarintLen64 + 2*len(m.Session) +
 		len(m.Name) + len(m.ID) + len(m.Device) + len(m.Code) + len(m.Text)
 }
 
 // readMessage reads the body of such a record. What it sets shares the body's
 // memory.
-func readMessage(r reader, m *router.BusMessage) error {
-	m.Kind = router.BusKind(r.byte())
+func readMessage(r reader, m *federation.Message) error {
+	m.Kind = federation.Kind(r.byte())
 	flags := r.byte()
 	m.Urgent = flags&flagUrgent != 0
 	m.TimeoutMS = r.uint32()
@@ -94,12 +94,12 @@ func (r *reader) uuid(id *uuid.UUID) {
 
 // appendRange appends a range of samples: chain, start, from, to, n and
 // n × (chain, start, end).
-func appendRange(b []byte, t *router.TelemetryRange) []byte {
+func appendRange(b []byte, t *federation.Range) []byte {
 	b = binary.AppendUvarint(b, t.Chain)
 	b = binary.AppendUvarint(b, t.Start)
 	b = binary.AppendUvarint(b, t.From)
 	b = binary.AppendUvarint(b, t.To)
-	before := t.Before[max(0, len(t.Before)-router.MaxChainsBefore):]
+	before := t.Before[max(0, len(t.Before)-federation.MaxChainsBefore):]
 	b = binary.AppendUvarint(b, uint64(len(before)))
 	for _, c := range before {
 		b = binary.AppendUvarint(b, c.Chain)
@@ -110,20 +110,20 @@ func appendRange(b []byte, t *router.TelemetryRange) []byte {
 }
 
 // samples reads a range; it puts Before into the memory that t.Before has.
-func (r *reader) samples(t *router.TelemetryRange) {
+func (r *reader) samples(t *federation.Range) {
 	t.Chain, t.Start, t.From, t.To = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
 	t.Before = t.Before[:0]
 	n := r.uvarint()
-	if n > router.MaxChainsBefore {
+	if n > federation.MaxChainsBefore {
 		r.fail()
 		return
 	}
 	for range n {
-		t.Before = append(t.Before, router.TelemetryChain{Chain: r.uvarint(), Start: r.uvarint(), End: r.uvarint()})
+		t.Before = append(t.Before, federation.Chain{Chain: r.uvarint(), Start: r.uvarint(), End: r.uvarint()})
 	}
 }
 
-func appendTelemetry(b []byte, t *router.TelemetryBatch) []byte {
+func appendTelemetry(b []byte, t *federation.Batch) []byte {
 	begin := len(b)
 	b = beginRecord(b, recordTelemetry)
 	b = appendRange(b, &t.Range)
@@ -131,11 +131,11 @@ func appendTelemetry(b []byte, t *router.TelemetryBatch) []byte {
 }
 
 // telemetrySize is how many bytes appendTelemetry appends at most.
-func telemetrySize(t *router.TelemetryBatch) int {
-	return recordHeader + (5+3*router.MaxChainsBefore)*binary.MaxVarintLen64 + len(t.Wire)
+func telemetrySize(t *federation.Batch) int {
+	return recordHeader + (5+3*federation.MaxChainsBefore)*binary.MaxVarintLen64 + len(t.Wire)
 }
 
-func readTelemetry(r reader, t *router.TelemetryBatch) error {
+func readTelemetry(r reader, t *federation.Batch) error {
 	r.samples(&t.Range)
 	t.Wire = r.rest()
 	if r.bad {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,7 +11,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/router"
 )
 
 // modes are the ways in which Redis can be run and reached.
@@ -55,7 +55,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 			acquainted(t, a, b)
 			const devices = 30 // in a Redis Cluster, on every shard
 			for i := range devices {
-				a.Hold(router.Holding{Device: fmt.Sprint("press-", i), Epoch: uint64(100 + i)})
+				a.Hold(federation.Holding{Device: fmt.Sprint("press-", i), Epoch: uint64(100 + i)})
 				b.Want(fmt.Sprint("press-", i), true)
 			}
 			settled(t, 1, devices, b)
@@ -63,7 +63,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 			talk(t, a, b)
 			for i := range devices {
 				for n := range uint64(3) {
-					a.SendTelemetry(&router.TelemetryBatch{Device: fmt.Sprint("press-", i), Range: router.TelemetryRange{Chain: 1, From: n, To: n + 1}, Wire: []byte{0x82, byte(n)}})
+					a.SendTelemetry(&federation.Batch{Device: fmt.Sprint("press-", i), Range: federation.Range{Chain: 1, From: n, To: n + 1}, Wire: []byte{0x82, byte(n)}})
 				}
 			}
 			b.await(t, "all telemetry has come", func() bool { return len(b.batches) == 3*devices })
@@ -76,7 +76,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 			}
 			for i := range devices {
 				b.Want(fmt.Sprint("press-", i), false)
-				b.Hold(router.Holding{Device: fmt.Sprint("press-", i), Epoch: uint64(200 + i)})
+				b.Hold(federation.Holding{Device: fmt.Sprint("press-", i), Epoch: uint64(200 + i)})
 			}
 			a.await(t, "a holds nothing any longer", func() bool { return len(a.overtaken) == devices && len(a.wants) == 0 })
 			await(t, "b listens to none", func() bool {
@@ -86,7 +86,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 			})
 			b.Want("press-1", true)
 			a.await(t, "b wants it again", func() bool { return len(a.wants) == 1 })
-			a.SendTelemetry(&router.TelemetryBatch{Device: "press-1", Wire: []byte{9}})
+			a.SendTelemetry(&federation.Batch{Device: "press-1", Wire: []byte{9}})
 			b.await(t, "and gets it", func() bool { return len(b.batches) == 3*devices+1 })
 			b.Leave()
 			a.await(t, "b has left", func() bool { return a.has("left b going_away") })
@@ -161,7 +161,7 @@ func TestSentinelFailsOver(t *testing.T) {
 	s := redistest.StartSentinel(t)
 	n := together(t, s.URL(), "a", "b")
 	a, b := n[0], n[1]
-	a.Hold(router.Holding{Device: "press-1", Epoch: 7})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 7})
 	settled(t, 1, 1, b)
 	await(t, "the key is there", func() bool { return holder(s.Master, "press-1") == holds(a, 7) })
 	died := time.Now()
@@ -207,7 +207,7 @@ func TestRedisClusterFailsOver(t *testing.T) {
 	acquainted(t, a, b)
 	const devices = 30
 	for i := range devices {
-		a.Hold(router.Holding{Device: fmt.Sprint("press-", i), Epoch: 1})
+		a.Hold(federation.Holding{Device: fmt.Sprint("press-", i), Epoch: 1})
 		b.Want(fmt.Sprint("press-", i), true)
 	}
 	settled(t, 1, devices, b)
@@ -225,7 +225,7 @@ func TestRedisClusterFailsOver(t *testing.T) {
 	arrived := map[string]bool{}
 	b.await(t, "the telemetry of every device comes", func() bool {
 		for i := range devices {
-			a.SendTelemetry(&router.TelemetryBatch{Device: fmt.Sprint("press-", i), Wire: []byte{1}})
+			a.SendTelemetry(&federation.Batch{Device: fmt.Sprint("press-", i), Wire: []byte{1}})
 		}
 		for _, batch := range b.batches {
 			arrived[batch.Device] = true

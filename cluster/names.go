@@ -2,9 +2,8 @@ package cluster
 
 import (
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"strings"
-
-	"github.com/labgate/labgate/router"
 )
 
 // names are those of keys and channels. Keys and channels are apart in Redis, so
@@ -24,11 +23,11 @@ func newNames(prefix string) names {
 	}
 }
 
-func (n *names) ofNode(id router.NodeID) string { return n.node + nodeHex(id) }
+func (n *names) ofNode(id federation.NodeID) string { return n.node + nodeHex(id) }
 
 // telemetryDevice returns whose telemetry a channel carries.
 func (n *names) telemetryDevice(channel string) (string, bool) {
 	return strings.CutPrefix(channel, n.telemetry)
 }
 
-func nodeHex(id router.NodeID) string { return fmt.Sprintf("%08x", uint32(id)) }
+func nodeHex(id federation.NodeID) string { return fmt.Sprintf("%08x", uint32(id)) }

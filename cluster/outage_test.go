@@ -2,12 +2,12 @@ package cluster
 
 import (
 	"errors"
+	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/router"
 )
 
 // settled waits until nodes are up and know of so many others and their devices.
@@ -39,7 +39,7 @@ func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	a, b := n[0], n[1]
-	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	a.Want("press-2", true)
 	b.await(t, "b knows", func() bool { return len(b.devices) == 1 && len(b.wants) == 1 })
 	redis.Kill()
@@ -49,15 +49,15 @@ func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
 			t.Error("up without Redis")
 		}
 	}
-	if err := a.Send(b.Self(), message(1, "")); !errors.Is(err, router.ErrBusDown) {
+	if err := a.Send(b.Self(), message(1, "")); !errors.Is(err, federation.ErrDown) {
 		t.Errorf("sending: %v", err)
 	}
-	if err := a.SendAll(message(1, "")); !errors.Is(err, router.ErrBusDown) {
+	if err := a.SendAll(message(1, "")); !errors.Is(err, federation.ErrDown) {
 		t.Errorf("sending to all: %v", err)
 	}
 	// What changes meanwhile is told when Redis is back.
-	a.Hold(router.Holding{Device: "press-3", Epoch: 3})
-	a.Release(router.Release{Device: "press-1", Epoch: 1, Reason: "closed_by_peer"})
+	a.Hold(federation.Holding{Device: "press-3", Epoch: 3})
+	a.Release(federation.Release{Device: "press-1", Epoch: 1, Reason: "closed_by_peer"})
 	a.User("mia", true)
 	a.Want("press-4", true)
 	time.Sleep(a.options.Timeout / 4)
@@ -83,7 +83,7 @@ func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
 			}
 		}
 	}
-	b.SendTelemetry(&router.TelemetryBatch{Device: "press-4", Wire: []byte{1}})
+	b.SendTelemetry(&federation.Batch{Device: "press-4", Wire: []byte{1}})
 	a.await(t, "telemetry comes", func() bool { return len(a.batches) == 1 })
 }
 
@@ -92,7 +92,7 @@ func TestRedisIsNotThereAtFirst(t *testing.T) {
 	redis := redistest.Start(t)
 	redis.Kill()
 	a, b := start(t, redis.URL(), "a"), start(t, redis.URL(), "b")
-	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	await(t, "it is noticed", func() bool { return a.Stats().Outages == 1 && b.Stats().Outages == 1 })
 	redis.Restart()
 	b.await(t, "b knows a's device", func() bool { return len(b.devices) == 1 })
@@ -112,11 +112,11 @@ func TestRedisHangs(t *testing.T) {
 	stopped := time.Now()
 	// Nothing blocks, and what waits is bounded.
 	text := strings.Repeat("x", 64<<10)
-	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	full := false
 	for end := time.Now().Add(patience); ; {
 		err := a.Send(b.Self(), message(7, text))
-		if full = full || errors.Is(err, router.ErrBusFull); errors.Is(err, router.ErrBusDown) {
+		if full = full || errors.Is(err, federation.ErrFull); errors.Is(err, federation.ErrDown) {
 			break
 		}
 		if time.Now().After(end) {
@@ -142,7 +142,7 @@ func TestRedisHangs(t *testing.T) {
 	a.await(t, "a is down, and what waited is returned", func() bool { return a.has("up false") && len(a.returned) > 0 })
 	a.Lock()
 	for _, m := range a.returned {
-		if m.Corr != 7 || m.Kind != router.BusAnswer || m.Text != nil {
+		if m.Corr != 7 || m.Kind != federation.KindAnswer || m.Text != nil {
 			t.Errorf("returned %+v", m)
 			break
 		}
@@ -162,8 +162,8 @@ func TestOneNodeIsCutOff(t *testing.T) {
 	short := func(o *Options) { o.TTL, o.Timeout = 4*time.Second, 2*time.Second }
 	a, b, c := start(t, redis.URLVia(proxy.Addr()), "a", short), start(t, redis.URL(), "b", short), start(t, redis.URL(), "c", short)
 	acquainted(t, a, b, c)
-	a.Hold(router.Holding{Device: "press-1", Epoch: 1})
-	a.Hold(router.Holding{Device: "press-2", Epoch: 1})
+	a.Hold(federation.Holding{Device: "press-1", Epoch: 1})
+	a.Hold(federation.Holding{Device: "press-2", Epoch: 1})
 	a.User("mia", true)
 	settled(t, 2, 2, b, c)
 	proxy.Cut()
@@ -172,7 +172,7 @@ func TestOneNodeIsCutOff(t *testing.T) {
 		n.await(t, "a is lost", func() bool { return n.has("left a node_lost") })
 	}
 	a.await(t, "the others are lost", func() bool { return a.has("left b node_lost") && a.has("left c node_lost") })
-	b.Hold(router.Holding{Device: "press-1", Epoch: 2}) // it connects there meanwhile
+	b.Hold(federation.Holding{Device: "press-1", Epoch: 2}) // it connects there meanwhile
 	talk(t, b, c)
 	proxy.Mend()
 	a.await(t, "a is back, without the device that went", func() bool { return len(a.there) == 2 && a.has("overtaken press-1 1 2") })
@@ -275,7 +275,7 @@ func TestASlowMemberLosesNothing(t *testing.T) {
 func TestConnectionsAreKilled(t *testing.T) {
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
-	n[0].Hold(router.Holding{Device: "press-1", Epoch: 1})
+	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	settled(t, 1, 1, n[1])
 	for round, kind := range []string{"pubsub", "normal"} {
 		redis.Do("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
@@ -308,7 +308,7 @@ func TestWhatIsUnderWayWhenRedisFails(t *testing.T) {
 		deadline := time.Now().Add(patience)
 		for corr := uint64(1); ; corr++ {
 			err := a.Send(b.Self(), message(1000*1000*round+corr, "x"))
-			if errors.Is(err, router.ErrBusDown) {
+			if errors.Is(err, federation.ErrDown) {
 				break
 			}
 			if err == nil {

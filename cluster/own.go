@@ -1,9 +1,8 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"strings"
-
-	"github.com/labgate/labgate/router"
 )
 
 // own is what this node has: the others have a copy of it. The Bus's mu guards
@@ -13,10 +12,10 @@ type own struct {
 	devices  map[string]*held
 	users    map[string]struct{}
 	wants    map[string]*want
-	subs     uint64           // how often this node has subscribed to telemetry
-	fresh    []string         // devices to be claimed at once
-	releases []router.Release // keys to be deleted
-	former   []former         // devices released lately, oldest first
+	subs     uint64               // how often this node has subscribed to telemetry
+	fresh    []string             // devices to be claimed at once
+	releases []federation.Release // keys to be deleted
+	former   []former             // devices released lately, oldest first
 	// What was last sent as a snapshot, for those who ask soon after.
 	snapshot    []byte
 	snapshotSeq uint64
@@ -24,7 +23,7 @@ type own struct {
 
 // held is a device that this node holds.
 type held struct {
-	router.Holding
+	federation.Holding
 	due     int64 // when to claim it, or to renew the claim; µs
 	fresh   bool  // it has not been claimed before, and came while the bus was up
 	refused bool  // the last claim was
@@ -41,7 +40,7 @@ type want struct {
 // former is a device that was released, kept for those who missed it: only the
 // release says how far its telemetry went.
 type former struct {
-	router.Release
+	federation.Release
 	at int64
 }
 
@@ -54,7 +53,7 @@ func newOwn() own {
 
 // hold notes a device. While the bus is down its key waits for the link that
 // will claim all of them.
-func (o *own) hold(h router.Holding, up bool) {
+func (o *own) hold(h federation.Holding, up bool) {
 	o.devices[h.Device] = &held{Holding: h, fresh: up}
 	if up {
 		o.fresh = append(o.fresh, h.Device)
@@ -62,7 +61,7 @@ func (o *own) hold(h router.Holding, up bool) {
 }
 
 // release reports whether the device was held, with that epoch at most.
-func (o *own) release(r router.Release, now int64, up bool) bool {
+func (o *own) release(r federation.Release, now int64, up bool) bool {
 	d, ok := o.devices[r.Device]
 	if !ok || d.Epoch > r.Epoch {
 		return false
@@ -70,7 +69,7 @@ func (o *own) release(r router.Release, now int64, up bool) bool {
 	delete(o.devices, r.Device)
 	// The range's list is the caller's.
 	kept := r
-	kept.End.Before = append([]router.TelemetryChain(nil), r.End.Before...)
+	kept.End.Before = append([]federation.Chain(nil), r.End.Before...)
 	if len(o.former) == maxFormer {
 		o.former = append(o.former[:0], o.former[1:]...)
 	}

@@ -3,10 +3,9 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
+	"github.com/labgate/labgate/router/federation"
 	"math"
 	"unsafe"
-
-	"github.com/labgate/labgate/router"
 )
 
 // A packet is what one PUBLISH carries:
@@ -62,7 +61,7 @@ var errMalformed = errors.New("malformed packet")
 
 // header is the beginning of a packet.
 type header struct {
-	node   router.NodeID
+	node   federation.NodeID
 	number uint64
 	sent   int64
 }
@@ -79,7 +78,7 @@ func (h *header) stamp(packet []byte) {
 func (h *header) parse(packet string) (records, error) {
 	r := reader{s: packet}
 	version := r.byte()
-	h.node = router.NodeID(r.fixed(4))
+	h.node = federation.NodeID(r.fixed(4))
 	h.number = r.fixed(8)
 	h.sent = int64(r.fixed(8))
 	if r.bad || version != packetVersion || h.node == 0 {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"github.com/labgate/labgate/router/federation"
 	"reflect"
 	"strings"
 	"testing"
@@ -9,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 )
 
 // packetOf returns a packet with a header and the records given.
@@ -19,14 +19,14 @@ func packetOf(h header, records ...[]byte) string {
 	return string(append(b, bytes.Join(records, nil)...))
 }
 
-var someMessages = map[string]router.BusMessage{
+var someMessages = map[string]federation.Message{
 	"command": {
-		Kind: router.BusCommand, Urgent: true, TimeoutMS: 1<<32 - 1, Corr: 1<<64 - 1, Session: uuid.UUID{1, 2}, Sender: uuid.UUID{15: 9},
+		Kind: federation.KindCommand, Urgent: true, TimeoutMS: 1<<32 - 1, Corr: 1<<64 - 1, Session: uuid.UUID{1, 2}, Sender: uuid.UUID{15: 9},
 		Name: "press-1", ID: "c-1", Device: "press-2", Text: []byte(`{"type":"start"}`),
 	},
-	"failure":    {Kind: router.BusFailure, Corr: 7, Code: protocol.ErrTimeout, Text: []byte("too late")},
-	"count":      {Kind: router.BusCount, Count: 1<<32 - 1, Text: []byte{}},
-	"longest id": {Kind: router.BusQuery, ID: strings.Repeat("x", maxString), Text: []byte{}},
+	"failure":    {Kind: federation.KindFailure, Corr: 7, Code: protocol.ErrTimeout, Text: []byte("too late")},
+	"count":      {Kind: federation.KindCount, Count: 1<<32 - 1, Text: []byte{}},
+	"longest id": {Kind: federation.KindQuery, ID: strings.Repeat("x", maxString), Text: []byte{}},
 }
 
 func TestMessagesSurviveTheirWay(t *testing.T) {
@@ -41,7 +41,7 @@ func TestMessagesSurviveTheirWay(t *testing.T) {
 			if kind != recordMessage || !ok || err != nil || rs != "" {
 				t.Fatalf("record of kind %d, %t, %v, rest %q", kind, ok, err, rs)
 			}
-			got := router.BusMessage{Session: uuid.UUID{3}, Sender: uuid.UUID{4}, Urgent: true, Name: "left over"}
+			got := federation.Message{Session: uuid.UUID{3}, Sender: uuid.UUID{4}, Urgent: true, Name: "left over"}
 			if err := readMessage(body, &got); err != nil {
 				t.Fatal(err)
 			}
@@ -53,13 +53,13 @@ func TestMessagesSurviveTheirWay(t *testing.T) {
 }
 
 func TestTelemetrySurvivesItsWay(t *testing.T) {
-	chains := make([]router.TelemetryChain, router.MaxChainsBefore)
+	chains := make([]federation.Chain, federation.MaxChainsBefore)
 	for i := range chains {
-		chains[i] = router.TelemetryChain{Chain: uint64(i), Start: 1 << 50, End: 1<<64 - 1}
+		chains[i] = federation.Chain{Chain: uint64(i), Start: 1 << 50, End: 1<<64 - 1}
 	}
-	for name, want := range map[string]router.TelemetryBatch{
-		"frames":    {Range: router.TelemetryRange{Chain: 1, Start: 5, From: 10, To: 20, Before: []router.TelemetryChain{}}, Wire: []byte{0x82, 0}},
-		"no frames": {Range: router.TelemetryRange{Chain: 3, From: 1<<64 - 1, To: 1<<64 - 1, Before: chains}, Wire: []byte{}},
+	for name, want := range map[string]federation.Batch{
+		"frames":    {Range: federation.Range{Chain: 1, Start: 5, From: 10, To: 20, Before: []federation.Chain{}}, Wire: []byte{0x82, 0}},
+		"no frames": {Range: federation.Range{Chain: 3, From: 1<<64 - 1, To: 1<<64 - 1, Before: chains}, Wire: []byte{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := appendTelemetry(nil, &want)
@@ -68,8 +68,8 @@ func TestTelemetrySurvivesItsWay(t *testing.T) {
 			}
 			rs := records(b)
 			_, body, _, _ := rs.next()
-			var got router.TelemetryBatch
-			got.Range.Before = []router.TelemetryChain{{Chain: 99}}
+			var got federation.Batch
+			got.Range.Before = []federation.Chain{{Chain: 99}}
 			if err := readTelemetry(body, &got); err != nil {
 				t.Fatal(err)
 			}
@@ -81,18 +81,18 @@ func TestTelemetrySurvivesItsWay(t *testing.T) {
 }
 
 func TestOnlyTheLatestChainsAreSent(t *testing.T) {
-	long := router.TelemetryRange{Before: make([]router.TelemetryChain, router.MaxChainsBefore+2)}
+	long := federation.Range{Before: make([]federation.Chain, federation.MaxChainsBefore+2)}
 	long.Before[len(long.Before)-1].Chain = 7
 	r := reader{s: string(appendRange(nil, &long))}
-	var got router.TelemetryRange
-	if r.samples(&got); r.bad || len(got.Before) != router.MaxChainsBefore || got.Before[router.MaxChainsBefore-1].Chain != 7 {
+	var got federation.Range
+	if r.samples(&got); r.bad || len(got.Before) != federation.MaxChainsBefore || got.Before[federation.MaxChainsBefore-1].Chain != 7 {
 		t.Errorf("%v, bad %t", got.Before, r.bad)
 	}
 }
 
 func TestChangesSurviveTheirWay(t *testing.T) {
-	h := router.Holding{Device: "press-1", Epoch: 1 << 60, Type: "tensile tester", Customer: "é", Meta: map[string]string{"room": "12", "empty": ""},
-		At: router.TelemetryRange{Chain: 3, Start: 4, From: 5, To: 5, Before: []router.TelemetryChain{{Chain: 2, End: 9}}}}
+	h := federation.Holding{Device: "press-1", Epoch: 1 << 60, Type: "tensile tester", Customer: "é", Meta: map[string]string{"room": "12", "empty": ""},
+		At: federation.Range{Chain: 3, Start: 4, From: 5, To: 5, Before: []federation.Chain{{Chain: 2, End: 9}}}}
 	rs := records(appendHold(nil, 42, &h))
 	kind, body, _, _ := rs.next()
 	if seq := body.uvarint(); kind != recordHold || seq != 42 {
@@ -101,7 +101,7 @@ func TestChangesSurviveTheirWay(t *testing.T) {
 	if got := cloned(body.holding()); body.bad || body.s != "" || !reflect.DeepEqual(got, h) {
 		t.Errorf("got %+v, bad %t", got, body.bad)
 	}
-	r := router.Release{Device: "press-1", Epoch: 7, Reason: "closed_by_peer", End: router.TelemetryRange{Chain: 2, To: 9, Before: []router.TelemetryChain{{Chain: 1, End: 4}}}}
+	r := federation.Release{Device: "press-1", Epoch: 7, Reason: "closed_by_peer", End: federation.Range{Chain: 2, To: 9, Before: []federation.Chain{{Chain: 1, End: 4}}}}
 	rs = records(appendRelease(nil, 0, &r))
 	_, body, _, _ = rs.next()
 	_ = body.uvarint()
@@ -111,11 +111,11 @@ func TestChangesSurviveTheirWay(t *testing.T) {
 }
 
 func TestMalformedPacketsAreRefused(t *testing.T) {
-	good := packetOf(header{node: 1, number: 1, sent: 1}, appendMessage(nil, &router.BusMessage{Kind: router.BusAnswer, Name: "n", Text: []byte("t")}))
+	good := packetOf(header{node: 1, number: 1, sent: 1}, appendMessage(nil, &federation.Message{Kind: federation.KindAnswer, Name: "n", Text: []byte("t")}))
 	other := []byte(good)
 	other[0] = packetVersion + 1
 	message := func(change func(b []byte) []byte) string {
-		b := appendMessage(nil, &router.BusMessage{Kind: router.BusAnswer, Name: "n"})
+		b := appendMessage(nil, &federation.Message{Kind: federation.KindAnswer, Name: "n"})
 		return packetOf(header{node: 1}, endRecord(change(b), 0))
 	}
 	for name, text := range map[string]string{
@@ -128,7 +128,7 @@ func TestMalformedPacketsAreRefused(t *testing.T) {
 		"half a record":          good[:len(good)-1],
 		"a kind of 0":            message(func(b []byte) []byte { b[recordHeader] = 0; return b }),
 		"unknown flags":          message(func(b []byte) []byte { b[recordHeader+1] = 0x80; return b }),
-		"a long string":          packetOf(header{node: 1}, appendMessage(nil, &router.BusMessage{Kind: 1, Name: strings.Repeat("x", maxString+1)})),
+		"a long string":          packetOf(header{node: 1}, appendMessage(nil, &federation.Message{Kind: 1, Name: strings.Repeat("x", maxString+1)})),
 		"a session cut off":      packetOf(header{node: 1}, []byte{byte(recordMessage), 0, 0, 0, 6, 1, flagSession, 0, 0, 0, 1}),
 		"a number of 65 bits":    packetOf(header{node: 1}, append([]byte{byte(recordUser), 0, 0, 0, 10}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2)),
 		"a timeout of 33 bits":   packetOf(header{node: 1}, []byte{byte(recordMessage), 0, 0, 0, 7, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x10}),
@@ -151,7 +151,7 @@ func TestUnknownRecordsAreSkipped(t *testing.T) {
 	p := known(b, 7)
 	newer := endRecord(append(beginRecord(nil, 200), "news"...), 0)
 	h := header{node: 7, number: 1, sent: b.now()}
-	text := packetOf(h, newer, appendMessage(nil, &router.BusMessage{Kind: router.BusAnswer, Corr: 3}))
+	text := packetOf(h, newer, appendMessage(nil, &federation.Message{Kind: federation.KindAnswer, Corr: 3}))
 	rs, err := h.parse(text)
 	if err != nil {
 		t.Fatal(err)
@@ -183,9 +183,9 @@ func readAll(text string) error {
 func readRecord(kind recordKind, body reader) error {
 	switch kind {
 	case recordMessage:
-		return readMessage(body, &router.BusMessage{})
+		return readMessage(body, &federation.Message{})
 	case recordTelemetry:
-		return readTelemetry(body, &router.TelemetryBatch{})
+		return readTelemetry(body, &federation.Batch{})
 	case recordHold, recordRelease, recordUser, recordWant:
 		if _ = body.uvarint(); body.bad {
 			return errMalformed

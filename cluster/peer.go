@@ -1,9 +1,8 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"strings"
-
-	"github.com/labgate/labgate/router"
 )
 
 // peer is what this node knows of another one. The Bus's calls guards it, but
@@ -13,7 +12,7 @@ import (
 // Member told of it, when that has come and it is known how its clock runs: only
 // then can its messages be told from those that were held up on their way.
 type peer struct {
-	node    router.NodeID
+	node    federation.NodeID
 	name    string
 	to      destination
 	joined  bool
@@ -26,7 +25,7 @@ type peer struct {
 	// What it has, up to seq; told is the latest number that was heard of.
 	seq     uint64
 	told    uint64
-	devices map[string]router.Holding
+	devices map[string]federation.Holding
 	users   map[string]struct{}
 	wants   map[string]uint64 // the number of the subscription
 
@@ -48,14 +47,14 @@ const (
 )
 
 // meet begins with a node that was not known.
-func (b *Bus) meet(node router.NodeID, at int64) *peer {
+func (b *Bus) meet(node federation.NodeID, at int64) *peer {
 	if until, ok := b.departed[node]; ok && at < until || len(b.peers) >= maxPeers {
 		return nil
 	}
 	p := &peer{
 		node: node, heard: at, asked: at - b.options.Timeout.Microseconds(),
 		to:      destination{node: node, channel: b.names.ofNode(node)},
-		numbers: map[string]uint64{}, devices: map[string]router.Holding{},
+		numbers: map[string]uint64{}, devices: map[string]federation.Holding{},
 		users: map[string]struct{}{}, wants: map[string]uint64{},
 	}
 	b.peers[node] = p
@@ -170,9 +169,9 @@ func (b *Bus) namesake(p *peer) bool {
 }
 
 // lose forgets a peer that has gone.
-func (b *Bus) lose(p *peer, why router.Departure, at int64) {
+func (b *Bus) lose(p *peer, why federation.Departure, at int64) {
 	delete(b.peers, p.node)
-	if why == router.NodeClosed {
+	if why == federation.NodeClosed {
 		b.departed[p.node] = at + b.options.TTL.Microseconds()
 	}
 	b.mu.Lock()

@@ -1,10 +1,9 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"slices"
 	"strings"
-
-	"github.com/labgate/labgate/router"
 )
 
 // Bounds of what waits to leave. Nothing waits for longer than the timeout: then
@@ -27,7 +26,7 @@ const (
 
 // destination is a channel that this node publishes on.
 type destination struct {
-	node    router.NodeID // 0 for the channel of all nodes, and of telemetry
+	node    federation.NodeID // 0 for the channel of all nodes, and of telemetry
 	channel string
 	number  uint64  // of the packet that left last
 	open    *packet // the last one that waits; nil when none may be added to
@@ -116,7 +115,7 @@ func (q *queue) take(out []*packet, max int) []*packet {
 
 // add puts a batch into its device's stream, and reports whether nothing was due
 // before. When there is no room the oldest gives way.
-func (q *queue) add(s *stream, b *router.TelemetryBatch) (first bool) {
+func (q *queue) add(s *stream, b *federation.Batch) (first bool) {
 	size := telemetrySize(b)
 	for len(s.packets) > 0 && (s.to.waiting+size > maxTelemetry || q.telemetry+size > maxTelemetryAll) {
 		p := s.packets[0]

@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/labgate/labgate/router"
 )
 
 func TestMessagesToOneAndToAllKeepTheirOrder(t *testing.T) {
@@ -39,7 +38,7 @@ func TestMessagesToOneAndToAllKeepTheirOrder(t *testing.T) {
 	packets := b.queue.take(nil, maxInt)
 	for _, p := range packets {
 		for rs := records(p.buf[headerSize:]); rs != ""; {
-			var m router.BusMessage
+			var m federation.Message
 			_, body, _, _ := rs.next()
 			if err := readMessage(body, &m); err != nil {
 				t.Fatal(err)
@@ -66,7 +65,7 @@ func TestTheQueueForOneNodeIsBounded(t *testing.T) {
 	large := string(make([]byte, 100<<10))
 	n := 0
 	for ; ; n++ {
-		if err := b.Send(one.node, message(1, large)); errors.Is(err, router.ErrBusFull) {
+		if err := b.Send(one.node, message(1, large)); errors.Is(err, federation.ErrFull) {
 			break
 		} else if err != nil || n > 1000 {
 			t.Fatal(n, err)
@@ -95,12 +94,12 @@ func TestALargeMessageFindsRoomWhereNothingWaits(t *testing.T) {
 	if err := b.Send(one.node, message(1, string(make([]byte, 16<<20)))); err != nil {
 		t.Error(err)
 	}
-	if err := b.Send(one.node, message(1, "")); !errors.Is(err, router.ErrBusFull) {
+	if err := b.Send(one.node, message(1, "")); !errors.Is(err, federation.ErrFull) {
 		t.Errorf("behind it: %v", err)
 	}
 	b.said(&b.all)
-	for _, m := range []*router.BusMessage{message(1, string(make([]byte, maxText+1))), {Kind: router.BusQuery, ID: string(make([]byte, maxString+1))}} {
-		if err := b.Send(one.node, m); !errors.Is(err, router.ErrBusFull) {
+	for _, m := range []*federation.Message{message(1, string(make([]byte, maxText+1))), {Kind: federation.KindQuery, ID: string(make([]byte, maxString+1))}} {
+		if err := b.Send(one.node, m); !errors.Is(err, federation.ErrFull) {
 			t.Errorf("what no receiver reads: %v", err)
 		}
 	}
@@ -113,7 +112,7 @@ func TestOldestTelemetryGivesWay(t *testing.T) {
 	wire := make([]byte, 10<<10)
 	const sent = 1000
 	for i := range uint64(sent) {
-		b.SendTelemetry(&router.TelemetryBatch{Device: "press-1", Range: router.TelemetryRange{Chain: 1, From: i, To: i + 1}, Wire: wire})
+		b.SendTelemetry(&federation.Batch{Device: "press-1", Range: federation.Range{Chain: 1, From: i, To: i + 1}, Wire: wire})
 	}
 	if b.queue.telemetry > maxTelemetry {
 		t.Errorf("%d bytes wait", b.queue.telemetry)
@@ -124,7 +123,7 @@ func TestOldestTelemetryGivesWay(t *testing.T) {
 			t.Errorf("a packet of %d bytes", len(p.buf))
 		}
 		for rs := records(p.buf[headerSize:]); rs != ""; {
-			var batch router.TelemetryBatch
+			var batch federation.Batch
 			_, body, _, _ := rs.next()
 			if err := readTelemetry(body, &batch); err != nil || !bytes.Equal(batch.Wire, wire) {
 				t.Fatal(err)
@@ -153,7 +152,7 @@ func TestAllTelemetryIsBounded(t *testing.T) {
 		device := fmt.Sprint("press-", i)
 		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, i+1, device, 1))
 		for range maxTelemetry / len(wire) {
-			b.SendTelemetry(&router.TelemetryBatch{Device: device, Wire: wire})
+			b.SendTelemetry(&federation.Batch{Device: device, Wire: wire})
 		}
 	}
 	if b.queue.telemetry > maxTelemetryAll {
@@ -171,14 +170,14 @@ func TestAllTelemetryIsBounded(t *testing.T) {
 func TestUnwantedTelemetryIsNotKept(t *testing.T) {
 	b, _ := testBus(t)
 	p := known(b, 1)
-	b.SendTelemetry(&router.TelemetryBatch{Device: "press-1", Wire: []byte{1}})
+	b.SendTelemetry(&federation.Batch{Device: "press-1", Wire: []byte{1}})
 	if b.queue.telemetry != 0 {
 		t.Error("kept although nobody wants it")
 	}
 	for i, subscription := range []uint64{1, 2, 0} {
 		wanted := subscription != 0
 		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, uint64(i+1), "press-1", subscription))
-		b.SendTelemetry(&router.TelemetryBatch{Device: "press-1", Wire: []byte{1}})
+		b.SendTelemetry(&federation.Batch{Device: "press-1", Wire: []byte{1}})
 		if waits := b.queue.telemetry != 0; waits != wanted {
 			t.Errorf("wanted %t, kept %t", wanted, waits)
 		}
@@ -194,13 +193,13 @@ func TestTelemetryLeavesBeforeTheReleaseOfItsDevice(t *testing.T) {
 	p := known(b, 1)
 	for i, device := range []string{"press-1", "press-2"} {
 		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, uint64(i+1), device, 1))
-		b.Hold(router.Holding{Device: device, Epoch: 1})
-		b.SendTelemetry(&router.TelemetryBatch{Device: device, Wire: []byte{1}})
+		b.Hold(federation.Holding{Device: device, Epoch: 1})
+		b.SendTelemetry(&federation.Batch{Device: device, Wire: []byte{1}})
 	}
 	if err := b.SendAll(message(1, "")); err != nil {
 		t.Fatal(err)
 	}
-	b.Release(router.Release{Device: "press-1", Epoch: 1})
+	b.Release(federation.Release{Device: "press-1", Epoch: 1})
 	var order []string
 	for _, p := range b.queue.take(nil, maxInt) {
 		for rs := records(p.buf[headerSize:]); rs != ""; {

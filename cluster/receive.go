@@ -1,17 +1,17 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"runtime/debug"
 	"time"
 
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 )
 
 // inbox is what receiving needs again and again. The Bus's calls guards it.
 type inbox struct {
-	message   router.BusMessage
-	batch     router.TelemetryBatch
+	message   federation.Message
+	batch     federation.Batch
 	refusals  throttle
 	malformed throttle
 }
@@ -69,7 +69,7 @@ func (l *link) heardMyself(sent int64) {
 }
 
 // garbled counts what cannot be read.
-func (b *Bus) garbled(channel string, from router.NodeID) {
+func (b *Bus) garbled(channel string, from federation.NodeID) {
 	b.mu.Lock()
 	b.stats.Malformed++
 	b.mu.Unlock()
@@ -146,7 +146,7 @@ func (b *Bus) record(p *peer, channel string, h *header, at int64, late bool, ki
 		p.named(name)
 		b.answered(p, h.sent, at, asked, seq)
 	case recordBye:
-		b.lose(p, router.NodeClosed, at)
+		b.lose(p, federation.NodeClosed, at)
 	case recordHold, recordRelease, recordUser, recordWant:
 		return b.changed(p, at, kind, body)
 	case recordSnapshot:
@@ -191,12 +191,12 @@ func (b *Bus) incoming(p *peer, late bool, body reader) error {
 
 // tooLate returns what the sender of a message is told when it came late, if
 // there is somebody who can be told.
-func tooLate(m *router.BusMessage) (*router.BusMessage, bool) {
-	f := &router.BusMessage{Kind: router.BusFailure, Corr: m.Corr, ID: m.ID, Code: protocol.ErrUnavailable, Text: []byte("it was too long on its way to another node and was not delivered")}
+func tooLate(m *federation.Message) (*federation.Message, bool) {
+	f := &federation.Message{Kind: federation.KindFailure, Corr: m.Corr, ID: m.ID, Code: protocol.ErrUnavailable, Text: []byte("it was too long on its way to another node and was not delivered")}
 	switch m.Kind {
-	case router.BusCommand, router.BusQuery:
+	case federation.KindCommand, federation.KindQuery:
 		return f, m.Corr != 0
-	case router.BusToDevice, router.BusToSession:
+	case federation.KindToDevice, federation.KindToSession:
 		f.Session, f.Corr = m.Sender, 0
 		return f, m.ID != ""
 	}

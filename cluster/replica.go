@@ -1,9 +1,8 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"strings"
-
-	"github.com/labgate/labgate/router"
 )
 
 // Changes of a peer's state, and snapshots of it. The Bus's calls is held in all
@@ -13,15 +12,15 @@ import (
 type snapshot struct {
 	seq     uint64
 	records uint64
-	devices map[string]router.Holding
-	former  map[string]router.Release
+	devices map[string]federation.Holding
+	former  map[string]federation.Release
 	users   map[string]struct{}
 	wants   map[string]uint64
 }
 
 func newSnapshot(seq uint64) *snapshot {
 	return &snapshot{
-		seq: seq, devices: map[string]router.Holding{}, former: map[string]router.Release{},
+		seq: seq, devices: map[string]federation.Holding{}, former: map[string]federation.Release{},
 		users: map[string]struct{}{}, wants: map[string]uint64{},
 	}
 }
@@ -110,12 +109,12 @@ func (b *Bus) apply(p *peer, kind recordKind, body reader) error {
 	return nil
 }
 
-func (b *Bus) held(p *peer, h router.Holding) {
+func (b *Bus) held(p *peer, h federation.Holding) {
 	p.devices[h.Device] = h
 	b.member.DeviceHeld(p.node, h)
 }
 
-func (b *Bus) released(p *peer, r router.Release) {
+func (b *Bus) released(p *peer, r federation.Release) {
 	if h, ok := p.devices[r.Device]; ok && h.Epoch <= r.Epoch {
 		delete(p.devices, r.Device)
 		b.member.DeviceReleased(p.node, r)
@@ -209,7 +208,7 @@ func (b *Bus) become(p *peer, s *snapshot) {
 		}
 		r, ok := s.former[device]
 		if !ok || r.Epoch < h.Epoch {
-			r = router.Release{Device: device, Epoch: h.Epoch, Reason: reasonUnknown}
+			r = federation.Release{Device: device, Epoch: h.Epoch, Reason: reasonUnknown}
 		}
 		b.released(p, r)
 	}

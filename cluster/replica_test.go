@@ -3,11 +3,11 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/router"
 )
 
 // unheard changes what a node has, as if the record of it were lost on its way.
@@ -26,18 +26,18 @@ func TestAGapIsFilled(t *testing.T) {
 	n := together(t, redistest.Start(t).URL(), "a", "b")
 	a, b := n[0], n[1]
 	for i := range uint64(3) {
-		a.Hold(router.Holding{Device: fmt.Sprint("press-", i), Epoch: 10 + i})
+		a.Hold(federation.Holding{Device: fmt.Sprint("press-", i), Epoch: 10 + i})
 	}
 	a.User("mia", true)
 	a.User("joe", true)
 	b.await(t, "b knows", func() bool { return len(b.devices) == 3 && len(b.users) == 2 })
 	a.unheard(func() {
-		a.Release(router.Release{Device: "press-0", Epoch: 10, Reason: "heartbeat_timeout", End: router.TelemetryRange{Chain: 1, To: 99}})
-		a.Hold(router.Holding{Device: "press-1", Epoch: 21})
+		a.Release(federation.Release{Device: "press-0", Epoch: 10, Reason: "heartbeat_timeout", End: federation.Range{Chain: 1, To: 99}})
+		a.Hold(federation.Holding{Device: "press-1", Epoch: 21})
 		a.User("mia", false)
-		a.Hold(router.Holding{Device: "press-4", Epoch: 24})
+		a.Hold(federation.Holding{Device: "press-4", Epoch: 24})
 	})
-	a.Hold(router.Holding{Device: "press-5", Epoch: 25}) // which arrives, and shows the gap
+	a.Hold(federation.Holding{Device: "press-5", Epoch: 25}) // which arrives, and shows the gap
 	b.await(t, "b knows all", func() bool {
 		return b.has("released a press-0 10 heartbeat_timeout 99") && b.has("held a press-1 21") && b.has("user a mia false") &&
 			b.has("held a press-4 24") && b.has("held a press-5 25")
@@ -57,16 +57,16 @@ func TestAGapIsFilled(t *testing.T) {
 func TestAGapIsSeenByTheHeartbeat(t *testing.T) {
 	t.Parallel()
 	n := together(t, redistest.Start(t).URL(), "a", "b")
-	n[0].unheard(func() { n[0].Hold(router.Holding{Device: "press-1", Epoch: 1}) })
+	n[0].unheard(func() { n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1}) })
 	n[1].await(t, "b knows", func() bool { return n[1].has("held a press-1 1") })
 }
 
 func TestAReleaseThatIsForgottenHasAReason(t *testing.T) {
 	n := together(t, redistest.Start(t).URL(), "a", "b")
-	n[0].Hold(router.Holding{Device: "press-1", Epoch: 1})
+	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	n[1].await(t, "b knows", func() bool { return n[1].has("held a press-1 1") })
 	n[0].unheard(func() {
-		n[0].Release(router.Release{Device: "press-1", Epoch: 1, Reason: "idle"})
+		n[0].Release(federation.Release{Device: "press-1", Epoch: 1, Reason: "idle"})
 		n[0].Bus.mu.Lock()
 		n[0].own.forgetFormer(n[0].now() + 1)
 		n[0].Bus.mu.Unlock()
@@ -147,7 +147,7 @@ func TestWaitingChangesAreBounded(t *testing.T) {
 
 func TestOtherNodesAreBounded(t *testing.T) {
 	b, _ := testBus(t)
-	for i := range router.NodeID(2 * maxPeers) {
+	for i := range federation.NodeID(2 * maxPeers) {
 		b.hears(b.names.all, header{node: i + 1, number: 1, sent: b.now()}, appendNumbers(nil, recordBeat, "x", 0))
 	}
 	if len(b.peers) != maxPeers {

@@ -2,10 +2,9 @@ package cluster
 
 import (
 	"errors"
+	"github.com/labgate/labgate/router/federation"
 	"math/rand/v2"
 	"time"
-
-	"github.com/labgate/labgate/router"
 )
 
 // Time between attempts to connect: it doubles from the first to the last.
@@ -119,7 +118,7 @@ func (b *Bus) down(err error) {
 		b.undelivered(p, true)
 	}
 	if was {
-		b.call(func(m router.Member) { m.BusChanged(false) })
+		b.call(func(m federation.Member) { m.BusChanged(false) })
 	}
 }
 
@@ -130,16 +129,16 @@ func (b *Bus) undelivered(p *packet, certain bool) {
 		return
 	}
 	to := p.to.node
-	b.call(func(m router.Member) {
+	b.call(func(m federation.Member) {
 		rs := records(stringOf(p.buf[headerSize:]))
 		for {
 			kind, body, ok, _ := rs.next()
 			if !ok {
 				return
 			}
-			var msg router.BusMessage
+			var msg federation.Message
 			if kind == recordMessage && readMessage(body, &msg) == nil {
-				m.Undelivered(to, &router.BusMessage{Kind: msg.Kind, Corr: msg.Corr, Sender: msg.Sender, ID: msg.ID, Name: msg.Name}, certain)
+				m.Undelivered(to, &federation.Message{Kind: msg.Kind, Corr: msg.Corr, Sender: msg.Sender, ID: msg.ID, Name: msg.Name}, certain)
 			}
 		}
 	})

@@ -2,30 +2,29 @@ package cluster
 
 import (
 	"fmt"
-
-	"github.com/labgate/labgate/router"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // Send gives a message to one node.
-func (b *Bus) Send(to router.NodeID, m *router.BusMessage) error {
+func (b *Bus) Send(to federation.NodeID, m *federation.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.up || b.leaving {
-		return router.ErrBusDown
+		return federation.ErrDown
 	}
 	d := b.nodes[to]
 	if d == nil {
-		return router.ErrNodeGone
+		return federation.ErrNodeGone
 	}
 	return b.put(d, m)
 }
 
 // SendAll gives a message to every other node.
-func (b *Bus) SendAll(m *router.BusMessage) error {
+func (b *Bus) SendAll(m *federation.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.up || b.leaving {
-		return router.ErrBusDown
+		return federation.ErrDown
 	}
 	if len(b.nodes) == 0 {
 		return nil
@@ -35,10 +34,10 @@ func (b *Bus) SendAll(m *router.BusMessage) error {
 
 // put adds a message to what waits for a destination. mu is held. A message
 // always finds room where nothing waits, however large it is.
-func (b *Bus) put(to *destination, m *router.BusMessage) error {
+func (b *Bus) put(to *destination, m *federation.Message) error {
 	size := messageSize(m)
 	if to.waiting > 0 && to.waiting+size > maxWaiting {
-		return router.ErrBusFull
+		return federation.ErrFull
 	}
 	if err := fits(m); err != nil {
 		return err
@@ -55,20 +54,20 @@ func (b *Bus) put(to *destination, m *router.BusMessage) error {
 }
 
 // fits refuses what the receiver would.
-func fits(m *router.BusMessage) error {
+func fits(m *federation.Message) error {
 	if len(m.Text) > maxText {
-		return fmt.Errorf("%w: a text of %d bytes, at most %d can be sent", router.ErrBusFull, len(m.Text), maxText)
+		return fmt.Errorf("%w: a text of %d bytes, at most %d can be sent", federation.ErrFull, len(m.Text), maxText)
 	}
 	for _, s := range [...]string{m.Name, m.ID, m.Device, string(m.Code)} {
 		if len(s) > maxString {
-			return fmt.Errorf("%w: a name of %d bytes, at most %d can be sent", router.ErrBusFull, len(s), maxString)
+			return fmt.Errorf("%w: a name of %d bytes, at most %d can be sent", federation.ErrFull, len(s), maxString)
 		}
 	}
 	return nil
 }
 
 // SendTelemetry gives a batch to the nodes that want the device's telemetry.
-func (b *Bus) SendTelemetry(t *router.TelemetryBatch) {
+func (b *Bus) SendTelemetry(t *federation.Batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.up || b.leaving || b.wanted[t.Device] == 0 {

@@ -1,13 +1,12 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"maps"
-
-	"github.com/labgate/labgate/router"
 )
 
 // Stats returns the bus's counters. An outage that lasts counts up to now.
-func (b *Bus) Stats() router.BusStats {
+func (b *Bus) Stats() federation.Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stats

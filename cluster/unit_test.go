@@ -1,10 +1,9 @@
 package cluster
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
-
-	"github.com/labgate/labgate/router"
 )
 
 // testBus returns a bus that is up as far as it knows, without Redis, so that
@@ -27,7 +26,7 @@ func testBus(t testing.TB) (*Bus, *member) {
 func (b *Bus) at(d time.Duration) { b.now = func() int64 { return d.Microseconds() } }
 
 // known makes another node known to a bus, with a clock that agrees with its own.
-func known(b *Bus, id router.NodeID) *peer {
+func known(b *Bus, id federation.NodeID) *peer {
 	b.calls.Lock()
 	defer b.calls.Unlock()
 	p := b.meet(id, b.now())
@@ -54,6 +53,6 @@ func (b *Bus) said(to *destination) (kinds []recordKind, bodies []reader) {
 	return kinds, bodies
 }
 
-func message(corr uint64, text string) *router.BusMessage {
-	return &router.BusMessage{Kind: router.BusAnswer, Corr: corr, Text: []byte(text)}
+func message(corr uint64, text string) *federation.Message {
+	return &federation.Message{Kind: federation.KindAnswer, Corr: corr, Text: []byte(text)}
 }

@@ -1,9 +1,6 @@
 package protocol
 
-import (
-	"net/http"
-	"strconv"
-)
+import "strconv"
 
 // FieldError says which field of a message or of a telemetry header is wrong,
 // and in what way. The problem ends with what to do about it.
@@ -46,26 +43,15 @@ const (
 	ErrNotFound           ErrorCode = "not_found"           // the user or session named in dst is not there
 )
 
-// HTTPStatus returns the HTTP status that goes with the code, 500 for a code
-// that labgate.v1 does not define.
-func (c ErrorCode) HTTPStatus() int {
-	switch c {
-	case ErrBadMessage:
-		return http.StatusBadRequest
-	case ErrNotAllowed:
-		return http.StatusForbidden
-	case ErrDeviceOffline, ErrNotFound:
-		return http.StatusNotFound
-	case ErrDeviceDisconnected:
-		return http.StatusBadGateway
-	case ErrTimeout:
-		return http.StatusGatewayTimeout
-	case ErrOverloaded, ErrUnavailable:
-		return http.StatusServiceUnavailable
-	case ErrTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case ErrRateLimited:
-		return http.StatusTooManyRequests
-	}
-	return http.StatusInternalServerError
+// Error is a refusal or failure that a peer is told: the payload of
+// gateway.error, and of an error answer of the HTTP API.
+type Error struct {
+	Code    ErrorCode `json:"code"`
+	Message string    `json:"message"` // for people; may change
 }
+
+// NewError returns an Error.
+func NewError(code ErrorCode, message string) *Error { return &Error{Code: code, Message: message} }
+
+// Error returns the code and the message.
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }

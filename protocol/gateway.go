@@ -62,10 +62,7 @@ type DeviceNotice struct {
 }
 
 // ErrorPayload is the payload of gateway.error.
-type ErrorPayload struct {
-	Code    ErrorCode `json:"code"`
-	Message string    `json:"message"` // for people; may change
-}
+type ErrorPayload = Error
 
 // Lost names telemetry that this front end did not get.
 type Lost struct {

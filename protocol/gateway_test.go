@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -54,17 +53,6 @@ func TestParseSubscription(t *testing.T) {
 		fe, isField := errors.AsType[*FieldError](err)
 		if !isField || fe.Field != tc.field || s.Devices != nil || s.Telemetry != "" {
 			t.Errorf("%.60s: %+v, %v", tc.text, s, err)
-		}
-	}
-}
-
-func TestErrorCodes(t *testing.T) {
-	for code, want := range map[ErrorCode]int{
-		"bad_message": 400, "not_allowed": 403, "device_offline": 404, "device_disconnected": 502, "timeout": 504,
-		"overloaded": 503, "unavailable": 503, "too_large": 413, "rate_limited": 429, "not_found": 404, "": 500, "unheard_of": 500,
-	} {
-		if got := code.HTTPStatus(); got != want || http.StatusText(got) == "" {
-			t.Errorf("%q: %d, want %d", code, got, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"encoding/json"
+	"github.com/labgate/labgate/router/federation"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,7 +65,7 @@ func (r *Router) commandElsewhere(ctx context.Context, deviceID string, msg *pro
 	if fail := c.enter(msg.TimeoutMS); fail != nil {
 		return nil, r.failure(fail.Code, fail.Message)
 	}
-	err := r.bus.Send(node, &BusMessage{Kind: BusCommand, Urgent: msg.Urgent, Name: deviceID, ID: msg.ID, Corr: c.corr, TimeoutMS: timeoutOf(msg.TimeoutMS), Text: text})
+	err := r.bus.Send(node, &federation.Message{Kind: federation.KindCommand, Urgent: msg.Urgent, Name: deviceID, ID: msg.ID, Corr: c.corr, TimeoutMS: timeoutOf(msg.TimeoutMS), Text: text})
 	if err != nil && c.leave() {
 		fail := notSent(err)
 		return nil, r.failure(fail.Code, fail.Message)
@@ -115,7 +116,7 @@ func (r *Router) Broadcast(ctx context.Context, msg protocol.Message) (Delivery,
 		if len(names) == 0 {
 			return nil
 		}
-		return r.bus.SendAll(&BusMessage{Kind: BusToFrontends, Corr: corr, Urgent: msg.Urgent, Text: text})
+		return r.bus.SendAll(&federation.Message{Kind: federation.KindToFrontends, Corr: corr, Urgent: msg.Urgent, Text: text})
 	})
 	return del, nil
 }
@@ -134,13 +135,13 @@ func (r *Router) SendUser(ctx context.Context, user string, msg protocol.Message
 		return del, err
 	}
 	if r.bus != nil {
-		names := make(map[NodeID]string)
+		names := make(map[federation.NodeID]string)
 		for _, node := range r.others.having([]byte(user)) {
 			names[node], _ = r.others.name(node)
 		}
 		r.countElsewhere(ctx, &del, names, func(corr uint64) error {
 			for node := range names {
-				if err := r.bus.Send(node, &BusMessage{Kind: BusToUser, Corr: corr, Name: user, Urgent: msg.Urgent, Text: text}); err != nil {
+				if err := r.bus.Send(node, &federation.Message{Kind: federation.KindToUser, Corr: corr, Name: user, Urgent: msg.Urgent, Text: text}); err != nil {
 					r.gathers.answered(corr, node, nil, 0)
 				}
 			}
@@ -157,7 +158,7 @@ func (r *Router) SendUser(ctx context.Context, user string, msg protocol.Message
 }
 
 // countElsewhere has a message sent to other nodes and adds what they count.
-func (r *Router) countElsewhere(ctx context.Context, del *Delivery, names map[NodeID]string, send func(corr uint64) error) {
+func (r *Router) countElsewhere(ctx context.Context, del *Delivery, names map[federation.NodeID]string, send func(corr uint64) error) {
 	del.Unreachable = !r.bus.Up()
 	corr, g := r.gathers.begin(names)
 	if err := send(corr); err != nil {
@@ -196,11 +197,11 @@ func (r *Router) AnnounceClosing(retryAfter time.Duration) {
 // failure counts an error and returns it.
 func (r *Router) failure(code protocol.ErrorCode, message string) error {
 	r.stats.countError(code)
-	return &Error{code, message}
+	return protocol.NewError(code, message)
 }
 
 // asError keeps a nil *Error from becoming a non-nil error.
-func asError(err *Error) error {
+func asError(err *protocol.Error) error {
 	if err == nil {
 		return nil
 	}

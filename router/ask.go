@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"github.com/labgate/labgate/router/federation"
 	"sync"
 
 	"github.com/labgate/labgate/protocol"
@@ -23,8 +24,8 @@ type gathers struct {
 // gather is one of them.
 type gather struct {
 	// left are the nodes that have not answered yet; guarded by gathers.mu.
-	left    map[NodeID]struct{}
-	answers map[NodeID][]byte
+	left    map[federation.NodeID]struct{}
+	answers map[federation.NodeID][]byte
 	count   int
 	// done is closed when none is left.
 	done chan struct{}
@@ -32,8 +33,8 @@ type gather struct {
 
 // begin starts to wait for the nodes in names. The number of the gather is what
 // they answer with.
-func (x *gathers) begin(names map[NodeID]string) (uint64, *gather) {
-	g := &gather{left: make(map[NodeID]struct{}, len(names)), answers: make(map[NodeID][]byte), done: make(chan struct{})}
+func (x *gathers) begin(names map[federation.NodeID]string) (uint64, *gather) {
+	g := &gather{left: make(map[federation.NodeID]struct{}, len(names)), answers: make(map[federation.NodeID][]byte), done: make(chan struct{})}
 	for node := range names {
 		g.left[node] = struct{}{}
 	}
@@ -51,7 +52,7 @@ func (x *gathers) begin(names map[NodeID]string) (uint64, *gather) {
 }
 
 // end waits until all have answered or ctx ends, and returns who has not.
-func (x *gathers) end(ctx context.Context, corr uint64, g *gather, names map[NodeID]string) (silent []string) {
+func (x *gathers) end(ctx context.Context, corr uint64, g *gather, names map[federation.NodeID]string) (silent []string) {
 	select {
 	case <-g.done:
 	case <-ctx.Done():
@@ -68,7 +69,7 @@ func (x *gathers) end(ctx context.Context, corr uint64, g *gather, names map[Nod
 }
 
 // answered notes a node's answer; nil text stands for none.
-func (x *gathers) answered(corr uint64, node NodeID, text []byte, count int) {
+func (x *gathers) answered(corr uint64, node federation.NodeID, text []byte, count int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	g := x.waiting[corr]
@@ -86,7 +87,7 @@ func (x *gathers) answered(corr uint64, node NodeID, text []byte, count int) {
 }
 
 // settle crosses a node off. The caller holds gathers.mu.
-func (g *gather) settle(node NodeID) {
+func (g *gather) settle(node federation.NodeID) {
 	if _, waiting := g.left[node]; !waiting {
 		return
 	}
@@ -96,7 +97,7 @@ func (g *gather) settle(node NodeID) {
 	}
 }
 
-func (x *gathers) nodeGone(node NodeID) {
+func (x *gathers) nodeGone(node federation.NodeID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, g := range x.waiting {
@@ -115,36 +116,36 @@ func (x *gathers) allGone() {
 }
 
 // gathered takes what another node answered.
-func (r *Router) gathered(from NodeID, msg *BusMessage) {
+func (r *Router) gathered(from federation.NodeID, msg *federation.Message) {
 	r.gathers.answered(msg.Corr, from, append([]byte{}, msg.Text...), int(msg.Count))
 }
 
 // Ask asks one other node, which answers what Options.Answer there says. It
 // fails with an *Error: not_found when that node is not there or does not know,
 // unavailable when it cannot be reached or does not answer before ctx ends.
-func (r *Router) Ask(ctx context.Context, node NodeID, what, arg string) ([]byte, error) {
+func (r *Router) Ask(ctx context.Context, node federation.NodeID, what, arg string) ([]byte, error) {
 	if r.bus == nil {
-		return nil, &Error{protocol.ErrNotFound, "this gateway is alone"}
+		return nil, protocol.NewError(protocol.ErrNotFound, "this gateway is alone")
 	}
 	name, there := r.others.name(node)
 	if !there {
 		if !r.bus.Up() {
-			return nil, &Error{protocol.ErrUnavailable, "the other nodes cannot be reached"}
+			return nil, protocol.NewError(protocol.ErrUnavailable, "the other nodes cannot be reached")
 		}
-		return nil, &Error{protocol.ErrNotFound, "no such node"}
+		return nil, protocol.NewError(protocol.ErrNotFound, "no such node")
 	}
-	names := map[NodeID]string{node: name}
+	names := map[federation.NodeID]string{node: name}
 	corr, g := r.gathers.begin(names)
-	if err := r.bus.Send(node, &BusMessage{Kind: BusQuery, Corr: corr, Name: what, ID: arg}); err != nil {
+	if err := r.bus.Send(node, &federation.Message{Kind: federation.KindQuery, Corr: corr, Name: what, ID: arg}); err != nil {
 		r.gathers.answered(corr, node, nil, 0)
 	}
 	if silent := r.gathers.end(ctx, corr, g, names); len(silent) > 0 {
-		return nil, &Error{protocol.ErrUnavailable, "node " + name + " does not answer"}
+		return nil, protocol.NewError(protocol.ErrUnavailable, "node " + name + " does not answer")
 	}
 	if answer := g.answers[node]; len(answer) > 0 {
 		return answer, nil
 	}
-	return nil, &Error{protocol.ErrNotFound, "node " + name + " does not know"}
+	return nil, protocol.NewError(protocol.ErrNotFound, "node " + name + " does not know")
 }
 
 // AskAll asks every other node at once. The answers are by the nodes' names;
@@ -156,7 +157,7 @@ func (r *Router) AskAll(ctx context.Context, what, arg string) (answers map[stri
 	names := r.others.all()
 	corr, g := r.gathers.begin(names)
 	if len(names) > 0 {
-		if err := r.bus.SendAll(&BusMessage{Kind: BusQuery, Corr: corr, Name: what, ID: arg}); err != nil {
+		if err := r.bus.SendAll(&federation.Message{Kind: federation.KindQuery, Corr: corr, Name: what, ID: arg}); err != nil {
 			r.gathers.gone(g)
 		}
 	}
@@ -178,7 +179,7 @@ func (x *gathers) gone(g *gather) {
 
 // queryFrom answers another node, on a goroutine of its own: an answer may be
 // long.
-func (r *Router) queryFrom(from NodeID, msg *BusMessage) {
+func (r *Router) queryFrom(from federation.NodeID, msg *federation.Message) {
 	if r.answeringNow.Add(1) > maxAnswering {
 		r.answeringNow.Add(-1)
 		return
@@ -187,6 +188,6 @@ func (r *Router) queryFrom(from NodeID, msg *BusMessage) {
 	r.answering.Go(func() {
 		defer r.answeringNow.Add(-1)
 		answer := r.answer(what, arg)
-		_ = r.bus.Send(from, &BusMessage{Kind: BusResult, Corr: corr, Text: answer})
+		_ = r.bus.Send(from, &federation.Message{Kind: federation.KindResult, Corr: corr, Text: answer})
 	})
 }

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"strconv"
 	"sync"
 	"time"
@@ -65,7 +66,7 @@ type command struct {
 // reply is the outcome of a command for the HTTP API.
 type reply struct {
 	text []byte
-	err  *Error
+	err  *protocol.Error
 }
 
 // routeToDevice delivers a front end's message to the device that it names, at
@@ -126,7 +127,7 @@ func (r *Router) routeAnswer(s *session.Session, l *link, e *protocol.Envelope) 
 	if c.origin != nil {
 		text := scratches.Get().(*[]byte)
 		*text = e.AppendSpliced((*text)[:0], sp)
-		_ = r.bus.Send(c.origin.node, &BusMessage{Kind: BusAnswer, Corr: c.origin.corr, Urgent: e.Urgent, Text: *text})
+		_ = r.bus.Send(c.origin.node, &federation.Message{Kind: federation.KindAnswer, Corr: c.origin.corr, Urgent: e.Urgent, Text: *text})
 		giveScratch(text)
 		return
 	}
@@ -142,7 +143,7 @@ func (r *Router) routeAnswer(s *session.Session, l *link, e *protocol.Envelope) 
 // enter puts the command into its link's table and arms its deadline. Two
 // askers may use the same id at the same time; the device then sees the
 // second under another one.
-func (c *command) enter(timeoutMS int) *Error {
+func (c *command) enter(timeoutMS int) *protocol.Error {
 	if timeoutMS == 0 {
 		timeoutMS = protocol.DefaultTimeoutMS
 	}
@@ -150,13 +151,13 @@ func (c *command) enter(timeoutMS int) *Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return &Error{protocol.ErrDeviceOffline, "device " + l.device.id + " is not connected; the message was not delivered and will not be"}
+		return protocol.NewError(protocol.ErrDeviceOffline, "device " + l.device.id + " is not connected; the message was not delivered and will not be")
 	}
 	if len(l.pending) >= maxLinkPending {
-		return &Error{protocol.ErrOverloaded, strconv.Itoa(maxLinkPending) + " commands wait for device " + l.device.id + " already; try again later"}
+		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(maxLinkPending) + " commands wait for device " + l.device.id + " already; try again later")
 	}
 	if l.asked(c) {
-		return &Error{protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`}
+		return protocol.NewError(protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`)
 	}
 	c.wireID = c.askedID
 	for l.pending[c.wireID] != nil {
@@ -264,12 +265,12 @@ func (r *Router) failPending(l *link) {
 // goroutine, with no lock of the router's held but mu.
 func (c *command) fail(code protocol.ErrorCode, message string) {
 	if c.origin != nil {
-		_ = c.r.bus.Send(c.origin.node, &BusMessage{Kind: BusFailure, Corr: c.origin.corr, Code: code, Text: []byte(message)})
+		_ = c.r.bus.Send(c.origin.node, &federation.Message{Kind: federation.KindFailure, Corr: c.origin.corr, Code: code, Text: []byte(message)})
 		return
 	}
 	c.r.stats.countError(code)
 	if c.asker == nil {
-		c.reply <- reply{err: &Error{code, message}}
+		c.reply <- reply{err: protocol.NewError(code, message)}
 		return
 	}
 	if c.asker.SendError(code, message, c.askedID) == nil {

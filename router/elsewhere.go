@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"github.com/labgate/labgate/router/federation"
 
 	"github.com/google/uuid"
 
@@ -22,7 +23,7 @@ func (r *Router) toFrontendsElsewhere(s *session.Session, e *protocol.Envelope, 
 	if !r.others.any() && r.bus.Up() {
 		return
 	}
-	err := r.bus.SendAll(&BusMessage{Kind: BusToFrontends, Urgent: e.Urgent, Device: deviceOf(s), Text: textOf(f)})
+	err := r.bus.SendAll(&federation.Message{Kind: federation.KindToFrontends, Urgent: e.Urgent, Device: deviceOf(s), Text: textOf(f)})
 	if err != nil {
 		fail := missed(err)
 		r.refuse(s, fail.Code, fail.Message, e.ID)
@@ -32,15 +33,15 @@ func (r *Router) toFrontendsElsewhere(s *session.Session, e *protocol.Envelope, 
 // toUserElsewhere gives a message to the sessions of a user on other nodes. n
 // of those here were given it; it returns how many sessions or nodes were in
 // all, or what the sender must know.
-func (r *Router) toUserElsewhere(s *session.Session, e *protocol.Envelope, f *session.Frame, user []byte, n int) (int, *Error) {
+func (r *Router) toUserElsewhere(s *session.Session, e *protocol.Envelope, f *session.Frame, user []byte, n int) (int, *protocol.Error) {
 	if !r.bus.Up() {
 		if n > 0 {
-			return n, missed(ErrBusDown)
+			return n, missed(federation.ErrDown)
 		}
-		return 0, &Error{protocol.ErrUnavailable, "no session of that user is connected to this node, and the other nodes cannot be reached"}
+		return 0, protocol.NewError(protocol.ErrUnavailable, "no session of that user is connected to this node, and the other nodes cannot be reached")
 	}
-	msg := BusMessage{Kind: BusToUser, Urgent: e.Urgent, Device: deviceOf(s), Name: string(user), Text: textOf(f)}
-	var fail *Error
+	msg := federation.Message{Kind: federation.KindToUser, Urgent: e.Urgent, Device: deviceOf(s), Name: string(user), Text: textOf(f)}
+	var fail *protocol.Error
 	for _, node := range r.others.having(user) {
 		if err := r.bus.Send(node, &msg); err != nil {
 			fail = missed(err)
@@ -53,13 +54,13 @@ func (r *Router) toUserElsewhere(s *session.Session, e *protocol.Envelope, f *se
 
 // toSessionElsewhere gives a message to a front end on another node.
 func (r *Router) toSessionElsewhere(s *session.Session, e *protocol.Envelope, id uuid.UUID) {
-	node := NodeOf(id)
+	node := federation.NodeOf(id)
 	if _, there := r.others.name(node); !there && r.bus.Up() {
 		r.refuse(s, protocol.ErrNotFound, textNoSession, e.ID)
 		return
 	}
-	msg := BusMessage{
-		Kind: BusToSession, Urgent: e.Urgent, Session: id, Sender: s.ID(), Device: deviceOf(s), ID: string(e.ID),
+	msg := federation.Message{
+		Kind: federation.KindToSession, Urgent: e.Urgent, Session: id, Sender: s.ID(), Device: deviceOf(s), ID: string(e.ID),
 		Text: e.AppendSpliced(nil, protocol.Splice{Src: s.Source()}),
 	}
 	if err := r.bus.Send(node, &msg); err != nil {
@@ -70,11 +71,11 @@ func (r *Router) toSessionElsewhere(s *session.Session, e *protocol.Envelope, id
 
 // missed names the reason why front ends on other nodes were not given a
 // message that those here were given.
-func missed(err error) *Error {
-	if errors.Is(err, ErrBusFull) {
-		return &Error{protocol.ErrOverloaded, textOthersFull}
+func missed(err error) *protocol.Error {
+	if errors.Is(err, federation.ErrFull) {
+		return protocol.NewError(protocol.ErrOverloaded, textOthersFull)
 	}
-	return &Error{protocol.ErrUnavailable, textOthersMissed}
+	return protocol.NewError(protocol.ErrUnavailable, textOthersMissed)
 }
 
 // textOf returns the message in a frame of one text message (RFC 6455 section

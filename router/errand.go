@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"github.com/labgate/labgate/router/federation"
 	"strconv"
 	"sync"
 	"time"
@@ -44,7 +45,7 @@ type errand struct {
 	timer session.Timer
 	r     *Router
 	corr  uint64
-	node  NodeID
+	node  federation.NodeID
 	name  errandName
 	// reply is where a request of the HTTP API waits, which has no asker.
 	reply chan<- reply
@@ -52,16 +53,16 @@ type errand struct {
 
 // awayFromHere says why a device that is not connected here cannot be sent
 // anything, or on which node it is.
-func (r *Router) awayFromHere(device []byte) (NodeID, *Error) {
+func (r *Router) awayFromHere(device []byte) (federation.NodeID, *protocol.Error) {
 	if r.bus == nil {
-		return 0, &Error{protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be"}
+		return 0, protocol.NewError(protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be")
 	}
 	if !r.bus.Up() {
-		return 0, &Error{protocol.ErrUnavailable, "device " + string(device) + ": " + textUnavailable}
+		return 0, protocol.NewError(protocol.ErrUnavailable, "device " + string(device) + ": " + textUnavailable)
 	}
 	node, held := r.others.holder(device)
 	if !held {
-		return 0, &Error{protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be"}
+		return 0, protocol.NewError(protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be")
 	}
 	return node, nil
 }
@@ -77,7 +78,7 @@ func (r *Router) routeElsewhere(s *session.Session, fe *frontend, e *protocol.En
 	text := scratches.Get().(*[]byte)
 	defer giveScratch(text)
 	*text = e.AppendSpliced((*text)[:0], protocol.Splice{Src: s.Source()})
-	msg := BusMessage{Kind: BusToDevice, Urgent: e.Urgent, Name: string(name), Text: *text}
+	msg := federation.Message{Kind: federation.KindToDevice, Urgent: e.Urgent, Name: string(name), Text: *text}
 	var c *errand
 	if e.ID != nil {
 		msg.ID = string(e.ID)
@@ -92,7 +93,7 @@ func (r *Router) routeElsewhere(s *session.Session, fe *frontend, e *protocol.En
 			r.refuse(s, fail.Code, fail.Message, e.ID)
 			return
 		}
-		msg.Kind, msg.Corr, msg.TimeoutMS = BusCommand, c.corr, timeoutOf(e.TimeoutMS)
+		msg.Kind, msg.Corr, msg.TimeoutMS = federation.KindCommand, c.corr, timeoutOf(e.TimeoutMS)
 	} else {
 		msg.Sender = s.ID()
 	}
@@ -120,11 +121,11 @@ func giveScratch(b *[]byte) {
 }
 
 // notSent names the reason why a bus did not take a message.
-func notSent(err error) *Error {
-	if errors.Is(err, ErrBusFull) {
-		return &Error{protocol.ErrOverloaded, textNodeFull}
+func notSent(err error) *protocol.Error {
+	if errors.Is(err, federation.ErrFull) {
+		return protocol.NewError(protocol.ErrOverloaded, textNodeFull)
 	}
-	return &Error{protocol.ErrUnavailable, "the node that it is for cannot be reached; the message was not delivered"}
+	return protocol.NewError(protocol.ErrUnavailable, "the node that it is for cannot be reached; the message was not delivered")
 }
 
 func timeoutOf(ms int) uint32 {
@@ -135,15 +136,15 @@ func timeoutOf(ms int) uint32 {
 }
 
 // enter puts the errand into the tables and arms its deadline.
-func (c *errand) enter(timeoutMS int) *Error {
+func (c *errand) enter(timeoutMS int) *protocol.Error {
 	x := &c.r.errands
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.waiting) >= maxErrands {
-		return &Error{protocol.ErrOverloaded, strconv.Itoa(maxErrands) + " commands wait for devices on other nodes already; try again later"}
+		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(maxErrands) + " commands wait for devices on other nodes already; try again later")
 	}
 	if x.asked[c.name] != nil {
-		return &Error{protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`}
+		return protocol.NewError(protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`)
 	}
 	if x.waiting == nil {
 		x.waiting, x.asked = make(map[uint64]*errand), make(map[errandName]*errand)
@@ -162,7 +163,7 @@ func (c *errand) enter(timeoutMS int) *Error {
 
 // take removes and returns the errand with that number, if it waits for that
 // node, or nil.
-func (x *errands) take(corr uint64, node NodeID) *errand {
+func (x *errands) take(corr uint64, node federation.NodeID) *errand {
 	x.mu.Lock()
 	c := x.waiting[corr]
 	if c == nil || c.node != node {
@@ -176,7 +177,7 @@ func (x *errands) take(corr uint64, node NodeID) *errand {
 }
 
 // takeAll removes and returns those that wait for a node, or for any with 0.
-func (x *errands) takeAll(node NodeID) []*errand {
+func (x *errands) takeAll(node federation.NodeID) []*errand {
 	var all []*errand
 	x.mu.Lock()
 	for _, c := range x.waiting {
@@ -223,7 +224,7 @@ func (c *errand) Expire(time.Time) {
 func (c *errand) fail(code protocol.ErrorCode, message string) {
 	c.r.stats.countError(code)
 	if c.name.asker == nil {
-		c.reply <- reply{err: &Error{code, message}}
+		c.reply <- reply{err: protocol.NewError(code, message)}
 		return
 	}
 	if c.name.asker.SendError(code, message, c.name.id) == nil {
@@ -232,8 +233,8 @@ func (c *errand) fail(code protocol.ErrorCode, message string) {
 }
 
 // outcomeFrom takes the answer to a command, or why there is none.
-func (r *Router) outcomeFrom(from NodeID, msg *BusMessage) {
-	if msg.Kind == BusFailure && msg.Corr == 0 {
+func (r *Router) outcomeFrom(from federation.NodeID, msg *federation.Message) {
+	if msg.Kind == federation.KindFailure && msg.Corr == 0 {
 		r.stats.countError(msg.Code)
 		if s := r.manager.Get(msg.Session); s != nil && s.SendError(msg.Code, string(msg.Text), msg.ID) == nil {
 			s.Schedule()
@@ -245,7 +246,7 @@ func (r *Router) outcomeFrom(from NodeID, msg *BusMessage) {
 		return // its time was over
 	}
 	switch {
-	case msg.Kind == BusFailure:
+	case msg.Kind == federation.KindFailure:
 		c.fail(msg.Code, string(msg.Text))
 	case !r.checkText(msg):
 		c.fail(protocol.ErrUnavailable, "the answer of device "+c.name.device+" did not survive its way between the nodes")
@@ -257,7 +258,7 @@ func (r *Router) outcomeFrom(from NodeID, msg *BusMessage) {
 }
 
 // nodeGone ends what waits for a node that is gone.
-func (r *Router) nodeGone(node NodeID) {
+func (r *Router) nodeGone(node federation.NodeID) {
 	for _, c := range r.errands.takeAll(node) {
 		c.fail(protocol.ErrDeviceDisconnected, "the node of device "+c.name.device+" went away before the answer came; whether the device carried the command out is not known")
 	}
@@ -275,12 +276,12 @@ func (r *Router) busDown() {
 // origin is the node whose command waits here for a device, and its number
 // there.
 type origin struct {
-	node NodeID
+	node federation.NodeID
 	corr uint64
 }
 
 // commandFrom delivers another node's command to a device here.
-func (r *Router) commandFrom(from NodeID, msg *BusMessage) {
+func (r *Router) commandFrom(from federation.NodeID, msg *federation.Message) {
 	var e protocol.Envelope
 	if err := e.Parse(msg.Text); err != nil {
 		r.failFrom(from, msg, protocol.ErrBadMessage, err.Error())
@@ -311,7 +312,7 @@ func (r *Router) commandFrom(from NodeID, msg *BusMessage) {
 }
 
 // toDeviceFrom delivers a message that nobody waits for.
-func (r *Router) toDeviceFrom(from NodeID, msg *BusMessage) {
+func (r *Router) toDeviceFrom(from federation.NodeID, msg *federation.Message) {
 	to := r.manager.ByDevice(msg.Name)
 	if to == nil {
 		r.failFrom(from, msg, protocol.ErrDeviceOffline, "device "+msg.Name+" is not connected; the message was not delivered and will not be")

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"slices"
 	"sync"
 )
@@ -12,11 +13,11 @@ type feed struct {
 	// that one's locks.
 	mu               sync.Mutex
 	chain, start, to uint64
-	before           []TelemetryChain
+	before           []federation.Chain
 	// quiet counts the times that the position was told since it last moved.
 	quiet int
 	// batch is the one that is given to the bus.
-	batch TelemetryBatch
+	batch federation.Batch
 }
 
 // skip notes the samples [from, to), which no other node wants.
@@ -28,31 +29,31 @@ func (f *feed) skip(from, to uint64) {
 
 // advance notes the samples [from, to) and returns where they are. The caller
 // holds mu until they are on the bus.
-func (f *feed) advance(from, to uint64) TelemetryRange {
+func (f *feed) advance(from, to uint64) federation.Range {
 	if f.chain == 0 || from != f.to {
 		if f.chain > 0 {
 			// Replaced, not changed: ranges that were handed out share it.
-			before := append(make([]TelemetryChain, 0, MaxChainsBefore), f.before[max(0, len(f.before)-MaxChainsBefore+1):]...)
-			f.before = append(before, TelemetryChain{Chain: f.chain, Start: f.start, End: f.to})
+			before := append(make([]federation.Chain, 0, federation.MaxChainsBefore), f.before[max(0, len(f.before)-federation.MaxChainsBefore+1):]...)
+			f.before = append(before, federation.Chain{Chain: f.chain, Start: f.start, End: f.to})
 		}
 		f.chain++
 		f.start = from
 	}
 	f.to = to
 	f.quiet = 0
-	return TelemetryRange{Chain: f.chain, Start: f.start, From: from, To: to, Before: f.before}
+	return federation.Range{Chain: f.chain, Start: f.start, From: from, To: to, Before: f.before}
 }
 
 // position returns the range without samples where the feed stands.
-func (f *feed) position() TelemetryRange {
+func (f *feed) position() federation.Range {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return TelemetryRange{Chain: f.chain, Start: f.start, From: f.to, To: f.to, Before: f.before}
+	return federation.Range{Chain: f.chain, Start: f.start, From: f.to, To: f.to, Before: f.before}
 }
 
 // toldAgain returns the position, and whether it is worth telling: it is told a
 // few times after each move, since what tells it may be lost, too.
-func (f *feed) toldAgain() (TelemetryRange, bool) {
+func (f *feed) toldAgain() (federation.Range, bool) {
 	f.mu.Lock()
 	told := f.chain > 0 && f.quiet < tellings
 	f.quiet++
@@ -71,11 +72,11 @@ type inflow struct {
 // arrived is how far the telemetry of one node is: the samples of chain up to,
 // not including, to have come or were reported as lost.
 type arrived struct {
-	node      NodeID
+	node      federation.NodeID
 	chain, to uint64
 	// first is the range of the batch that came first, when that was before the
 	// node was known to hold the device: what came before it may be lost.
-	first *TelemetryRange
+	first *federation.Range
 }
 
 // maxInflows bounds the nodes that a device's telemetry has come from of late.
@@ -87,7 +88,7 @@ type sampleRange struct{ from, to uint64 }
 // begin sets where the telemetry of a node begins, unless that is known: what
 // is beyond it and does not come is lost. It returns what was lost before the
 // first that has come already.
-func (f *inflow) begin(node NodeID, rg *TelemetryRange) (lost []sampleRange) {
+func (f *inflow) begin(node federation.NodeID, rg *federation.Range) (lost []sampleRange) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.of(node)
@@ -95,7 +96,7 @@ func (f *inflow) begin(node NodeID, rg *TelemetryRange) (lost []sampleRange) {
 	case a == nil:
 		f.add(arrived{node: node, chain: rg.Chain, to: rg.To})
 	case a.first != nil:
-		lost = a.first.missing(rg.Chain, rg.To)
+		lost = missing(a.first, rg.Chain, rg.To)
 		a.first = nil
 	}
 	return lost
@@ -105,7 +106,7 @@ func (f *inflow) begin(node NodeID, rg *TelemetryRange) (lost []sampleRange) {
 // lost on the way, and from which sample on the batch is new; none of it is
 // when that is rg.To. early says that the node is not known to hold the device
 // yet: news of that may take longer than telemetry.
-func (f *inflow) take(node NodeID, rg *TelemetryRange, early bool) (lost []sampleRange, fresh uint64) {
+func (f *inflow) take(node federation.NodeID, rg *federation.Range, early bool) (lost []sampleRange, fresh uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.of(node)
@@ -123,7 +124,7 @@ func (f *inflow) take(node NodeID, rg *TelemetryRange, early bool) (lost []sampl
 		// Known, or told as lost before: then it must not come any more.
 		return nil, rg.To
 	}
-	lost, fresh = rg.missing(a.chain, a.to), rg.From
+	lost, fresh = missing(rg, a.chain, a.to), rg.From
 	if rg.Chain == a.chain {
 		fresh = max(rg.From, a.to)
 	}
@@ -133,7 +134,7 @@ func (f *inflow) take(node NodeID, rg *TelemetryRange, early bool) (lost []sampl
 
 // missing returns the samples between the first ones of a chain, up to to, and
 // the range.
-func (rg *TelemetryRange) missing(chain, to uint64) (lost []sampleRange) {
+func missing(rg *federation.Range, chain, to uint64) (lost []sampleRange) {
 	switch {
 	case rg.Chain < chain:
 		return nil
@@ -159,7 +160,7 @@ func (f *inflow) forget() {
 }
 
 // of returns the entry of a node. The caller holds mu.
-func (f *inflow) of(node NodeID) *arrived {
+func (f *inflow) of(node federation.NodeID) *arrived {
 	for i := range f.at {
 		if f.at[i].node == node {
 			return &f.at[i]

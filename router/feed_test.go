@@ -1,6 +1,7 @@
 package router
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -63,7 +64,7 @@ func TestInflowBalances(t *testing.T) {
 		gaps := 0
 		for range 200 {
 			n := 1 + rand.Uint64N(50)
-			if rand.IntN(10) == 0 && gaps < MaxChainsBefore {
+			if rand.IntN(10) == 0 && gaps < federation.MaxChainsBefore {
 				next, gaps = rand.Uint64N(10_000), gaps+1
 			}
 			rg := f.advance(next, next+n)
@@ -99,7 +100,7 @@ func TestInflowTakesNothingTwice(t *testing.T) {
 	if lost, _ := in.take(1, &third, false); !slices.Equal(lost, []sampleRange{{10, 20}}) {
 		t.Fatalf("lost %v", lost)
 	}
-	for _, rg := range []TelemetryRange{late, third, first, f.position()} {
+	for _, rg := range []federation.Range{late, third, first, f.position()} {
 		if lost, fresh := in.take(1, &rg, false); len(lost) != 0 || fresh != rg.To {
 			t.Errorf("%+v: lost %v, new from %d on", rg, lost, fresh)
 		}
@@ -133,7 +134,7 @@ func TestInflowThatComesBeforeItsHolder(t *testing.T) {
 			for _, r := range c.sent {
 				f.advance(r.from, r.to)
 			}
-			for i, rg := range []TelemetryRange{f.advance(120, 130), f.advance(130, 140)} {
+			for i, rg := range []federation.Range{f.advance(120, 130), f.advance(130, 140)} {
 				if lost, fresh := in.take(1, &rg, c.early); len(lost) > 0 || fresh != rg.From {
 					t.Errorf("batch %d: lost %v, new from %d on", i, lost, fresh)
 				}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"github.com/labgate/labgate/router/federation"
 
 	"github.com/google/uuid"
 
@@ -21,23 +22,23 @@ func (m member) ReceiveForeign(text []byte) error {
 	return nil
 }
 
-func (r *Router) foreign(text []byte) *Error {
+func (r *Router) foreign(text []byte) *protocol.Error {
 	if len(text) > r.opts.MaxMessage {
-		return &Error{protocol.ErrTooLarge, "the message is larger than the gateway's --max-message; send less"}
+		return protocol.NewError(protocol.ErrTooLarge, "the message is larger than the gateway's --max-message; send less")
 	}
 	var e protocol.Envelope
 	if err := e.Parse(text); err != nil {
-		return &Error{protocol.ErrBadMessage, err.Error()}
+		return protocol.NewError(protocol.ErrBadMessage, err.Error())
 	}
 	switch {
 	case bytes.HasPrefix(e.Type, gatewayPrefix):
-		return &Error{protocol.ErrNotAllowed, `field "type": "gateway." types are the gateway's own`}
+		return protocol.NewError(protocol.ErrNotAllowed, `field "type": "gateway." types are the gateway's own`)
 	case e.ID != nil || e.Re != nil:
-		return &Error{protocol.ErrNotAllowed, `fields "id" and "re": nobody waits for an answer here; use POST /v1/devices/{id}/commands`}
+		return protocol.NewError(protocol.ErrNotAllowed, `fields "id" and "re": nobody waits for an answer here; use POST /v1/devices/{id}/commands`)
 	}
 	dst, err := protocol.ParseDestination(e.Dst)
 	if err != nil {
-		return &Error{protocol.ErrBadMessage, err.Error()}
+		return protocol.NewError(protocol.ErrBadMessage, err.Error())
 	}
 	switch dst.Kind {
 	case protocol.DstDevice:
@@ -49,45 +50,45 @@ func (r *Router) foreign(text []byte) *Error {
 		to := r.users[string(dst.Name)]
 		r.mu.Unlock()
 		if r.foreignToMany(&e, to) == 0 && len(r.others.having(dst.Name)) == 0 {
-			return &Error{protocol.ErrNotFound, "no session of that user is connected"}
+			return protocol.NewError(protocol.ErrNotFound, "no session of that user is connected")
 		}
 	case protocol.DstSession:
 		return r.foreignToSession(&e, dst.Name)
 	default:
-		return &Error{protocol.ErrBadMessage, `field "dst": missing; name a device id, @frontends, @user/NAME or @session/UUID`}
+		return protocol.NewError(protocol.ErrBadMessage, `field "dst": missing; name a device id, @frontends, @user/NAME or @session/UUID`)
 	}
 	return nil
 }
 
-func (r *Router) foreignToDevice(e *protocol.Envelope, device []byte) *Error {
+func (r *Router) foreignToDevice(e *protocol.Envelope, device []byte) *protocol.Error {
 	to := r.manager.ByDeviceBytes(device)
 	if to == nil {
 		if _, held := r.others.holder(device); held {
 			return nil
 		}
-		return &Error{protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be"}
+		return protocol.NewError(protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be")
 	}
 	return r.foreignTo(to, e, protocol.ErrDeviceOffline)
 }
 
-func (r *Router) foreignToSession(e *protocol.Envelope, id []byte) *Error {
+func (r *Router) foreignToSession(e *protocol.Envelope, id []byte) *protocol.Error {
 	parsed, err := uuid.ParseBytes(id)
 	if err != nil {
-		return &Error{protocol.ErrNotFound, textNoSession}
+		return protocol.NewError(protocol.ErrNotFound, textNoSession)
 	}
 	if to := r.manager.Get(parsed); to != nil && to.Role() == session.RoleFrontend {
 		return r.foreignTo(to, e, protocol.ErrNotFound)
 	}
-	if _, there := r.others.name(NodeOf(parsed)); there {
+	if _, there := r.others.name(federation.NodeOf(parsed)); there {
 		return nil
 	}
-	return &Error{protocol.ErrNotFound, textNoSession}
+	return protocol.NewError(protocol.ErrNotFound, textNoSession)
 }
 
-func (r *Router) foreignTo(to *session.Session, e *protocol.Envelope, offline protocol.ErrorCode) *Error {
+func (r *Router) foreignTo(to *session.Session, e *protocol.Envelope, offline protocol.ErrorCode) *protocol.Error {
 	if err := to.SendEnvelope(e, protocol.Splice{Src: SourceBus}, e.Urgent); err != nil {
 		code, message := sendFailure(err, offline)
-		return &Error{code, message}
+		return protocol.NewError(code, message)
 	}
 	to.Schedule()
 	return nil

@@ -116,11 +116,11 @@ func (r *Router) subscribe(s *session.Session, e *protocol.Envelope, on bool) {
 
 // changeSubscription applies a request and returns what holds afterwards. The
 // caller holds mu.
-func (r *Router) changeSubscription(s *session.Session, fe *frontend, want protocol.Subscription, on bool) (protocol.Subscription, *Error) {
+func (r *Router) changeSubscription(s *session.Session, fe *frontend, want protocol.Subscription, on bool) (protocol.Subscription, *protocol.Error) {
 	r.moves.Add(1)
 	defer r.moves.Add(1)
 	if id, forbidden := fe.forbidden(want.Devices); on && forbidden {
-		return protocol.Subscription{}, &Error{protocol.ErrNotAllowed, `field "payload.devices": this front end may not observe device ` + id + `; leave it out`}
+		return protocol.Subscription{}, protocol.NewError(protocol.ErrNotAllowed, `field "payload.devices": this front end may not observe device ` + id + `; leave it out`)
 	}
 	switch {
 	case !s.Open():
@@ -134,7 +134,7 @@ func (r *Router) changeSubscription(s *session.Session, fe *frontend, want proto
 			r.unsubscribeAll(s, fe)
 		}
 		if n := fe.countWith(want.Devices); n > maxSubscriptions {
-			return protocol.Subscription{}, &Error{protocol.ErrBadMessage, fmt.Sprintf(`field "payload.devices": %d devices with those listed before, at most %d allowed; use "telemetry":"all"`, n, maxSubscriptions)}
+			return protocol.Subscription{}, protocol.NewError(protocol.ErrBadMessage, fmt.Sprintf(`field "payload.devices": %d devices with those listed before, at most %d allowed; use "telemetry":"all"`, n, maxSubscriptions))
 		}
 		for _, id := range want.Devices {
 			r.listDevice(s, fe, id)
@@ -142,7 +142,7 @@ func (r *Router) changeSubscription(s *session.Session, fe *frontend, want proto
 	case want.Telemetry != "":
 		r.unsubscribeAll(s, fe)
 	case fe.all:
-		return protocol.Subscription{}, &Error{protocol.ErrBadMessage, `field "payload.devices": everything is subscribed, nothing is listed; subscribe to the devices that are wanted instead`}
+		return protocol.Subscription{}, protocol.NewError(protocol.ErrBadMessage, `field "payload.devices": everything is subscribed, nothing is listed; subscribe to the devices that are wanted instead`)
 	default:
 		for _, id := range want.Devices {
 			r.unlistDevice(s, fe, id)

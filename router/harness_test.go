@@ -158,9 +158,9 @@ func (g *gateway) counted(code protocol.ErrorCode) uint64 { return g.r.Stats().E
 
 func codeOf(t testing.TB, err error) protocol.ErrorCode {
 	t.Helper()
-	var known *Error
+	var known *protocol.Error
 	if !errors.As(err, &known) {
-		t.Fatalf("%v is not an *Error", err)
+		t.Fatalf("%v is not an *protocol.Error", err)
 	}
 	return known.Code
 }

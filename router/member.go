@@ -1,6 +1,7 @@
 package router
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,11 +43,11 @@ func (r *Router) Leave() {
 }
 
 // NodeJoined implements Member.
-func (m member) NodeJoined(node NodeID, name string) { m.r.others.setNode(node, name) }
+func (m member) NodeJoined(node federation.NodeID, name string) { m.r.others.setNode(node, name) }
 
 // NodeLeft implements Member: the node's devices are gone, and so is what
 // waited for it.
-func (m member) NodeLeft(node NodeID, why Departure) {
+func (m member) NodeLeft(node federation.NodeID, why federation.Departure) {
 	r := m.r
 	r.mu.Lock()
 	for _, d := range r.devices {
@@ -54,7 +55,7 @@ func (m member) NodeLeft(node NodeID, why Departure) {
 		if sh.holder != nil && sh.node == node {
 			r.dropHolder(d, string(why))
 			// When the node was there all the time, it will say the same again.
-			sh.over = why == NodeClosed
+			sh.over = why == federation.NodeClosed
 		}
 		r.setWanter(d, node, false)
 	}
@@ -64,7 +65,7 @@ func (m member) NodeLeft(node NodeID, why Departure) {
 }
 
 // DeviceHeld implements Member.
-func (m member) DeviceHeld(node NodeID, h Holding) {
+func (m member) DeviceHeld(node federation.NodeID, h federation.Holding) {
 	r := m.r
 	r.mu.Lock()
 	overtaken := r.deviceHeld(node, h)
@@ -76,7 +77,7 @@ func (m member) DeviceHeld(node NodeID, h Holding) {
 
 // deviceHeld makes the device another node's, if that is news, and returns the
 // session here that has to go. The caller holds mu.
-func (r *Router) deviceHeld(node NodeID, h Holding) *session.Session {
+func (r *Router) deviceHeld(node federation.NodeID, h federation.Holding) *session.Session {
 	d := r.deviceEntry(h.Device)
 	sh := d.shared
 	switch {
@@ -91,7 +92,7 @@ func (r *Router) deviceHeld(node NodeID, h Holding) *session.Session {
 	if overtaken != nil {
 		r.announce(protocol.TypeDeviceOffline, d, r.deviceInfo(d), reason)
 		d.session = nil
-		r.bus.Release(Release{Device: d.id, Epoch: sh.epoch, Reason: reason, End: sh.feed.position()})
+		r.bus.Release(federation.Release{Device: d.id, Epoch: sh.epoch, Reason: reason, End: sh.feed.position()})
 	}
 	if d.stream == 0 {
 		r.lastStream++
@@ -114,7 +115,7 @@ func (r *Router) deviceHeld(node NodeID, h Holding) *session.Session {
 }
 
 // DeviceReleased implements Member.
-func (m member) DeviceReleased(node NodeID, rel Release) {
+func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 	r := m.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,7 +125,7 @@ func (m member) DeviceReleased(node NodeID, rel Release) {
 	}
 	sh := d.shared
 	if sh.wanting {
-		r.telemetryArrived(d, node, &TelemetryBatch{Device: d.id, Range: rel.End}, false)
+		r.telemetryArrived(d, node, &federation.Batch{Device: d.id, Range: rel.End}, false)
 	}
 	if !sh.is(node, rel.Epoch) {
 		if sh.newer(node, rel.Epoch) {
@@ -166,12 +167,12 @@ func (m member) DeviceOvertaken(device string, epoch, by uint64, first bool) {
 }
 
 // UserChanged implements Member.
-func (m member) UserChanged(node NodeID, user string, here bool) {
+func (m member) UserChanged(node federation.NodeID, user string, here bool) {
 	m.r.others.setUser(node, user, here)
 }
 
 // WantChanged implements Member.
-func (m member) WantChanged(node NodeID, device string, wanted bool) {
+func (m member) WantChanged(node federation.NodeID, device string, wanted bool) {
 	r := m.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,17 +185,17 @@ func (m member) WantChanged(node NodeID, device string, wanted bool) {
 	}
 	r.setWanter(d, node, wanted)
 	if wanted {
-		r.bus.SendTelemetry(&TelemetryBatch{Device: d.id, Range: d.shared.feed.position()})
+		r.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: d.shared.feed.position()})
 	}
 }
 
 // setWanter notes whether a node wants the device's telemetry. The caller holds
 // mu.
-func (r *Router) setWanter(d *device, node NodeID, wanted bool) {
+func (r *Router) setWanter(d *device, node federation.NodeID, wanted bool) {
 	sh := d.shared
 	if wanted {
 		if sh.wanters == nil {
-			sh.wanters = make(map[NodeID]struct{})
+			sh.wanters = make(map[federation.NodeID]struct{})
 		}
 		sh.wanters[node] = struct{}{}
 		r.wantedElsewhere[d] = struct{}{}
@@ -208,7 +209,7 @@ func (r *Router) setWanter(d *device, node NodeID, wanted bool) {
 }
 
 // ReceiveTelemetry implements Member.
-func (m member) ReceiveTelemetry(from NodeID, b *TelemetryBatch) {
+func (m member) ReceiveTelemetry(from federation.NodeID, b *federation.Batch) {
 	r := m.r
 	r.mu.Lock()
 	d := r.devices[b.Device]
@@ -230,51 +231,51 @@ func (m member) BusChanged(up bool) {
 }
 
 // Receive implements Member.
-func (m member) Receive(from NodeID, msg *BusMessage) {
+func (m member) Receive(from federation.NodeID, msg *federation.Message) {
 	r := m.r
 	switch msg.Kind {
-	case BusCommand:
+	case federation.KindCommand:
 		r.commandFrom(from, msg)
-	case BusToDevice:
+	case federation.KindToDevice:
 		r.toDeviceFrom(from, msg)
-	case BusToSession:
+	case federation.KindToSession:
 		r.toSessionFrom(from, msg)
-	case BusToUser:
+	case federation.KindToUser:
 		r.mu.Lock()
 		to := r.users[msg.Name]
 		r.mu.Unlock()
 		r.toManyFrom(from, msg, to)
-	case BusToFrontends:
+	case federation.KindToFrontends:
 		r.toManyFrom(from, msg, *r.everyone.Load())
-	case BusAnswer, BusFailure:
+	case federation.KindAnswer, federation.KindFailure:
 		r.outcomeFrom(from, msg)
-	case BusCount, BusResult:
+	case federation.KindCount, federation.KindResult:
 		r.gathered(from, msg)
-	case BusQuery:
+	case federation.KindQuery:
 		r.queryFrom(from, msg)
 	}
 }
 
 // Undelivered implements Member.
-func (m member) Undelivered(to NodeID, msg *BusMessage, certain bool) {
+func (m member) Undelivered(to federation.NodeID, msg *federation.Message, certain bool) {
 	text := "the node that it was for could not be reached; it was not delivered"
 	if !certain {
 		text = "the node that it was for went out of reach while it was under way; whether it was delivered is not known"
 	}
-	fail := BusMessage{Kind: BusFailure, Corr: msg.Corr, Session: msg.Sender, ID: msg.ID, Code: protocol.ErrUnavailable, Text: []byte(text)}
+	fail := federation.Message{Kind: federation.KindFailure, Corr: msg.Corr, Session: msg.Sender, ID: msg.ID, Code: protocol.ErrUnavailable, Text: []byte(text)}
 	switch msg.Kind {
-	case BusCommand:
+	case federation.KindCommand:
 		m.r.outcomeFrom(to, &fail)
-	case BusToDevice, BusToSession:
+	case federation.KindToDevice, federation.KindToSession:
 		fail.Corr = 0
 		m.r.outcomeFrom(to, &fail)
-	case BusToUser, BusToFrontends, BusQuery:
+	case federation.KindToUser, federation.KindToFrontends, federation.KindQuery:
 		m.r.gathers.answered(msg.Corr, to, nil, 0)
 	}
 }
 
 // toSessionFrom gives a message to a front end here.
-func (r *Router) toSessionFrom(from NodeID, msg *BusMessage) {
+func (r *Router) toSessionFrom(from federation.NodeID, msg *federation.Message) {
 	to := r.manager.Get(msg.Session)
 	if to == nil || to.Role() != session.RoleFrontend || msg.Device != "" && !mayObserve(to, msg.Device) {
 		r.failFrom(from, msg, protocol.ErrNotFound, textNoSession)
@@ -288,7 +289,7 @@ func (r *Router) toSessionFrom(from NodeID, msg *BusMessage) {
 
 // toManyFrom gives a message to front ends here, and says how many took it when
 // that is asked.
-func (r *Router) toManyFrom(from NodeID, msg *BusMessage, to []*session.Session) {
+func (r *Router) toManyFrom(from federation.NodeID, msg *federation.Message, to []*session.Session) {
 	n := 0
 	if r.checkText(msg) {
 		f := session.NewTextFrame(msg.Text)
@@ -296,12 +297,12 @@ func (r *Router) toManyFrom(from NodeID, msg *BusMessage, to []*session.Session)
 		f.Release()
 	}
 	if msg.Corr != 0 {
-		_ = r.bus.Send(from, &BusMessage{Kind: BusCount, Corr: msg.Corr, Count: uint32(n)})
+		_ = r.bus.Send(from, &federation.Message{Kind: federation.KindCount, Corr: msg.Corr, Count: uint32(n)})
 	}
 }
 
 // giveText queues a message of another node for one peer here.
-func (r *Router) giveText(to *session.Session, msg *BusMessage) error {
+func (r *Router) giveText(to *session.Session, msg *federation.Message) error {
 	f := session.NewTextFrame(msg.Text)
 	defer f.Release()
 	if err := to.Send(f, msg.Urgent); err != nil {
@@ -313,7 +314,7 @@ func (r *Router) giveText(to *session.Session, msg *BusMessage) error {
 
 // checkText reports whether what another node sent is a message: a peer must
 // not be given anything else, whoever wrote to the bus.
-func (r *Router) checkText(msg *BusMessage) bool {
+func (r *Router) checkText(msg *federation.Message) bool {
 	var e protocol.Envelope
 	if e.Parse(msg.Text) != nil {
 		r.stats.countError(protocol.ErrBadMessage)
@@ -323,10 +324,10 @@ func (r *Router) checkText(msg *BusMessage) bool {
 }
 
 // failFrom tells the node of a message's sender why it failed.
-func (r *Router) failFrom(from NodeID, msg *BusMessage, code protocol.ErrorCode, message string) {
+func (r *Router) failFrom(from federation.NodeID, msg *federation.Message, code protocol.ErrorCode, message string) {
 	if msg.Sender == (uuid.UUID{}) && msg.Corr == 0 {
 		r.stats.countError(code)
 		return
 	}
-	_ = r.bus.Send(from, &BusMessage{Kind: BusFailure, Corr: msg.Corr, Session: msg.Sender, ID: msg.ID, Code: code, Text: []byte(message)})
+	_ = r.bus.Send(from, &federation.Message{Kind: federation.KindFailure, Corr: msg.Corr, Session: msg.Sender, ID: msg.ID, Code: code, Text: []byte(message)})
 }

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"time"
 
 	"github.com/labgate/labgate/internal/wsframe"
@@ -31,9 +32,9 @@ func (r *Router) feedOthers(d *device, f *session.Frame) {
 	if d.shared.wanted.Load() {
 		// Under the lock: a position that is told must not overtake the samples
 		// before it, which would be taken for lost.
-		fd.batch = TelemetryBatch{Device: d.id, Range: rg, Wire: f.Wire()}
+		fd.batch = federation.Batch{Device: d.id, Range: rg, Wire: f.Wire()}
 		r.bus.SendTelemetry(&fd.batch)
-		fd.batch = TelemetryBatch{}
+		fd.batch = federation.Batch{}
 	}
 }
 
@@ -60,7 +61,7 @@ func (r *Router) tellPositions(all bool) {
 	defer r.mu.Unlock()
 	for d := range r.wantedElsewhere {
 		if rg, told := d.shared.feed.toldAgain(); told || all {
-			r.bus.SendTelemetry(&TelemetryBatch{Device: d.id, Range: rg})
+			r.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: rg})
 		}
 	}
 }
@@ -68,7 +69,7 @@ func (r *Router) tellPositions(all bool) {
 // telemetryArrived gives the telemetry of a device on another node to the front
 // ends of this one, and tells them what was lost on the way. early is that of
 // inflow.take.
-func (r *Router) telemetryArrived(d *device, from NodeID, b *TelemetryBatch, early bool) {
+func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federation.Batch, early bool) {
 	lost, fresh := d.shared.inflow.take(from, &b.Range, early)
 	if len(lost) > 0 {
 		r.reportLost(d, lost)
@@ -93,7 +94,7 @@ func (r *Router) telemetryArrived(d *device, from NodeID, b *TelemetryBatch, ear
 // and where its samples end. It stamps the stream number into them. When the
 // batch turns out not to be what its range says, ok is false and the rest of it
 // is left out.
-func cutBatch(b *TelemetryBatch, stream uint32, fresh uint64) (f *session.Frame, to uint64, ok bool) {
+func cutBatch(b *federation.Batch, stream uint32, fresh uint64) (f *session.Frame, to uint64, ok bool) {
 	var begin, end int
 	var frames uint32
 	from := b.Range.From

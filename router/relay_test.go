@@ -3,6 +3,8 @@ package router
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/labgate/labgate/internal/membus"
+	"github.com/labgate/labgate/router/federation"
 	"slices"
 	"sync"
 	"testing"
@@ -14,11 +16,11 @@ import (
 )
 
 // elsewhere is the node whose telemetry comes in these tests.
-const elsewhere NodeID = 0xE15E
+const elsewhere federation.NodeID = 0xE15E
 
 // ofSeveral makes a gateway one of several nodes, on a bus of its own.
 func ofSeveral(o *Options, so *session.Options) {
-	bus := NewHub().Bus("node-1")
+	bus := membus.NewHub().Bus("node-1")
 	o.Bus, so.Node = bus, uint32(bus.Self())
 }
 
@@ -31,12 +33,12 @@ func (g *gateway) holdElsewhere(device string) {
 	g.t.Cleanup(g.r.Leave)
 	m := member{g.r}
 	m.NodeJoined(elsewhere, "elsewhere")
-	m.DeviceHeld(elsewhere, Holding{Device: device, Epoch: g.r.born + 1})
+	m.DeviceHeld(elsewhere, federation.Holding{Device: device, Epoch: g.r.born + 1})
 }
 
 // batchOf is frames of so many samples each, from seq on.
-func batchOf(device string, seq uint64, counts ...int) *TelemetryBatch {
-	b := &TelemetryBatch{Device: device, Range: TelemetryRange{Chain: 1, From: seq, To: seq}}
+func batchOf(device string, seq uint64, counts ...int) *federation.Batch {
+	b := &federation.Batch{Device: device, Range: federation.Range{Chain: 1, From: seq, To: seq}}
 	for _, n := range counts {
 		b.Wire = wsframe.AppendFrame(b.Wire, wsframe.OpBinary, telemetry(b.Range.To, n))
 		b.Range.To += uint64(n)
@@ -45,7 +47,7 @@ func batchOf(device string, seq uint64, counts ...int) *TelemetryBatch {
 }
 
 // moveOn makes a batch of so many frames of one size the one that follows it.
-func moveOn(b *TelemetryBatch, frames int) {
+func moveOn(b *federation.Batch, frames int) {
 	size := len(b.Wire) / frames
 	samples := (b.Range.To - b.Range.From) / uint64(frames)
 	b.Range.From = b.Range.To
@@ -59,14 +61,14 @@ func moveOn(b *TelemetryBatch, frames int) {
 // that the device has here. A batch that is not what its range says is given on
 // as far as it is, and the rest is told as lost.
 func TestTelemetryOfAnotherNode(t *testing.T) {
-	part := func(b *TelemetryBatch, bytes int) *TelemetryBatch {
+	part := func(b *federation.Batch, bytes int) *federation.Batch {
 		b.Wire = b.Wire[:bytes]
 		return b
 	}
 	frame := wsframe.HeaderSize(32+4*5) + 32 + 4*5 // of five samples
 	for _, c := range []struct {
 		name string
-		b    *TelemetryBatch
+		b    *federation.Batch
 		want []span
 		bad  bool
 	}{
@@ -76,22 +78,22 @@ func TestTelemetryOfAnotherNode(t *testing.T) {
 		{"partly known", batchOf("d", 5, 5, 5), []span{{from: 10, to: 15}}, false},
 		{"known", batchOf("d", 0, 5, 5), nil, false},
 		{"after a gap", batchOf("d", 20, 5), []span{{from: 10, to: 20, lost: true}, {from: 20, to: 25}}, false},
-		{"only where it is", &TelemetryBatch{Device: "d", Range: TelemetryRange{Chain: 1, From: 30, To: 30}}, []span{{from: 10, to: 30, lost: true}}, false},
+		{"only where it is", &federation.Batch{Device: "d", Range: federation.Range{Chain: 1, From: 30, To: 30}}, []span{{from: 10, to: 30, lost: true}}, false},
 		{"cut off", part(batchOf("d", 10, 5, 5), frame+10), []span{{from: 10, to: 15}, {from: 15, to: 20, lost: true}}, true},
 		{"less than it says", part(batchOf("d", 10, 5, 5), frame), []span{{from: 10, to: 15}, {from: 15, to: 20, lost: true}}, true},
-		{"not a frame", &TelemetryBatch{Device: "d", Range: TelemetryRange{Chain: 1, From: 10, To: 12}, Wire: []byte("what is this")}, []span{{from: 10, to: 12, lost: true}}, true},
-		{"a text", &TelemetryBatch{Device: "d", Range: TelemetryRange{Chain: 1, From: 10, To: 12}, Wire: wsframe.AppendFrame(nil, wsframe.OpText, telemetry(10, 2))}, []span{{from: 10, to: 12, lost: true}}, true},
-		{"a frame elsewhere", func() *TelemetryBatch {
+		{"not a frame", &federation.Batch{Device: "d", Range: federation.Range{Chain: 1, From: 10, To: 12}, Wire: []byte("what is this")}, []span{{from: 10, to: 12, lost: true}}, true},
+		{"a text", &federation.Batch{Device: "d", Range: federation.Range{Chain: 1, From: 10, To: 12}, Wire: wsframe.AppendFrame(nil, wsframe.OpText, telemetry(10, 2))}, []span{{from: 10, to: 12, lost: true}}, true},
+		{"a frame elsewhere", func() *federation.Batch {
 			b := batchOf("d", 10, 5, 5)
 			b.Wire = append(b.Wire[:frame], batchOf("d", 16, 5).Wire...)
 			return b
 		}(), []span{{from: 10, to: 15}, {from: 15, to: 20, lost: true}}, true},
-		{"more behind it", func() *TelemetryBatch {
+		{"more behind it", func() *federation.Batch {
 			b := batchOf("d", 10, 5)
 			b.Wire = append(b.Wire, "more"...)
 			return b
 		}(), []span{{from: 10, to: 15}}, true},
-		{"more than it says", func() *TelemetryBatch {
+		{"more than it says", func() *federation.Batch {
 			b := batchOf("d", 10, 5, 5)
 			b.Range.To = 18
 			return b
@@ -134,7 +136,7 @@ func TestTelemetryOfAnotherNode(t *testing.T) {
 // What the other nodes are told of a device keeps its order: how far it is never
 // comes before its samples, or they would be taken for lost.
 func TestPositionsDoNotOvertakeTelemetry(t *testing.T) {
-	bus := &orderly{Bus: NewHub().Bus("node-1")}
+	bus := &orderly{Bus: membus.NewHub().Bus("node-1")}
 	g := newGateway(t, func(o *Options, so *session.Options) { o.Bus, so.Node = bus, uint32(bus.Self()) })
 	if err := g.r.Join(); err != nil {
 		t.Fatal(err)
@@ -171,12 +173,12 @@ func TestPositionsDoNotOvertakeTelemetry(t *testing.T) {
 
 // orderly is a Bus that watches the order of a device's telemetry.
 type orderly struct {
-	Bus
+	federation.Bus
 	mu                                sync.Mutex // guards the rest; a leaf
 	to, samples, overtaken, positions uint64
 }
 
-func (o *orderly) SendTelemetry(b *TelemetryBatch) {
+func (o *orderly) SendTelemetry(b *federation.Batch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(b.Wire) == 0 {

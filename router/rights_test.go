@@ -247,11 +247,11 @@ func TestRightsChange(t *testing.T) {
 func TestRenew(t *testing.T) {
 	var tokens []string
 	renew := func(o *Options, _ *session.Options) {
-		o.Renew = func(s *session.Session, token string) (protocol.Expiry, *Error) {
+		o.Renew = func(s *session.Session, token string) (protocol.Expiry, *protocol.Error) {
 			tokens = append(tokens, s.Name()+" "+token)
 			left := int64(1500)
 			if token == "wrong" {
-				return protocol.Expiry{}, &Error{protocol.ErrNotAllowed, "not this one"}
+				return protocol.Expiry{}, protocol.NewError(protocol.ErrNotAllowed, "not this one")
 			}
 			return protocol.Expiry{ExpiresInMS: &left}, nil
 		}

@@ -5,6 +5,7 @@ package router
 
 import (
 	"errors"
+	"github.com/labgate/labgate/router/federation"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,9 +32,9 @@ type Options struct {
 	// long the new one is good for. The error does not repeat the token. It is
 	// called on the session's reading goroutine with no lock of the router's
 	// held. Nil: every renewal is refused.
-	Renew func(s *session.Session, token string) (protocol.Expiry, *Error)
+	Renew func(s *session.Session, token string) (protocol.Expiry, *protocol.Error)
 	// Bus joins this router with those of other nodes; nil: there are none.
-	Bus Bus
+	Bus federation.Bus
 	// Answer answers what other nodes ask with Ask and AskAll of this node's
 	// server: what, and of what. False: it does not know. It may be called on
 	// any goroutine. Nil: it knows nothing.
@@ -52,7 +53,7 @@ type Router struct {
 	opts    Options
 	manager *session.Manager
 	stats   Stats
-	bus     Bus
+	bus     federation.Bus
 	// born is when the router was made, in microseconds since 1970: the epochs
 	// of devices that came since are greater.
 	born uint64
@@ -127,16 +128,6 @@ func (r *Router) Node() string { return r.opts.Node }
 
 // Stats returns the router's counters.
 func (r *Router) Stats() *Stats { return &r.stats }
-
-// Error is a refusal or failure that a peer is told: a gateway.error, or the
-// error answer of the HTTP API.
-type Error struct {
-	Code    protocol.ErrorCode
-	Message string
-}
-
-// Error returns the code and the message.
-func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
 
 var _ session.Callbacks = (*Router)(nil)
 

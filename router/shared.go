@@ -1,6 +1,7 @@
 package router
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"maps"
 	"slices"
 	"sync"
@@ -18,17 +19,17 @@ type shared struct {
 	// another, whether it lasts or not; over says that it was given up, and that
 	// only a newer one will be believed.
 	epoch uint64
-	node  NodeID
+	node  federation.NodeID
 	over  bool
 	// holder is what the other node said that holds the device now; nil when
 	// none does.
-	holder *Holding
+	holder *federation.Holding
 	// foreign says that another node held the device last.
 	foreign bool
 	// wanting says that this node has asked the others for the telemetry.
 	wanting bool
 	// wanters are the nodes that have asked this one.
-	wanters map[NodeID]struct{}
+	wanters map[federation.NodeID]struct{}
 	// wanted is whether there are any; read without a lock.
 	wanted atomic.Bool
 	// feed is how far the telemetry is that came here; its own lock.
@@ -38,7 +39,7 @@ type shared struct {
 }
 
 // newer reports whether a holding is newer than the newest known.
-func (sh *shared) newer(node NodeID, epoch uint64) bool {
+func (sh *shared) newer(node federation.NodeID, epoch uint64) bool {
 	if epoch != sh.epoch {
 		return epoch > sh.epoch
 	}
@@ -46,26 +47,28 @@ func (sh *shared) newer(node NodeID, epoch uint64) bool {
 }
 
 // is reports whether a holding is the newest known.
-func (sh *shared) is(node NodeID, epoch uint64) bool { return sh.node == node && sh.epoch == epoch }
+func (sh *shared) is(node federation.NodeID, epoch uint64) bool {
+	return sh.node == node && sh.epoch == epoch
+}
 
 // others is what the router knows of the other nodes. Its lock is a leaf; it is
 // changed with Router.mu held.
 type others struct {
 	mu sync.RWMutex
 	// names has every node that is there.
-	names map[NodeID]string
+	names map[federation.NodeID]string
 	// holders finds the node that holds a device.
-	holders map[string]NodeID
+	holders map[string]federation.NodeID
 	// users finds the nodes that have sessions of a user.
-	users map[string][]NodeID
+	users map[string][]federation.NodeID
 }
 
 func newOthers() others {
-	return others{names: make(map[NodeID]string), holders: make(map[string]NodeID), users: make(map[string][]NodeID)}
+	return others{names: make(map[federation.NodeID]string), holders: make(map[string]federation.NodeID), users: make(map[string][]federation.NodeID)}
 }
 
 // holder returns the node that holds a device.
-func (o *others) holder(device []byte) (NodeID, bool) {
+func (o *others) holder(device []byte) (federation.NodeID, bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	id, ok := o.holders[string(device)]
@@ -73,14 +76,14 @@ func (o *others) holder(device []byte) (NodeID, bool) {
 }
 
 // having returns the nodes that have sessions of a user.
-func (o *others) having(user []byte) []NodeID {
+func (o *others) having(user []byte) []federation.NodeID {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return slices.Clone(o.users[string(user)])
 }
 
 // name returns a node's name and whether it is there.
-func (o *others) name(node NodeID) (string, bool) {
+func (o *others) name(node federation.NodeID) (string, bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	name, ok := o.names[node]
@@ -88,7 +91,7 @@ func (o *others) name(node NodeID) (string, bool) {
 }
 
 // all returns the names of all other nodes.
-func (o *others) all() map[NodeID]string {
+func (o *others) all() map[federation.NodeID]string {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return maps.Clone(o.names)
@@ -101,7 +104,7 @@ func (o *others) any() bool {
 	return len(o.names) > 0
 }
 
-func (o *others) setHolder(device string, node NodeID, holds bool) {
+func (o *others) setHolder(device string, node federation.NodeID, holds bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if holds {
@@ -112,10 +115,10 @@ func (o *others) setHolder(device string, node NodeID, holds bool) {
 }
 
 // setUser notes whether a node has sessions of a user. The lists are replaced.
-func (o *others) setUser(node NodeID, user string, here bool) {
+func (o *others) setUser(node federation.NodeID, user string, here bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	left := slices.DeleteFunc(slices.Clone(o.users[user]), func(n NodeID) bool { return n == node })
+	left := slices.DeleteFunc(slices.Clone(o.users[user]), func(n federation.NodeID) bool { return n == node })
 	if here {
 		left = append(left, node)
 	}
@@ -126,14 +129,14 @@ func (o *others) setUser(node NodeID, user string, here bool) {
 	}
 }
 
-func (o *others) setNode(node NodeID, name string) {
+func (o *others) setNode(node federation.NodeID, name string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.names[node] = name
 }
 
 // removeNode forgets a node and its users.
-func (o *others) removeNode(node NodeID) {
+func (o *others) removeNode(node federation.NodeID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.names, node)
@@ -141,7 +144,7 @@ func (o *others) removeNode(node NodeID) {
 		if !slices.Contains(nodes, node) {
 			continue
 		}
-		left := slices.DeleteFunc(slices.Clone(nodes), func(n NodeID) bool { return n == node })
+		left := slices.DeleteFunc(slices.Clone(nodes), func(n federation.NodeID) bool { return n == node })
 		if len(left) == 0 {
 			delete(o.users, user)
 		} else {
@@ -151,7 +154,7 @@ func (o *others) removeNode(node NodeID) {
 }
 
 // Nodes returns the names of the other nodes that are there.
-func (r *Router) Nodes() map[NodeID]string { return r.others.all() }
+func (r *Router) Nodes() map[federation.NodeID]string { return r.others.all() }
 
 // HeldElsewhere reports whether another node holds a device.
 func (r *Router) HeldElsewhere(device string) bool {
@@ -169,7 +172,7 @@ func (r *Router) holdHere(d *device, s *session.Session) {
 	sh.epoch = max(sh.epoch+1, uint64(time.Now().UnixMicro()))
 	sh.node, sh.over, sh.foreign = r.bus.Self(), false, false
 	info := s.Info()
-	r.bus.Hold(Holding{Device: d.id, Epoch: sh.epoch, Type: info.Type, Customer: info.Customer, Meta: info.Meta, At: sh.feed.position()})
+	r.bus.Hold(federation.Holding{Device: d.id, Epoch: sh.epoch, Type: info.Type, Customer: info.Customer, Meta: info.Meta, At: sh.feed.position()})
 	r.rewant(d)
 }
 
@@ -179,7 +182,7 @@ func (r *Router) releaseHere(d *device, epoch uint64, reason string) {
 	if sh.is(r.bus.Self(), epoch) {
 		sh.over = true
 	}
-	r.bus.Release(Release{Device: d.id, Epoch: epoch, Reason: reason, End: sh.feed.position()})
+	r.bus.Release(federation.Release{Device: d.id, Epoch: epoch, Reason: reason, End: sh.feed.position()})
 	r.rewant(d)
 }
 

@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"github.com/labgate/labgate/router/federation"
 
 	"github.com/google/uuid"
 
@@ -86,7 +87,7 @@ func (r *Router) routeToUser(s *session.Session, e *protocol.Envelope, user []by
 	r.mu.Unlock()
 	f := spliced(e, protocol.Splice{Src: s.Source()})
 	n := sendAll(to, f, e.Urgent, nil, deviceOf(s))
-	var fail *Error
+	var fail *protocol.Error
 	if r.bus != nil {
 		n, fail = r.toUserElsewhere(s, e, f, user, n)
 	}
@@ -105,7 +106,7 @@ func (r *Router) routeToSession(s *session.Session, e *protocol.Envelope, id []b
 	if err == nil {
 		to = r.manager.Get(parsed)
 	}
-	if to == nil && err == nil && r.bus != nil && NodeOf(parsed) != r.bus.Self() {
+	if to == nil && err == nil && r.bus != nil && federation.NodeOf(parsed) != r.bus.Self() {
 		r.toSessionElsewhere(s, e, parsed)
 		return
 	}

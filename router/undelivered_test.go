@@ -2,6 +2,7 @@ package router
 
 import (
 	"encoding/json"
+	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,17 +19,17 @@ func TestUndelivered(t *testing.T) {
 		synctest.Wait()
 		fe.take()
 		for _, c := range []struct {
-			kind    BusKind
+			kind    federation.Kind
 			id      string
 			certain bool
 			text    string
 		}{
-			{BusToDevice, "", true, "it was not delivered"},
-			{BusToDevice, "", false, "whether it was delivered is not known"},
-			{BusToDevice, "m-1", false, "whether it was delivered is not known"},
-			{BusToSession, "", false, "whether it was delivered is not known"},
+			{federation.KindToDevice, "", true, "it was not delivered"},
+			{federation.KindToDevice, "", false, "whether it was delivered is not known"},
+			{federation.KindToDevice, "m-1", false, "whether it was delivered is not known"},
+			{federation.KindToSession, "", false, "whether it was delivered is not known"},
 		} {
-			member{g.r}.Undelivered(elsewhere, &BusMessage{Kind: c.kind, Sender: fe.sess.ID(), ID: c.id, Name: "d"}, c.certain)
+			member{g.r}.Undelivered(elsewhere, &federation.Message{Kind: c.kind, Sender: fe.sess.ID(), ID: c.id, Name: "d"}, c.certain)
 			synctest.Wait()
 			got := fe.take()
 			if len(got) != 1 || got[0].Type != protocol.TypeError || got[0].Re != c.id {

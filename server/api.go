@@ -204,11 +204,11 @@ func (s *Server) readMessage(w http.ResponseWriter, r *http.Request) (protocol.M
 
 // writeFailure answers with what the router said.
 func writeFailure(w http.ResponseWriter, err error) {
-	var known *router.Error
+	var known *protocol.Error
 	var field *protocol.FieldError
 	switch {
 	case errors.As(err, &known):
-		writeError(w, known.Code.HTTPStatus(), known.Code, known.Message)
+		writeError(w, statusOf(known.Code), known.Code, known.Message)
 	case errors.As(err, &field):
 		writeError(w, http.StatusBadRequest, protocol.ErrBadMessage, field.Error())
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -1,15 +1,14 @@
 package server
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/labgate/labgate/router"
 )
 
 // busCollector reads the counters of the bus when it is scraped. A node alone
 // has none.
 type busCollector struct {
-	bus router.Bus
+	bus federation.Bus
 
 	up, nodes                                   *prometheus.Desc
 	sent, sentBytes, received, receivedBytes    *prometheus.Desc
@@ -18,7 +17,7 @@ type busCollector struct {
 	outages, outageSeconds                      *prometheus.Desc
 }
 
-func newBusCollector(node string, bus router.Bus) *busCollector {
+func newBusCollector(node string, bus federation.Bus) *busCollector {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("labgate_bus_"+name, help, labels, prometheus.Labels{"node": node})
 	}

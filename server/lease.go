@@ -6,7 +6,6 @@ import (
 
 	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/session"
 )
 
@@ -157,14 +156,14 @@ func expiry(left time.Duration) protocol.Expiry {
 // renew has a session go on with another token, on its reading goroutine. It
 // must be one for the same role and the same name; its permissions hold from
 // now on.
-func (s *Server) renew(sess *session.Session, token string) (protocol.Expiry, *router.Error) {
+func (s *Server) renew(sess *session.Session, token string) (protocol.Expiry, *protocol.Error) {
 	l := leaseOf(sess)
 	if l == nil {
 		// Nothing was asked for, so nothing expires.
 		return protocol.Expiry{}, nil
 	}
 	if !l.mayTry(time.Now()) {
-		return protocol.Expiry{}, &router.Error{Code: protocol.ErrRateLimited, Message: "the credential was renewed a moment ago; wait until the gateway says that it is about to expire"}
+		return protocol.Expiry{}, &protocol.Error{Code: protocol.ErrRateLimited, Message: "the credential was renewed a moment ago; wait until the gateway says that it is about to expire"}
 	}
 	id, ref := s.identify(accessRole(sess.Role()), sess.Name(), token)
 	if ref != nil {
@@ -172,7 +171,7 @@ func (s *Server) renew(sess *session.Session, token string) (protocol.Expiry, *r
 	}
 	now := time.Now()
 	if !l.replace(id, now) {
-		return protocol.Expiry{}, &router.Error{Code: protocol.ErrNotAllowed, Message: "the credential has expired already; connect again with the new one"}
+		return protocol.Expiry{}, &protocol.Error{Code: protocol.ErrNotAllowed, Message: "the credential has expired already; connect again with the new one"}
 	}
 	s.router.SetRights(sess, rightsOf(id))
 	s.log.Debug().Stringer("session", sess.ID()).Str("credential", id.Source).Time("expires", id.Expires).Msg("credential renewed")
@@ -187,17 +186,17 @@ func (s *Server) renew(sess *session.Session, token string) (protocol.Expiry, *r
 
 // identify says whose token is presented in place of another of that role and
 // name.
-func (s *Server) identify(role access.Role, name, token string) (access.Identity, *router.Error) {
+func (s *Server) identify(role access.Role, name, token string) (access.Identity, *protocol.Error) {
 	id, err := s.access.Authenticate(role, name, token, nil)
 	if err != nil {
 		s.countRefusal(err)
-		return id, &router.Error{Code: protocol.ErrNotAllowed, Message: err.Error()}
+		return id, &protocol.Error{Code: protocol.ErrNotAllowed, Message: err.Error()}
 	}
 	// An empty name fits every credential, but a session cannot take a name
 	// later on.
 	if id.Name != "" && id.Name != name {
 		s.stats.refuseCredential(access.WrongName)
-		return id, &router.Error{Code: protocol.ErrNotAllowed, Message: "the token is bound to a user, and this session has none; connect again with it"}
+		return id, &protocol.Error{Code: protocol.ErrNotAllowed, Message: "the token is bound to a user, and this session has none; connect again with it"}
 	}
 	return id, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"github.com/labgate/labgate/router/federation"
 	"net/http"
 	"slices"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/session"
 )
 
@@ -115,7 +115,7 @@ func (s *Server) othersWith(silent []string) others {
 
 // isLocal reports whether a session of that id would be on this node.
 func (s *Server) isLocal(id uuid.UUID) bool {
-	return s.opts.Bus == nil || router.NodeOf(id) == s.opts.Bus.Self()
+	return s.opts.Bus == nil || federation.NodeOf(id) == s.opts.Bus.Self()
 }
 
 // remoteSessions gives add every session of the other nodes, and returns the
@@ -149,7 +149,7 @@ func (s *Server) readPages(ctx context.Context, answer []byte, add func(sessionS
 		if err != nil {
 			return false
 		}
-		if answer, err = s.router.Ask(ctx, router.NodeOf(last), askSessions, last.String()); err != nil {
+		if answer, err = s.router.Ask(ctx, federation.NodeOf(last), askSessions, last.String()); err != nil {
 			return false
 		}
 	}
@@ -159,7 +159,7 @@ func (s *Server) readPages(ctx context.Context, answer []byte, add func(sessionS
 func (s *Server) remoteSession(ctx context.Context, id uuid.UUID) (st sessionStatus, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	answer, err := s.router.Ask(ctx, router.NodeOf(id), askSession, id.String())
+	answer, err := s.router.Ask(ctx, federation.NodeOf(id), askSession, id.String())
 	if err != nil {
 		return st, false, unlessNotFound(err)
 	}
@@ -170,14 +170,14 @@ func (s *Server) remoteSession(ctx context.Context, id uuid.UUID) (st sessionSta
 func (s *Server) endRemoteSession(ctx context.Context, id uuid.UUID) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	_, err := s.router.Ask(ctx, router.NodeOf(id), askEnd, id.String())
+	_, err := s.router.Ask(ctx, federation.NodeOf(id), askEnd, id.String())
 	return unlessNotFound(err)
 }
 
 // unlessNotFound drops the error that says that there is no such node, or no
 // such session on it.
 func unlessNotFound(err error) error {
-	var known *router.Error
+	var known *protocol.Error
 	if errors.As(err, &known) && known.Code == protocol.ErrNotFound {
 		return nil
 	}

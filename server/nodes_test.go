@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/labgate/labgate/internal/membus"
+	"github.com/labgate/labgate/router/federation"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,13 +13,12 @@ import (
 
 	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 )
 
 // two starts gateways a and b on a hub of their own.
-func two(t *testing.T, m mode, tune func(*Options)) (a, b *gateway, hub *router.Hub) {
+func two(t *testing.T, m mode, tune func(*Options)) (a, b *gateway, hub *membus.Hub) {
 	t.Helper()
-	hub = router.NewHub()
+	hub = membus.NewHub()
 	one := func(name string) *gateway {
 		return start(t, m, func(o *Options) {
 			if tune != nil {
@@ -276,10 +277,10 @@ func TestPlacesOfRequests(t *testing.T) {
 }
 
 // countedBus counts what no bus in one process does.
-type countedBus struct{ router.Bus }
+type countedBus struct{ federation.Bus }
 
-func (b countedBus) Stats() router.BusStats {
-	return router.BusStats{
+func (b countedBus) Stats() federation.Stats {
+	return federation.Stats{
 		Nodes: 2, Sent: 3, SentBytes: 4, Received: 5, ReceivedBytes: 6, Publishes: 7, DroppedTelemetry: 8, Lost: 9, Stale: 10, Malformed: 11,
 		Doors: 12, DoorRefused: map[string]uint64{"bad_message": 13, "not_found": 14}, Outages: 15, OutageSeconds: 16.5,
 	}
@@ -287,7 +288,7 @@ func (b countedBus) Stats() router.BusStats {
 
 // TestBusMetrics has every metric of the bus, and none on a gateway alone.
 func TestBusMetrics(t *testing.T) {
-	g := start(t, modes[0], func(o *Options) { o.Bus = countedBus{router.NewHub().Bus("test")} })
+	g := start(t, modes[0], func(o *Options) { o.Bus = countedBus{membus.NewHub().Bus("test")} })
 	got := g.metrics()
 	for name, want := range map[string]float64{
 		"up{}": 1, "nodes{}": 2, "sent_total{}": 3, "sent_bytes_total{}": 4, "received_total{}": 5, "received_bytes_total{}": 6, "publishes_total{}": 7,
@@ -308,7 +309,7 @@ func TestBusMetrics(t *testing.T) {
 
 // TestStartFailsAmongNodes leaves the bus when the gateway cannot start.
 func TestStartFailsAmongNodes(t *testing.T) {
-	hub := router.NewHub()
+	hub := membus.NewHub()
 	first := start(t, modes[0], func(o *Options) { o.Bus = hub.Bus("first") })
 	second := prepare(t, modes[0], func(o *Options) { o.Listen, o.Bus = first.Addr(), hub.Bus("second") })
 	if err := second.Start(); err == nil || !strings.HasPrefix(err.Error(), "--listen: ") {

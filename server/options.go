@@ -2,13 +2,13 @@ package server
 
 import (
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"net"
 	"runtime"
 	"time"
 
 	"github.com/rs/zerolog"
 
-	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/session"
 )
 
@@ -46,7 +46,7 @@ type Options struct {
 	Node string
 	// Bus joins this gateway with others; nil for one alone. The server joins
 	// and leaves it.
-	Bus router.Bus
+	Bus federation.Bus
 
 	// IOMode is IONonBlocking; MixedThreshold is 256.
 	IOMode         IOMode

@@ -1,18 +1,17 @@
-// Package bustest is the conformance suite of router.Bus: what several nodes
+// Package bustest is the conformance suite of federation.Bus: what several nodes
 // promise together, shown with real routers and sessions on any Bus.
 package bustest
 
 import (
+	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
-
-	"github.com/labgate/labgate/router"
 )
 
 // Net is what joins the nodes of one test. It ends with the test.
 type Net interface {
 	// Bus returns the bus for one more node of that name.
-	Bus(name string) router.Bus
+	Bus(name string) federation.Bus
 	// SetReachable cuts all nodes off from each other, or joins them again. It
 	// returns when that has happened, not when the nodes have noticed.
 	SetReachable(reachable bool)

@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"context"
+	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ type world struct {
 type node struct {
 	t    *testing.T
 	name string
-	bus  router.Bus
+	bus  federation.Bus
 	r    *router.Router
 	m    *session.Manager
 	gone bool

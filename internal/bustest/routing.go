@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/protocol"
-	"github.com/labgate/labgate/router"
 )
 
 // isCommand is any command that a device gets.
@@ -145,7 +145,7 @@ func testAPI(t *testing.T, w *world) {
 	if err != nil || json.Unmarshal(text, &m) != nil || m.Type != "done" || string(m.Payload) != `"x"` {
 		t.Errorf("answer %s, %v", text, err)
 	}
-	var fail *router.Error
+	var fail *protocol.Error
 	if _, err := ns[2].r.Command(ctx, "nobody", protocol.Message{Type: "get"}); !errors.As(err, &fail) || fail.Code != protocol.ErrDeviceOffline {
 		t.Errorf("absent device: %v", err)
 	}
@@ -186,7 +186,7 @@ func testUsers(t *testing.T, w *world) {
 	}
 	eventually(t, "the user is gone", func() bool {
 		_, err := ns[0].r.SendUser(ctx, "alice", protocol.Message{Type: "ping"})
-		var fail *router.Error
+		var fail *protocol.Error
 		return errors.As(err, &fail) && fail.Code == protocol.ErrNotFound
 	})
 	d.send(`{"type":"mail","dst":"@user/alice","id":"5"}`)
@@ -197,7 +197,7 @@ func testSessions(t *testing.T, w *world) {
 	ns := w.nodes("a", "b")
 	fe, d := ns[1].frontend(""), ns[0].device("d1")
 	id := fe.s.ID().String()
-	if got := router.NodeOf(fe.s.ID()); got != ns[1].bus.Self() {
+	if got := federation.NodeOf(fe.s.ID()); got != ns[1].bus.Self() {
 		t.Errorf("session id %s says node %08x, want %08x", id, got, ns[1].bus.Self())
 	}
 	d.send(`{"type":"hello","dst":"@session/` + id + `","payload":1}`)

@@ -1,28 +1,31 @@
-package router
+// Package membus is a federation.Bus without a network: the nodes of one
+// process, for tests.
+package membus
 
 import (
 	"bytes"
+	"github.com/labgate/labgate/router/federation"
 	"math/rand/v2"
 	"slices"
 	"sync"
 )
 
-// Hub joins routers in one process: the Bus without a network, for programs
+// Hub joins routers in one process: the federation.Bus without a network, for programs
 // that run several gateways in one, and for tests.
 type Hub struct {
 	// mu guards the rest and what says so in a HubBus. It is above the inboxes'
 	// locks, and never held while a Member is called.
 	mu   sync.Mutex
-	on   map[NodeID]*HubBus
+	on   map[federation.NodeID]*HubBus
 	down bool
 }
 
 // NewHub returns a hub with no node on it.
-func NewHub() *Hub { return &Hub{on: make(map[NodeID]*HubBus)} }
+func NewHub() *Hub { return &Hub{on: make(map[federation.NodeID]*HubBus)} }
 
 // Bus returns the bus for one more node.
 func (h *Hub) Bus(name string) *HubBus {
-	return &HubBus{hub: h, id: NodeID(rand.Uint32N(1<<32-1) + 1), name: name, state: make(map[hubKey]hubItem), told: make(map[NodeID]map[hubKey]uint64)}
+	return &HubBus{hub: h, id: federation.NodeID(rand.Uint32N(1<<32-1) + 1), name: name, state: make(map[hubKey]hubItem), told: make(map[federation.NodeID]map[hubKey]uint64)}
 }
 
 // SetReachable cuts all nodes off from each other, or joins them again.
@@ -34,33 +37,33 @@ func (h *Hub) SetReachable(reachable bool) {
 	}
 	h.down = !reachable
 	for _, b := range h.on {
-		b.inbox.put(func(m Member) { m.BusChanged(reachable) })
+		b.inbox.put(func(m federation.Member) { m.BusChanged(reachable) })
 	}
 	for _, from := range h.on {
 		from.tellAll()
 	}
 }
 
-// HubBus is one node's Bus on a Hub.
+// HubBus is one node's federation.Bus on a Hub.
 //
 // Join starts one goroutine, which calls the Member; Leave ends it.
 type HubBus struct {
 	// Static.
 	hub  *Hub
-	id   NodeID
+	id   federation.NodeID
 	name string
 
 	// Guarded by hub.mu: what this node said of itself, and which version of it
 	// each other node was told.
 	state   map[hubKey]hubItem
 	version uint64
-	told    map[NodeID]map[hubKey]uint64
-	stats   BusStats
+	told    map[federation.NodeID]map[hubKey]uint64
+	stats   federation.Stats
 
 	inbox inbox
 }
 
-var _ Bus = (*HubBus)(nil)
+var _ federation.Bus = (*HubBus)(nil)
 
 // hubKey names a piece of a node's state.
 type hubKey struct {
@@ -79,23 +82,23 @@ const (
 type hubItem struct {
 	version uint64
 	on      bool
-	holding Holding
-	release Release
+	holding federation.Holding
+	release federation.Release
 }
 
-// Join implements Bus.
-func (b *HubBus) Join(m Member) error {
+// Join implements federation.Bus.
+func (b *HubBus) Join(m federation.Member) error {
 	b.inbox.start(m)
 	h := b.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, other := range h.on {
-		b.inbox.put(func(m Member) { m.NodeJoined(other.id, other.name) })
-		other.inbox.put(func(m Member) { m.NodeJoined(b.id, b.name) })
+		b.inbox.put(func(m federation.Member) { m.NodeJoined(other.id, other.name) })
+		other.inbox.put(func(m federation.Member) { m.NodeJoined(b.id, b.name) })
 	}
 	h.on[b.id] = b
 	if h.down {
-		b.inbox.put(func(m Member) { m.BusChanged(false) })
+		b.inbox.put(func(m federation.Member) { m.BusChanged(false) })
 	}
 	for _, other := range h.on {
 		other.tellAll()
@@ -103,7 +106,7 @@ func (b *HubBus) Join(m Member) error {
 	return nil
 }
 
-// Leave implements Bus.
+// Leave implements federation.Bus.
 func (b *HubBus) Leave() {
 	h := b.hub
 	h.mu.Lock()
@@ -111,25 +114,25 @@ func (b *HubBus) Leave() {
 		delete(h.on, b.id)
 		for _, other := range h.on {
 			delete(other.told, b.id)
-			other.inbox.put(func(m Member) { m.NodeLeft(b.id, NodeClosed) })
+			other.inbox.put(func(m federation.Member) { m.NodeLeft(b.id, federation.NodeClosed) })
 		}
 	}
 	h.mu.Unlock()
 	b.inbox.stop()
 }
 
-// Self implements Bus.
-func (b *HubBus) Self() NodeID { return b.id }
+// Self implements federation.Bus.
+func (b *HubBus) Self() federation.NodeID { return b.id }
 
-// Up implements Bus.
+// Up implements federation.Bus.
 func (b *HubBus) Up() bool {
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
 	return !b.hub.down
 }
 
-// Stats implements Bus.
-func (b *HubBus) Stats() BusStats {
+// Stats implements federation.Bus.
+func (b *HubBus) Stats() federation.Stats {
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
 	st := b.stats
@@ -137,13 +140,13 @@ func (b *HubBus) Stats() BusStats {
 	return st
 }
 
-// Hold implements Bus.
-func (b *HubBus) Hold(hd Holding) {
+// Hold implements federation.Bus.
+func (b *HubBus) Hold(hd federation.Holding) {
 	b.set(hubKey{hubDevice, hd.Device}, hubItem{on: true, holding: hd})
 }
 
-// Release implements Bus.
-func (b *HubBus) Release(r Release) {
+// Release implements federation.Bus.
+func (b *HubBus) Release(r federation.Release) {
 	b.hub.mu.Lock()
 	held := b.state[hubKey{hubDevice, r.Device}]
 	b.hub.mu.Unlock()
@@ -152,10 +155,10 @@ func (b *HubBus) Release(r Release) {
 	}
 }
 
-// User implements Bus.
+// User implements federation.Bus.
 func (b *HubBus) User(user string, here bool) { b.set(hubKey{hubUser, user}, hubItem{on: here}) }
 
-// Want implements Bus.
+// Want implements federation.Bus.
 func (b *HubBus) Want(device string, wanted bool) {
 	b.set(hubKey{hubWant, device}, hubItem{on: wanted})
 }
@@ -220,7 +223,7 @@ func (b *HubBus) tell(other *HubBus, key hubKey, item hubItem) {
 		b.told[other.id] = make(map[hubKey]uint64)
 	}
 	b.told[other.id][key] = item.version
-	other.inbox.put(func(m Member) {
+	other.inbox.put(func(m federation.Member) {
 		switch {
 		case key.kind == hubUser:
 			m.UserChanged(b.id, key.name, item.on)
@@ -234,28 +237,28 @@ func (b *HubBus) tell(other *HubBus, key hubKey, item hubItem) {
 	})
 }
 
-// Send implements Bus.
-func (b *HubBus) Send(to NodeID, msg *BusMessage) error {
+// Send implements federation.Bus.
+func (b *HubBus) Send(to federation.NodeID, msg *federation.Message) error {
 	h := b.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.down {
-		return ErrBusDown
+		return federation.ErrDown
 	}
 	other := h.on[to]
 	if other == nil || other == b {
-		return ErrNodeGone
+		return federation.ErrNodeGone
 	}
 	return b.deliver(other, msg)
 }
 
-// SendAll implements Bus.
-func (b *HubBus) SendAll(msg *BusMessage) error {
+// SendAll implements federation.Bus.
+func (b *HubBus) SendAll(msg *federation.Message) error {
 	h := b.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.down {
-		return ErrBusDown
+		return federation.ErrDown
 	}
 	var failed error
 	for _, other := range h.on {
@@ -270,11 +273,11 @@ func (b *HubBus) SendAll(msg *BusMessage) error {
 
 // deliver puts a copy of a message into another node's inbox. The caller holds
 // hub.mu.
-func (b *HubBus) deliver(other *HubBus, msg *BusMessage) error {
+func (b *HubBus) deliver(other *HubBus, msg *federation.Message) error {
 	copied := *msg
 	copied.Text = bytes.Clone(msg.Text)
-	if !other.inbox.offer(len(copied.Text), func(m Member) { m.Receive(b.id, &copied) }) {
-		return ErrBusFull
+	if !other.inbox.offer(len(copied.Text), func(m federation.Member) { m.Receive(b.id, &copied) }) {
+		return federation.ErrFull
 	}
 	b.stats.Sent++
 	b.stats.SentBytes += uint64(len(copied.Text))
@@ -283,8 +286,8 @@ func (b *HubBus) deliver(other *HubBus, msg *BusMessage) error {
 	return nil
 }
 
-// SendTelemetry implements Bus.
-func (b *HubBus) SendTelemetry(batch *TelemetryBatch) {
+// SendTelemetry implements federation.Bus.
+func (b *HubBus) SendTelemetry(batch *federation.Batch) {
 	h := b.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -294,7 +297,7 @@ func (b *HubBus) SendTelemetry(batch *TelemetryBatch) {
 		}
 		copied := *batch
 		copied.Wire = bytes.Clone(batch.Wire)
-		if h.down || !other.inbox.offer(len(copied.Wire), func(m Member) { m.ReceiveTelemetry(b.id, &copied) }) {
+		if h.down || !other.inbox.offer(len(copied.Wire), func(m federation.Member) { m.ReceiveTelemetry(b.id, &copied) }) {
 			b.stats.DroppedTelemetry++
 			continue
 		}
@@ -312,7 +315,7 @@ const maxInbox = 8 << 20
 type inbox struct {
 	// mu guards the rest; a leaf.
 	mu      sync.Mutex
-	calls   []func(Member)
+	calls   []func(federation.Member)
 	bytes   int
 	closed  bool
 	ready   sync.Cond
@@ -320,12 +323,12 @@ type inbox struct {
 }
 
 // start starts the goroutine.
-func (x *inbox) start(m Member) {
+func (x *inbox) start(m federation.Member) {
 	x.ready.L = &x.mu
 	x.running.Go(func() { x.run(m) })
 }
 
-func (x *inbox) run(m Member) {
+func (x *inbox) run(m federation.Member) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for {
@@ -346,14 +349,14 @@ func (x *inbox) run(m Member) {
 }
 
 // put adds a call that must not be missed.
-func (x *inbox) put(call func(Member)) {
+func (x *inbox) put(call func(federation.Member)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.add(call)
 }
 
 // offer adds a call that carries size bytes, if there is room.
-func (x *inbox) offer(size int, call func(Member)) bool {
+func (x *inbox) offer(size int, call func(federation.Member)) bool {
 	size += hubOverhead
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -361,7 +364,7 @@ func (x *inbox) offer(size int, call func(Member)) bool {
 		return false
 	}
 	x.bytes += size
-	x.add(func(m Member) {
+	x.add(func(m federation.Member) {
 		x.mu.Lock()
 		x.bytes -= size
 		x.mu.Unlock()
@@ -374,7 +377,7 @@ func (x *inbox) offer(size int, call func(Member)) bool {
 const hubOverhead = 128
 
 // add appends a call. The caller holds mu.
-func (x *inbox) add(call func(Member)) {
+func (x *inbox) add(call func(federation.Member)) {
 	if !x.closed {
 		x.calls = append(x.calls, call)
 		if x.ready.L != nil {

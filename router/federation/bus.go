@@ -1,4 +1,4 @@
-package router
+package federation
 
 import (
 	"errors"
@@ -10,10 +10,10 @@ import (
 
 // Errors of a Bus.
 var (
-	// ErrBusDown: the bus cannot reach the other nodes.
-	ErrBusDown = errors.New("router: other nodes cannot be reached")
-	// ErrBusFull: more waits to leave for other nodes than the bus may hold.
-	ErrBusFull = errors.New("router: too much waits to leave for other nodes")
+	// ErrDown: the bus cannot reach the other nodes.
+	ErrDown = errors.New("router: other nodes cannot be reached")
+	// ErrFull: more waits to leave for other nodes than the bus may hold.
+	ErrFull = errors.New("router: too much waits to leave for other nodes")
 	// ErrNodeGone: no such node is on the bus.
 	ErrNodeGone = errors.New("router: no such node")
 )
@@ -50,7 +50,7 @@ type Bus interface {
 	// Up reports whether the other nodes can be reached, as far as is known.
 	Up() bool
 	// Stats returns the bus's counters.
-	Stats() BusStats
+	Stats() Stats
 
 	// Hold says that this node holds a device from now on, in place of whatever
 	// it said of that device before.
@@ -65,17 +65,17 @@ type Bus interface {
 	// node holds, or will hold.
 	Want(device string, wanted bool)
 
-	// Send gives a message to one node. It fails with ErrBusDown, ErrBusFull or
+	// Send gives a message to one node. It fails with ErrDown, ErrFull or
 	// ErrNodeGone; then it was not and will not be delivered. When a message
 	// that was accepted turns out to be undeliverable, or may be, Member.Undelivered says
 	// so if that is known.
-	Send(to NodeID, m *BusMessage) error
+	Send(to NodeID, m *Message) error
 	// SendAll gives a message to every other node. It fails like Send.
-	SendAll(m *BusMessage) error
+	SendAll(m *Message) error
 	// SendTelemetry gives a batch to the nodes that want the device's telemetry.
 	// What cannot be kept for them is dropped, oldest first. It does not block,
 	// calls nobody on the Member, and keeps nothing of b.
-	SendTelemetry(b *TelemetryBatch)
+	SendTelemetry(b *Batch)
 
 	// Leave releases all that this node holds, tells the others that it goes,
 	// and ends every goroutine of the bus. Nothing is called on the Member
@@ -106,14 +106,14 @@ type Member interface {
 	// WantChanged says whether a node wants the telemetry of a device.
 	WantChanged(node NodeID, device string, wanted bool)
 	// Receive takes a message of another node.
-	Receive(from NodeID, m *BusMessage)
+	Receive(from NodeID, m *Message)
 	// Undelivered says that a message which Send accepted for the node was not
 	// delivered and will not be. With certain false nobody knows: it was under
 	// way when the way failed. Only Kind, Corr, Sender, ID and Name of m are set.
-	Undelivered(to NodeID, m *BusMessage, certain bool)
+	Undelivered(to NodeID, m *Message, certain bool)
 	// ReceiveTelemetry takes a batch of a device that this node wants. It may
 	// overwrite the batch's Wire.
-	ReceiveTelemetry(from NodeID, b *TelemetryBatch)
+	ReceiveTelemetry(from NodeID, b *Batch)
 	// ReceiveForeign takes a message that a program outside published: an
 	// envelope with dst, type and payload. Every node is given it and delivers
 	// what is its own. The error, an *Error, says why nobody can have it; it is
@@ -147,7 +147,7 @@ type Holding struct {
 	Meta           map[string]string
 	// At is where the device's telemetry stood when it came: a batch without
 	// frames.
-	At TelemetryRange
+	At Range
 }
 
 // Release says that a node does not hold a device any longer.
@@ -158,47 +158,47 @@ type Release struct {
 	Reason string
 	// End is the end of the telemetry that came with this holding: a batch
 	// without frames.
-	End TelemetryRange
+	End Range
 }
 
-// BusKind says what a BusMessage is.
-type BusKind uint8
+// Kind says what a Message is.
+type Kind uint8
 
 // Kinds of messages between nodes, with the fields that each uses beside Kind.
 const (
-	// BusCommand: Text is a command for the device Name, from a front end or
+	// KindCommand: Text is a command for the device Name, from a front end or
 	// the HTTP API. Corr is the asker's number for it, ID the asker's id,
-	// TimeoutMS what is left of its time. BusAnswer or BusFailure comes back.
-	BusCommand BusKind = iota + 1
-	// BusToDevice: Text is a message for the device Name that nobody waits for.
-	// When it cannot be delivered, BusFailure goes to the session Sender, with
+	// TimeoutMS what is left of its time. KindAnswer or KindFailure comes back.
+	KindCommand Kind = iota + 1
+	// KindToDevice: Text is a message for the device Name that nobody waits for.
+	// When it cannot be delivered, KindFailure goes to the session Sender, with
 	// ID.
-	BusToDevice
-	// BusAnswer: Text is the answer to the command Corr.
-	BusAnswer
-	// BusFailure: Code and Text say why there will be no answer to the command
+	KindToDevice
+	// KindAnswer: Text is the answer to the command Corr.
+	KindAnswer
+	// KindFailure: Code and Text say why there will be no answer to the command
 	// Corr, or, with Corr 0, why the message ID of Session failed.
-	BusFailure
-	// BusToSession: Text is for the front end Session. Device is the sending
-	// device, "" for others. When it cannot be delivered, BusFailure goes to the
+	KindFailure
+	// KindToSession: Text is for the front end Session. Device is the sending
+	// device, "" for others. When it cannot be delivered, KindFailure goes to the
 	// session Sender, with ID.
-	BusToSession
-	// BusToUser: Text is for the sessions of the user Name; Device as above.
-	// With Corr, BusCount comes back.
-	BusToUser
-	// BusToFrontends: Text is for every front end; Device and Corr as above.
-	BusToFrontends
-	// BusCount: Count sessions took the message Corr.
-	BusCount
-	// BusQuery: Name says what is asked, ID of what. BusResult comes back.
-	BusQuery
-	// BusResult: Text is the answer to the query Corr.
-	BusResult
+	KindToSession
+	// KindToUser: Text is for the sessions of the user Name; Device as above.
+	// With Corr, KindCount comes back.
+	KindToUser
+	// KindToFrontends: Text is for every front end; Device and Corr as above.
+	KindToFrontends
+	// KindCount: Count sessions took the message Corr.
+	KindCount
+	// KindQuery: Name says what is asked, ID of what. KindResult comes back.
+	KindQuery
+	// KindResult: Text is the answer to the query Corr.
+	KindResult
 )
 
-// BusMessage is what one node says to another.
-type BusMessage struct {
-	Kind      BusKind
+// Message is what one node says to another.
+type Message struct {
+	Kind      Kind
 	Urgent    bool
 	TimeoutMS uint32
 	Count     uint32
@@ -212,11 +212,11 @@ type BusMessage struct {
 	Text      []byte
 }
 
-// TelemetryRange places samples among all that came of a device on a node. A
+// Range places samples among all that came of a device on a node. A
 // device's samples are in chains: each begins where the device left a gap, or
 // began anew, and is numbered by the node. What is missing between two ranges
 // is known from that alone.
-type TelemetryRange struct {
+type Range struct {
 	// Chain numbers the chain, from 1; Start is its first sample.
 	Chain uint64
 	Start uint64
@@ -224,22 +224,22 @@ type TelemetryRange struct {
 	From, To uint64
 	// Before are the latest chains that ended, oldest first, at most
 	// MaxChainsBefore.
-	Before []TelemetryChain
+	Before []Chain
 }
 
-// TelemetryChain is a chain that has ended: the samples [Start, End).
-type TelemetryChain struct {
+// Chain is a chain that has ended: the samples [Start, End).
+type Chain struct {
 	Chain, Start, End uint64
 }
 
-// MaxChainsBefore bounds TelemetryRange.Before: so many gaps of a device's own
+// MaxChainsBefore bounds Range.Before: so many gaps of a device's own
 // may fall within one loss of the bus for the loss to be told exactly.
 const MaxChainsBefore = 8
 
-// TelemetryBatch is telemetry of one device on its way to other nodes.
-type TelemetryBatch struct {
+// Batch is telemetry of one device on its way to other nodes.
+type Batch struct {
 	Device string
-	Range  TelemetryRange
+	Range  Range
 	// Wire holds complete unmasked WebSocket frames (RFC 6455 section 5.2), one
 	// telemetry frame each, in the order of their samples, without a gap. Their
 	// stream numbers are the sender's. It is empty when the batch only says how
@@ -247,8 +247,8 @@ type TelemetryBatch struct {
 	Wire []byte
 }
 
-// BusStats counts what a bus did since it was made.
-type BusStats struct {
+// Stats counts what a bus did since it was made.
+type Stats struct {
 	// Nodes is how many other nodes are there.
 	Nodes int
 	// Sent, SentBytes, Received, ReceivedBytes count messages and telemetry

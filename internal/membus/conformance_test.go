@@ -1,0 +1,18 @@
+package membus_test
+
+import (
+	"github.com/labgate/labgate/internal/membus"
+	"github.com/labgate/labgate/router/federation"
+	"testing"
+
+	"github.com/labgate/labgate/internal/bustest"
+)
+
+type hubNet struct{ *membus.Hub }
+
+func (h hubNet) Bus(name string) federation.Bus { return h.Hub.Bus(name) }
+
+// TestHub runs the conformance suite of a Bus over the one in a process.
+func TestHub(t *testing.T) {
+	bustest.Run(t, func(*testing.T) bustest.Net { return hubNet{membus.NewHub()} })
+}
