@@ -140,12 +140,12 @@ func (r *Router) Ask(ctx context.Context, node federation.NodeID, what, arg stri
 		r.gathers.answered(corr, node, nil, 0)
 	}
 	if silent := r.gathers.end(ctx, corr, g, names); len(silent) > 0 {
-		return nil, protocol.NewError(protocol.ErrUnavailable, "node " + name + " does not answer")
+		return nil, protocol.NewError(protocol.ErrUnavailable, "node "+name+" does not answer")
 	}
 	if answer := g.answers[node]; len(answer) > 0 {
 		return answer, nil
 	}
-	return nil, protocol.NewError(protocol.ErrNotFound, "node " + name + " does not know")
+	return nil, protocol.NewError(protocol.ErrNotFound, "node "+name+" does not know")
 }
 
 // AskAll asks every other node at once. The answers are by the nodes' names;

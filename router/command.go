@@ -151,10 +151,10 @@ func (c *command) enter(timeoutMS int) *protocol.Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return protocol.NewError(protocol.ErrDeviceOffline, "device " + l.device.id + " is not connected; the message was not delivered and will not be")
+		return protocol.NewError(protocol.ErrDeviceOffline, "device "+l.device.id+" is not connected; the message was not delivered and will not be")
 	}
 	if len(l.pending) >= maxLinkPending {
-		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(maxLinkPending) + " commands wait for device " + l.device.id + " already; try again later")
+		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(maxLinkPending)+" commands wait for device "+l.device.id+" already; try again later")
 	}
 	if l.asked(c) {
 		return protocol.NewError(protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`)

@@ -55,14 +55,14 @@ type errand struct {
 // anything, or on which node it is.
 func (r *Router) awayFromHere(device []byte) (federation.NodeID, *protocol.Error) {
 	if r.bus == nil {
-		return 0, protocol.NewError(protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be")
+		return 0, protocol.NewError(protocol.ErrDeviceOffline, "device "+string(device)+" is not connected; the message was not delivered and will not be")
 	}
 	if !r.bus.Up() {
-		return 0, protocol.NewError(protocol.ErrUnavailable, "device " + string(device) + ": " + textUnavailable)
+		return 0, protocol.NewError(protocol.ErrUnavailable, "device "+string(device)+": "+textUnavailable)
 	}
 	node, held := r.others.holder(device)
 	if !held {
-		return 0, protocol.NewError(protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be")
+		return 0, protocol.NewError(protocol.ErrDeviceOffline, "device "+string(device)+" is not connected; the message was not delivered and will not be")
 	}
 	return node, nil
 }
@@ -141,7 +141,7 @@ func (c *errand) enter(timeoutMS int) *protocol.Error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.waiting) >= maxErrands {
-		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(maxErrands) + " commands wait for devices on other nodes already; try again later")
+		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(maxErrands)+" commands wait for devices on other nodes already; try again later")
 	}
 	if x.asked[c.name] != nil {
 		return protocol.NewError(protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`)

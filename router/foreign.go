@@ -66,7 +66,7 @@ func (r *Router) foreignToDevice(e *protocol.Envelope, device []byte) *protocol.
 		if _, held := r.others.holder(device); held {
 			return nil
 		}
-		return protocol.NewError(protocol.ErrDeviceOffline, "device " + string(device) + " is not connected; the message was not delivered and will not be")
+		return protocol.NewError(protocol.ErrDeviceOffline, "device "+string(device)+" is not connected; the message was not delivered and will not be")
 	}
 	return r.foreignTo(to, e, protocol.ErrDeviceOffline)
 }

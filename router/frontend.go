@@ -120,7 +120,7 @@ func (r *Router) changeSubscription(s *session.Session, fe *frontend, want proto
 	r.moves.Add(1)
 	defer r.moves.Add(1)
 	if id, forbidden := fe.forbidden(want.Devices); on && forbidden {
-		return protocol.Subscription{}, protocol.NewError(protocol.ErrNotAllowed, `field "payload.devices": this front end may not observe device ` + id + `; leave it out`)
+		return protocol.Subscription{}, protocol.NewError(protocol.ErrNotAllowed, `field "payload.devices": this front end may not observe device `+id+`; leave it out`)
 	}
 	switch {
 	case !s.Open():

@@ -92,7 +92,7 @@ func (r *Router) deviceHeld(node federation.NodeID, h federation.Holding) *sessi
 	if overtaken != nil {
 		r.announce(protocol.TypeDeviceOffline, d, r.deviceInfo(d), reason)
 		d.session = nil
-		r.bus.Release(federation.Release{Device: d.id, Epoch: sh.epoch, Reason: reason, End: sh.feed.position()})
+		r.bus.Release(federation.Release{Device: d.id, Epoch: sh.epoch, Reason: reason, End: sh.outbound.Position()})
 	}
 	if d.stream == 0 {
 		r.lastStream++
@@ -107,7 +107,7 @@ func (r *Router) deviceHeld(node federation.NodeID, h federation.Holding) *sessi
 	if sh.wanting && h.Epoch > r.born {
 		// From here on everything is somebody's. What came before this node was
 		// there is nobody's loss.
-		if lost := sh.inflow.begin(node, &h.At); len(lost) > 0 {
+		if lost := sh.inbound.Begin(node, &h.At); len(lost) > 0 {
 			r.reportLost(d, lost)
 		}
 	}
@@ -185,7 +185,7 @@ func (m member) WantChanged(node federation.NodeID, device string, wanted bool) 
 	}
 	r.setWanter(d, node, wanted)
 	if wanted {
-		r.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: d.shared.feed.position()})
+		r.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: d.shared.outbound.Position()})
 	}
 }
 

@@ -13,29 +13,18 @@ import (
 // it, what it sends to another node comes from there.
 
 // tellEvery is the time between two looks at which devices have moved on since
-// other nodes were last told how far they are, and tellings how often each is
-// told of a move. A node that missed the last batch of a device which then fell
+// other nodes were last told how far they are. A node that missed the last batch of a device which then fell
 // silent learns of its loss by that.
-const (
-	tellEvery = time.Second
-	tellings  = 3
-)
+const tellEvery = time.Second
 
 // feedOthers gives a batch to the other nodes. It runs on the device's reading
 // goroutine.
 func (r *Router) feedOthers(d *device, f *session.Frame) {
-	from, to := f.Range()
-	fd := &d.shared.feed
-	fd.mu.Lock()
-	defer fd.mu.Unlock()
-	rg := fd.advance(from, to)
+	at := d.shared.outbound.Place(f.Range())
 	if d.shared.wanted.Load() {
-		// Under the lock: a position that is told must not overtake the samples
-		// before it, which would be taken for lost.
-		fd.batch = federation.Batch{Device: d.id, Range: rg, Wire: f.Wire()}
-		r.bus.SendTelemetry(&fd.batch)
-		fd.batch = federation.Batch{}
+		r.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: at, Wire: f.Wire()})
 	}
+	d.shared.outbound.Commit(at)
 }
 
 // teller tells the other nodes from time to time how far the devices are.
@@ -60,7 +49,7 @@ func (r *Router) tellPositions(all bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for d := range r.wantedElsewhere {
-		if rg, told := d.shared.feed.toldAgain(); told || all {
+		if rg, told := d.shared.outbound.Repeat(); told || all {
 			r.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: rg})
 		}
 	}
@@ -68,9 +57,9 @@ func (r *Router) tellPositions(all bool) {
 
 // telemetryArrived gives the telemetry of a device on another node to the front
 // ends of this one, and tells them what was lost on the way. early is that of
-// inflow.take.
+// federation.Inbound.Take.
 func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federation.Batch, early bool) {
-	lost, fresh := d.shared.inflow.take(from, &b.Range, early)
+	lost, fresh := d.shared.inbound.Take(from, &b.Range, early)
 	if len(lost) > 0 {
 		r.reportLost(d, lost)
 	}
@@ -84,7 +73,7 @@ func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federati
 	f.Release()
 	if !ok {
 		r.stats.countError(protocol.ErrBadMessage)
-		if lost := appendLoss(nil, max(to, fresh), b.Range.To); len(lost) > 0 {
+		if lost := lostBetween(max(to, fresh), b.Range.To); len(lost) > 0 {
 			r.reportLost(d, lost)
 		}
 	}
@@ -117,15 +106,15 @@ func cutBatch(b *federation.Batch, stream uint32, fresh uint64) (f *session.Fram
 }
 
 // reportLost tells all who want the device's telemetry what the bus has lost.
-func (r *Router) reportLost(d *device, lost []sampleRange) {
+func (r *Router) reportLost(d *device, lost []federation.Samples) {
 	all, some, listed := r.receivers(d)
 	tell := func(s *session.Session) {
 		for _, l := range lost {
-			s.ReportLoss(d.stream, l.from, l.to, session.LossBus)
+			s.ReportLoss(d.stream, l.From, l.To, session.LossBus)
 		}
 	}
 	for _, l := range lost {
-		r.stats.LostOnBus.Add(l.to - l.from)
+		r.stats.LostOnBus.Add(l.To - l.From)
 	}
 	for _, s := range all {
 		tell(s)
@@ -169,4 +158,12 @@ func cutFrame(wire []byte) (payload []byte, size int) {
 	}
 	size = at + int(n)
 	return wire[at:size], size
+}
+
+// lostBetween returns the samples [from, to), if there are any.
+func lostBetween(from, to uint64) []federation.Samples {
+	if from >= to {
+		return nil
+	}
+	return []federation.Samples{{From: from, To: to}}
 }

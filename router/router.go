@@ -47,7 +47,7 @@ type Options struct {
 // that is being answered; they end with Leave. Lock order: mu, then a device
 // link's mu or that of the errands; both may be held while queueing to an
 // outbox or the bus, never while a session is flushed or closed. The locks of
-// others, gathers, feed and inflow are leaves.
+// others and gathers are leaves.
 type Router struct {
 	// Static after Bind.
 	opts    Options

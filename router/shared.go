@@ -32,10 +32,10 @@ type shared struct {
 	wanters map[federation.NodeID]struct{}
 	// wanted is whether there are any; read without a lock.
 	wanted atomic.Bool
-	// feed is how far the telemetry is that came here; its own lock.
-	feed feed
-	// inflow is how far that is which came from other nodes; its own lock.
-	inflow inflow
+	// outbound is how far the telemetry is that came here; its own lock.
+	outbound federation.Outbound
+	// inbound is how far that is which came from other nodes; its own lock.
+	inbound federation.Inbound
 }
 
 // newer reports whether a holding is newer than the newest known.
@@ -172,7 +172,7 @@ func (r *Router) holdHere(d *device, s *session.Session) {
 	sh.epoch = max(sh.epoch+1, uint64(time.Now().UnixMicro()))
 	sh.node, sh.over, sh.foreign = r.bus.Self(), false, false
 	info := s.Info()
-	r.bus.Hold(federation.Holding{Device: d.id, Epoch: sh.epoch, Type: info.Type, Customer: info.Customer, Meta: info.Meta, At: sh.feed.position()})
+	r.bus.Hold(federation.Holding{Device: d.id, Epoch: sh.epoch, Type: info.Type, Customer: info.Customer, Meta: info.Meta, At: sh.outbound.Position()})
 	r.rewant(d)
 }
 
@@ -182,7 +182,7 @@ func (r *Router) releaseHere(d *device, epoch uint64, reason string) {
 	if sh.is(r.bus.Self(), epoch) {
 		sh.over = true
 	}
-	r.bus.Release(federation.Release{Device: d.id, Epoch: epoch, Reason: reason, End: sh.feed.position()})
+	r.bus.Release(federation.Release{Device: d.id, Epoch: epoch, Reason: reason, End: sh.outbound.Position()})
 	r.rewant(d)
 }
 
@@ -219,7 +219,7 @@ func (r *Router) rewant(d *device) {
 		return
 	}
 	sh.wanting = want
-	sh.inflow.forget()
+	sh.inbound.Forget()
 	r.bus.Want(d.id, want)
 }
 

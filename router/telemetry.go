@@ -29,7 +29,7 @@ func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
 	if all, some, listed := r.receivers(l.device); len(all)+len(some)+len(listed) == 0 && (sh == nil || !sh.wanted.Load()) {
 		if sh != nil {
 			r.sendBatch(l)
-			sh.feed.skip(h.Seq, h.End())
+			sh.outbound.Commit(sh.outbound.Place(h.Seq, h.End()))
 		}
 		return
 	}
