@@ -109,7 +109,7 @@ func TestAllocationsPerEnvelope(t *testing.T) {
 			if test.inUse {
 				g.sink(session.Info{Role: session.RoleFrontend}).read(wsframe.OpText, ask)
 				// Ids of one length, so that the answer need not be built.
-				g.r.commandID.Store(36 * 36 * 36 * 36 * 36)
+				g.r.lastCommand.Store(36 * 36 * 36 * 36 * 36)
 			}
 			sinks := []*sink{d, a}
 			mark(sinks)
@@ -118,7 +118,7 @@ func TestAllocationsPerEnvelope(t *testing.T) {
 				await([]*sink{to}, 1)
 				if test.answer != "" {
 					if test.inUse {
-						id := strconv.AppendUint(make([]byte, 0, 6), g.r.commandID.Load(), 36)
+						id := strconv.AppendUint(make([]byte, 0, 6), g.r.lastCommand.Load(), 36)
 						copy(answer[bytes.IndexByte(answer, '~')+1:], id)
 					}
 					d.read(wsframe.OpText, answer)

@@ -3,12 +3,11 @@ package router
 import (
 	"context"
 	"encoding/json"
-	"github.com/labgate/labgate/router/federation"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
 )
 
@@ -16,9 +15,9 @@ import (
 const SourceAPI = "api"
 
 // Command sends a command to a device and waits for its answer, the envelope
-// as a front end would receive it. It fails with an *Error (device_offline,
-// device_disconnected, timeout, overloaded, bad_message) or with ctx's error;
-// the command may have been carried out in the latter case.
+// as a front end would receive it. It fails with a *protocol.Error
+// (device_offline, device_disconnected, timeout, overloaded, bad_message) or
+// with ctx's error; the command may have been carried out in the latter case.
 func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Message) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -26,67 +25,22 @@ func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Mess
 	if msg.ID == "" {
 		msg.ID = uuid.NewString()
 	}
-	msg.Src, msg.Dst = SourceAPI, deviceID
-	// Before it is pending: the deadline is set from a field of the message.
-	text, err := msg.Append(nil)
+	msg.Dst = deviceID
+	q := &apiRequest{r: r, outcome: make(chan outcome, 1)}
+	e, err := q.envelope(&msg)
 	if err != nil {
-		return nil, r.failure(protocol.ErrBadMessage, err.Error())
+		return nil, err
 	}
-	to := r.manager.ByDevice(deviceID)
-	if to == nil {
-		return r.commandElsewhere(ctx, deviceID, &msg, text)
-	}
-	answer := make(chan reply, 1)
-	c := &command{r: r, link: to.Attachment().(*link), askedID: msg.ID, reply: answer}
-	if err := c.enter(msg.TimeoutMS); err != nil {
-		return nil, r.failure(err.Code, err.Message)
-	}
-	msg.ID = c.wireID
-	if err := to.SendMessage(&msg, msg.Urgent); err != nil {
-		if !c.leave() {
-			rep := <-answer
-			return rep.text, asError(rep.err)
-		}
-		return nil, r.failure(sendFailure(err, protocol.ErrDeviceOffline))
-	}
-	r.stats.Commands.Add(1)
-	to.Flush()
-	return awaitReply(ctx, answer, c.leave)
-}
-
-// commandElsewhere is Command for a device that is not connected here.
-func (r *Router) commandElsewhere(ctx context.Context, deviceID string, msg *protocol.Message, text []byte) (json.RawMessage, error) {
-	node, fail := r.awayFromHere([]byte(deviceID))
-	if fail != nil {
-		return nil, r.failure(fail.Code, fail.Message)
-	}
-	answer := make(chan reply, 1)
-	c := &errand{r: r, node: node, name: errandName{device: deviceID, id: msg.ID}, reply: answer}
-	if fail := c.enter(msg.TimeoutMS); fail != nil {
-		return nil, r.failure(fail.Code, fail.Message)
-	}
-	err := r.bus.Send(node, &federation.Message{Kind: federation.KindCommand, Urgent: msg.Urgent, Name: deviceID, ID: msg.ID, Corr: c.corr, TimeoutMS: timeoutOf(msg.TimeoutMS), Text: text})
-	if err != nil && c.leave() {
-		fail := notSent(err)
-		return nil, r.failure(fail.Code, fail.Message)
-	}
-	r.stats.Commands.Add(1)
-	return awaitReply(ctx, answer, c.leave)
-}
-
-// awaitReply waits for the outcome of a command, or for ctx: then the command leaves
-// its table, unless its outcome was first.
-func awaitReply(ctx context.Context, outcome <-chan reply, leave func() bool) (json.RawMessage, error) {
+	r.deliver(q, e, protocol.Destination{Kind: protocol.DstDevice, Name: []byte(deviceID)})
 	select {
-	case rep := <-outcome:
-		return rep.text, asError(rep.err)
+	case out := <-q.outcome:
+		return out.result()
 	case <-ctx.Done():
-		if !leave() {
-			rep := <-outcome
-			return rep.text, asError(rep.err)
-		}
-		return nil, ctx.Err()
 	}
+	if q.command == nil || !q.command.leave() {
+		return (<-q.outcome).result()
+	}
+	return nil, ctx.Err()
 }
 
 // Delivery is how far a message to many came.
@@ -100,98 +54,45 @@ type Delivery struct {
 	Unreachable bool `json:"others_unreachable,omitempty"`
 }
 
-// gatherTime bounds how long other nodes are waited for.
-const gatherTime = 2 * time.Second
-
 // Broadcast sends a message to every front end, on every node, and waits for
-// the other nodes' counts, 2 s at most. The error is a *protocol.FieldError.
+// the other nodes' counts, 2 s at most. The error is a *protocol.Error.
 func (r *Router) Broadcast(ctx context.Context, msg protocol.Message) (Delivery, error) {
-	n, text, err := r.sendFrom(&msg, *r.everyone.Load())
-	del := Delivery{Delivered: n}
-	if err != nil || r.bus == nil {
-		return del, err
-	}
-	names := r.others.all()
-	r.countElsewhere(ctx, &del, names, func(corr uint64) error {
-		if len(names) == 0 {
-			return nil
-		}
-		return r.bus.SendAll(&federation.Message{Kind: federation.KindToFrontends, Corr: corr, Urgent: msg.Urgent, Text: text})
-	})
-	return del, nil
+	return r.deliverCounted(ctx, &msg, protocol.Destination{Kind: protocol.DstFrontends})
 }
 
 // SendUser sends a message to every session of a user, on every node, and waits
-// for the other nodes' counts, 2 s at most. The error is a
-// *protocol.FieldError, or an *Error: not_found when the user has no session,
-// unavailable when other nodes, which may have one, cannot be reached.
+// for the other nodes' counts, 2 s at most. The error is a *protocol.Error:
+// not_found when the user has no session, unavailable when other nodes, which
+// may have one, cannot be reached.
 func (r *Router) SendUser(ctx context.Context, user string, msg protocol.Message) (Delivery, error) {
-	r.mu.Lock()
-	to := r.users[user]
-	r.mu.Unlock()
-	n, text, err := r.sendFrom(&msg, to)
-	del := Delivery{Delivered: n}
-	if err != nil {
-		return del, err
-	}
-	if r.bus != nil {
-		names := make(map[federation.NodeID]string)
-		for _, node := range r.others.having([]byte(user)) {
-			names[node], _ = r.others.name(node)
-		}
-		r.countElsewhere(ctx, &del, names, func(corr uint64) error {
-			for node := range names {
-				if err := r.bus.Send(node, &federation.Message{Kind: federation.KindToUser, Corr: corr, Name: user, Urgent: msg.Urgent, Text: text}); err != nil {
-					r.gathers.answered(corr, node, nil, 0)
-				}
-			}
-			return nil
-		})
-	}
+	del, err := r.deliverCounted(ctx, &msg, protocol.Destination{Kind: protocol.DstUser, Name: []byte(user)})
 	switch {
-	case del.Delivered > 0 || len(del.Silent) > 0:
-		return del, nil
+	case err != nil || del.Delivered > 0 || len(del.Silent) > 0:
+		return del, err
 	case del.Unreachable:
 		return del, r.failure(protocol.ErrUnavailable, "no session of user "+user+" is connected to this node, and the other nodes cannot be reached")
 	}
 	return del, r.failure(protocol.ErrNotFound, "no session of user "+user+" is connected")
 }
 
-// countElsewhere has a message sent to other nodes and adds what they count.
-func (r *Router) countElsewhere(ctx context.Context, del *Delivery, names map[federation.NodeID]string, send func(corr uint64) error) {
-	del.Unreachable = !r.bus.Up()
-	corr, g := r.gathers.begin(names)
-	if err := send(corr); err != nil {
-		r.gathers.gone(g)
+// deliverCounted delivers a message to many and counts its receivers.
+func (r *Router) deliverCounted(ctx context.Context, msg *protocol.Message, dst protocol.Destination) (Delivery, error) {
+	q := &apiRequest{r: r}
+	e, err := q.envelope(msg)
+	if err != nil {
+		return Delivery{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	del := Delivery{Unreachable: !r.bus.Up()}
+	r.deliver(q, e, dst)
+	del.Delivered = q.receipt.sessions
+	if q.query == nil {
+		return del, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	del.Silent = r.gathers.end(ctx, corr, g, names)
-	del.Delivered += g.count
-}
-
-func (r *Router) sendFrom(msg *protocol.Message, to []*session.Session) (n int, text []byte, err error) {
-	msg.Src = SourceAPI
-	text, err = msg.Append(nil)
-	if err != nil {
-		return 0, nil, err
-	}
-	f := session.NewTextFrame(text)
-	defer f.Release()
-	return sendAll(to, f, msg.Urgent, nil, ""), text, nil
-}
-
-// AnnounceClosing tells every session that the gateway is about to close, and
-// how long to wait before connecting again.
-func (r *Router) AnnounceClosing(retryAfter time.Duration) {
-	msg, err := protocol.NewMessage(protocol.TypeClosing, protocol.Closing{RetryAfterMS: retryAfter.Milliseconds()})
-	if err != nil {
-		return
-	}
-	text, err := msg.Append(nil)
-	if err == nil {
-		r.manager.Broadcast(text, nil)
-	}
+	del.Silent = r.queries.end(ctx, q.query)
+	del.Delivered += q.query.count
+	return del, nil
 }
 
 // failure counts an error and returns it.
@@ -200,10 +101,86 @@ func (r *Router) failure(code protocol.ErrorCode, message string) error {
 	return protocol.NewError(code, message)
 }
 
-// asError keeps a nil *Error from becoming a non-nil error.
-func asError(err *protocol.Error) error {
-	if err == nil {
-		return nil
+// apiRequest is a request of the HTTP API as the sender of its message, and as
+// the asker of its command. It may command every device: the API has looked.
+type apiRequest struct {
+	r *Router
+	// outcome takes the outcome of a command, once.
+	outcome chan outcome
+	// command is the command that waits, nil for none.
+	command *command
+	// receipt and query are how far a message to many came.
+	receipt receipt
+	query   *query
+}
+
+// outcome is what becomes of a command.
+type outcome struct {
+	text []byte
+	err  *protocol.Error
+}
+
+func (o outcome) result() (json.RawMessage, error) {
+	if o.err != nil {
+		return nil, o.err
 	}
-	return err
+	return o.text, nil
+}
+
+// envelope encodes a message, as a session would send it, and reads it again.
+func (q *apiRequest) envelope(msg *protocol.Message) (*protocol.Envelope, error) {
+	text, err := msg.Append(nil)
+	if err != nil {
+		return nil, q.r.failure(protocol.ErrBadMessage, err.Error())
+	}
+	e := new(protocol.Envelope)
+	if err := e.Parse(text); err != nil {
+		return nil, q.r.failure(protocol.ErrBadMessage, err.Error())
+	}
+	return e, nil
+}
+
+func (q *apiRequest) source() string { return SourceAPI }
+
+func (q *apiRequest) device() string { return "" }
+
+func (q *apiRequest) session() *session.Session { return nil }
+
+func (q *apiRequest) scope() scope { return allNodes }
+
+func (q *apiRequest) mayCommand([]byte, *session.Session) *protocol.Error { return nil }
+
+func (q *apiRequest) asker() asker { return q }
+
+func (q *apiRequest) wake(to *session.Session) { to.Flush() }
+
+func (q *apiRequest) refuse(code protocol.ErrorCode, message string, _ []byte) {
+	q.fail(code, message, "")
+}
+
+func (q *apiRequest) delivered(to receipt, _ []byte) {
+	q.receipt = to
+	if to.err != nil && q.query != nil && to.user == nil {
+		q.r.queries.abandon(q.query)
+	}
+}
+
+func (q *apiRequest) count(nodes map[federation.NodeID]string) uint64 {
+	q.query = q.r.queries.begin(nodes)
+	return q.query.corr
+}
+
+func (q *apiRequest) mayAsk() *protocol.Error { return nil }
+
+func (q *apiRequest) began(c *command) { q.command = c }
+
+func (q *apiRequest) ended(*command) {}
+
+func (q *apiRequest) answer(text []byte, _ bool) {
+	q.outcome <- outcome{text: append([]byte(nil), text...)}
+}
+
+func (q *apiRequest) fail(code protocol.ErrorCode, message, _ string) {
+	q.r.stats.countError(code)
+	q.outcome <- outcome{err: protocol.NewError(code, message)}
 }

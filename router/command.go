@@ -1,279 +1,242 @@
 package router
 
 import (
-	"github.com/labgate/labgate/router/federation"
+	"encoding/binary"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
 )
 
-// link is the router's state of one device connection.
-type link struct {
-	// Static.
-	session *session.Session
-	device  *device
+// A command is a message with an id, for a device. Its life: beginCommand enters
+// it into the pendingTable of the device's connection or, when another node
+// holds the device, into that of remote commands, and arms its deadline; toDevice
+// passes it on; then one of five things ends it, and only the first that takes
+// it out of the table tells the asker:
+//
+//	the answer       routeAnswer, routeRemoteAnswer
+//	the deadline     command.Expire
+//	the device's end, its node's or the bus's   failCommands
+//	a failure of the other node                 routeRemoteFailure
+//	a request of the HTTP API that ends         command.leave
+//
+// On the node that holds the device a command of another node is an ordinary
+// command whose asker is that node.
 
-	// Owned by the device's reading goroutine: the telemetry of the current
-	// read event, and how large such a batch has been of late.
-	batch     *session.Frame
-	batchHint int
-	framesIn  uint64
-	samplesIn uint64
-	// raised says that this connection has held on to its device once already;
-	// guarded by Router.mu.
-	raised bool
-
-	// mu guards the pending commands, by the id that the device knows, and
-	// those of them that the device knows under another id than the asker's.
-	mu      sync.Mutex
-	pending map[string]*command
-	renamed map[askedAs]*command
-	closed  bool
-}
-
-// askedAs is what a front end called a command.
-type askedAs struct {
-	asker *session.Session
-	id    string
-}
-
-// maxLinkPending bounds the commands that wait for one device. MaxPending does
-// not: what a front end asked outlives it, and it may connect again and again.
-const maxLinkPending = 16384
-
-func newLink(s *session.Session, d *device) *link { return &link{session: s, device: d} }
-
-// command is one command that waits for its device's answer. Whoever takes it
-// out of the link's table, be it the answer, the deadline or the device's end,
-// is the one to tell the asker: it is told once.
+// command is one command that waits for its device's answer.
 type command struct {
 	timer session.Timer
 	r     *Router
-	link  *link
-	// wireID is the id that the device knows, askedID the asker's own.
-	wireID, askedID string
-	// asker is the front end to answer, or nil for a request of the HTTP API,
-	// which waits on reply, and for a command of another node.
-	asker *session.Session
-	reply chan<- reply
-	// origin is set when another node waits for the answer.
-	origin *origin
+	table *pendingTable
+	// wireID is the id in the table: the one that the device knows, or for a
+	// device on another node the number that the other node knows.
+	wireID string
+	// askedID is what the asker calls the command, device what it is for.
+	askedID, device string
+	asker           asker
+	// node is where the device is, 0 for here.
+	node federation.NodeID
 }
 
-// reply is the outcome of a command for the HTTP API.
-type reply struct {
-	text []byte
-	err  *protocol.Error
+// asker is who is told the outcome of a command: a front end, a request of the
+// HTTP API, or another node.
+type asker interface {
+	// mayAsk returns nil, or why the asker may not have one more command waiting.
+	mayAsk() *protocol.Error
+	// began notes that a command waits, ended that it does not any longer.
+	began(c *command)
+	ended(c *command)
+	// answer gives the answer, with re as the asker knows it.
+	answer(text []byte, urgent bool)
+	// fail says why there will be no answer. It may run on any goroutine, with no
+	// lock of the router's held but registry.mu.
+	fail(code protocol.ErrorCode, message, id string)
 }
 
-// routeToDevice delivers a front end's message to the device that it names, at
-// most once: an absent device, to is nil, is told of at once, and nothing is
-// kept for it. A message with an id that is not itself an answer becomes a
-// pending command.
-func (r *Router) routeToDevice(s *session.Session, fe *frontend, e *protocol.Envelope, to *session.Session, name []byte) {
-	if rights := fe.rights.Load(); rights != nil && !mayCommand(*rights, to, name) {
-		r.refuse(s, protocol.ErrNotAllowed, "this front end may not command device "+string(name)+"; the message was not delivered", e.ID)
-		return
+// beginCommand enters a command for the device, whose session is to if it is
+// connected here.
+func (r *Router) beginCommand(asker asker, e *protocol.Envelope, device []byte, to *session.Session, node federation.NodeID) (*command, *protocol.Error) {
+	if fail := asker.mayAsk(); fail != nil {
+		return nil, fail
 	}
-	if to == nil {
-		r.routeElsewhere(s, fe, e, name)
-		return
+	c := &command{r: r, askedID: string(e.ID), asker: asker, node: node}
+	if to != nil {
+		c.table, c.device = &to.Attachment().(*deviceConn).pending, to.Name()
+	} else {
+		c.table, c.device = &r.remotePending, string(device)
 	}
-	sp := protocol.Splice{Src: s.Source()}
-	var c *command
-	if e.ID != nil && e.Re == nil {
-		if int(fe.pending.Load()) >= r.opts.MaxPending {
-			r.refuse(s, protocol.ErrOverloaded, strconv.Itoa(r.opts.MaxPending)+" commands wait for an answer already; wait for some of them", e.ID)
-			return
-		}
-		c = &command{r: r, link: to.Attachment().(*link), askedID: string(e.ID), asker: s}
-		if err := c.enter(e.TimeoutMS); err != nil {
-			r.refuse(s, err.Code, err.Message, e.ID)
-			return
-		}
-		fe.pending.Add(1)
-		if c.renamed() {
-			sp.ID = c.wireID
-		}
+	c.timer.Owner = c
+	if fail := c.table.enter(c, time.Now().Add(time.Duration(timeoutMS(e))*time.Millisecond)); fail != nil {
+		return nil, fail
 	}
-	if err := to.SendEnvelope(e, sp, e.Urgent); err != nil {
-		if c != nil && !c.leave() {
-			// The device's end came first and has told the asker.
-			return
-		}
-		code, message := sendFailure(err, protocol.ErrDeviceOffline)
-		r.refuse(s, code, message, e.ID)
-		return
+	return c, nil
+}
+
+// timeoutMS returns how long a command may take.
+func timeoutMS(e *protocol.Envelope) int {
+	if e.TimeoutMS == 0 {
+		return protocol.DefaultTimeoutMS
 	}
-	r.stats.Commands.Add(1)
-	s.Touch(to)
+	return e.TimeoutMS
 }
 
 // routeAnswer gives a device's answer to whoever asked, and to nobody else.
-func (r *Router) routeAnswer(s *session.Session, l *link, e *protocol.Envelope) {
-	c := l.take(e.Re)
+func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
+	c := from.pending.take(e.Re, 0)
 	if c == nil {
-		r.refuse(s, protocol.ErrNotFound, `field "re": no command with that id waits for an answer; it was answered before, or its time is over`, e.ID)
+		from.refuse(protocol.ErrNotFound, `field "re": no command with that id waits for an answer; it was answered before, or its time is over`, e.ID)
 		return
 	}
 	r.stats.Answers.Add(1)
-	sp := protocol.Splice{Src: s.Source()}
+	sp := protocol.Splice{Src: from.source()}
 	if c.renamed() {
 		sp.Re = c.askedID
 	}
-	if c.origin != nil {
-		text := scratches.Get().(*[]byte)
-		*text = e.AppendSpliced((*text)[:0], sp)
-		_ = r.bus.Send(c.origin.node, &federation.Message{Kind: federation.KindAnswer, Corr: c.origin.corr, Urgent: e.Urgent, Text: *text})
-		giveScratch(text)
-		return
-	}
-	if c.asker == nil {
-		c.reply <- reply{text: e.AppendSpliced(nil, sp)}
-		return
-	}
-	if c.asker.SendEnvelope(e, sp, e.Urgent) == nil {
-		s.Touch(c.asker)
-	}
-}
-
-// enter puts the command into its link's table and arms its deadline. Two
-// askers may use the same id at the same time; the device then sees the
-// second under another one.
-func (c *command) enter(timeoutMS int) *protocol.Error {
-	if timeoutMS == 0 {
-		timeoutMS = protocol.DefaultTimeoutMS
-	}
-	l := c.link
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return protocol.NewError(protocol.ErrDeviceOffline, "device "+l.device.id+" is not connected; the message was not delivered and will not be")
-	}
-	if len(l.pending) >= maxLinkPending {
-		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(maxLinkPending)+" commands wait for device "+l.device.id+" already; try again later")
-	}
-	if l.asked(c) {
-		return protocol.NewError(protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`)
-	}
-	c.wireID = c.askedID
-	for l.pending[c.wireID] != nil {
-		var b [16]byte
-		c.wireID = string(strconv.AppendUint(append(b[:0], '~'), c.r.commandID.Add(1), 36))
-	}
-	if l.pending == nil {
-		l.pending = make(map[string]*command)
-	}
-	l.pending[c.wireID] = c
-	if c.renamed() && c.asker != nil {
-		if l.renamed == nil {
-			l.renamed = make(map[askedAs]*command)
+	if fe, ok := c.asker.(*frontend); ok {
+		// A front end's queue takes the envelope without another copy.
+		if fe.s.SendEnvelope(e, sp, e.Urgent) == nil {
+			from.wake(fe.s)
 		}
-		l.renamed[askedAs{c.asker, c.askedID}] = c
+		return
 	}
-	c.timer.Owner = c
-	c.r.manager.Wheel().Schedule(&c.timer, time.Now().Add(time.Duration(timeoutMS)*time.Millisecond))
-	return nil
+	text := scratches.Get().(*[]byte)
+	*text = e.AppendSpliced((*text)[:0], sp)
+	c.asker.answer(*text, e.Urgent)
+	giveScratch(text)
 }
 
-// asked reports whether c's asker waits for a command with the same id
-// already. The requests of the HTTP API are askers of their own, each. The
-// caller holds mu.
-func (l *link) asked(c *command) bool {
-	if c.asker == nil {
-		return false
+// routeRemoteAnswer gives the answer of a device on another node to whoever
+// asked.
+func (r *Router) routeRemoteAnswer(from federation.NodeID, msg *federation.Message) {
+	c := r.remotePending.take(commandNumber(msg.Corr), from)
+	switch {
+	case c == nil: // its time was over
+	case !r.checkText(msg.Text):
+		c.fail(protocol.ErrUnavailable, "the answer of device "+c.device+" did not survive its way between the nodes")
+	default:
+		c.asker.answer(msg.Text, msg.Urgent)
 	}
-	if other := l.pending[c.askedID]; other != nil && other.asker == c.asker && other.askedID == c.askedID {
-		return true
-	}
-	return l.renamed[askedAs{c.asker, c.askedID}] != nil
 }
 
-// remove takes c out of the tables. The caller holds mu.
-func (l *link) remove(c *command) {
-	delete(l.pending, c.wireID)
-	if c.renamed() {
-		delete(l.renamed, askedAs{c.asker, c.askedID})
+// routeRemoteFailure tells whoever asked why there will be no answer from
+// another node; with the number 0 it is about a message that nobody waits for.
+func (r *Router) routeRemoteFailure(from federation.NodeID, msg *federation.Message) {
+	if msg.Corr == 0 {
+		r.stats.countError(msg.Code)
+		if s := r.manager.Get(msg.Session); s != nil && s.SendError(msg.Code, string(msg.Text), msg.ID) == nil {
+			s.Schedule()
+		}
+		return
 	}
+	if c := r.remotePending.take(commandNumber(msg.Corr), from); c != nil {
+		c.fail(msg.Code, string(msg.Text))
+	}
+}
+
+// Expire ends a command whose device was silent, on the wheel's goroutine.
+func (c *command) Expire(time.Time) {
+	if c.leave() {
+		c.fail(protocol.ErrTimeout, "device "+c.device+" did not answer in time; whether it carried the command out is not known")
+	}
+}
+
+// ending is why commands end before their answer.
+type ending struct {
+	code          protocol.ErrorCode
+	before, after string // around the device's name
+}
+
+var (
+	deviceGone = ending{protocol.ErrDeviceDisconnected, "device ", " went away before it answered; whether it carried the command out is not known"}
+	nodeGone   = ending{protocol.ErrDeviceDisconnected, "the node of device ", " went away before the answer came; whether the device carried the command out is not known"}
+	busDown    = ending{protocol.ErrUnavailable, "the node of device ", " cannot be reached any longer; whether the device carried the command out is not known"}
+)
+
+// failCommands tells the askers of commands that were taken out of a table.
+func (r *Router) failCommands(all []*command, why ending) {
+	for _, c := range all {
+		c.fail(why.code, why.before+c.device+why.after)
+	}
+}
+
+// leave takes the command out of its table. It reports false when somebody else
+// has done so, and has told the asker.
+func (c *command) leave() bool { return c.table.takeIf(c) }
+
+// fail tells the asker why there will be no answer.
+func (c *command) fail(code protocol.ErrorCode, message string) {
+	c.asker.fail(code, message, c.askedID)
 }
 
 // renamed reports whether the device knows the command under another id than
 // its asker.
 func (c *command) renamed() bool { return c.wireID != c.askedID }
 
-// leave takes the command out of the table. It reports false when somebody
-// else has done so.
-func (c *command) leave() bool {
-	l := c.link
-	l.mu.Lock()
-	if l.pending[c.wireID] != c {
-		l.mu.Unlock()
-		return false
+// number returns the number of a remote command.
+func (c *command) number() uint64 { return binary.BigEndian.Uint64([]byte(c.wireID)) }
+
+// commandNumber returns the id under which a remote command is in its table.
+func commandNumber(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// A front end asks.
+
+func (fe *frontend) mayAsk() *protocol.Error {
+	if most := fe.r.opts.MaxPending; int(fe.waiting.Load()) >= most {
+		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(most)+" commands wait for an answer already; wait for some of them")
 	}
-	l.remove(c)
-	l.mu.Unlock()
-	c.finish()
-	return true
+	return nil
 }
 
-// take removes and returns the pending command with the id that the device
-// answers, or nil.
-func (l *link) take(wireID []byte) *command {
-	l.mu.Lock()
-	c := l.pending[string(wireID)]
-	if c != nil {
-		l.remove(c)
+func (fe *frontend) began(*command) { fe.waiting.Add(1) }
+
+func (fe *frontend) ended(*command) { fe.waiting.Add(-1) }
+
+func (fe *frontend) answer(text []byte, urgent bool) {
+	f := session.NewTextFrame(text)
+	if fe.s.Send(f, urgent) == nil {
+		fe.s.Schedule()
 	}
-	l.mu.Unlock()
-	if c != nil {
-		c.finish()
-	}
-	return c
+	f.Release()
 }
 
-// finish does what ends every command, once it is out of the table.
-func (c *command) finish() {
-	c.r.manager.Wheel().Cancel(&c.timer)
-	if c.asker != nil {
-		c.asker.Attachment().(*frontend).pending.Add(-1)
+func (fe *frontend) fail(code protocol.ErrorCode, message, id string) {
+	fe.r.stats.countError(code)
+	if fe.s.SendError(code, message, id) == nil {
+		fe.s.Schedule()
 	}
 }
 
-// Expire ends a command whose device was silent.
-func (c *command) Expire(time.Time) {
-	if c.leave() {
-		c.fail(protocol.ErrTimeout, "device "+c.link.device.id+" did not answer in time; whether it carried the command out is not known")
-	}
+// Another node asks.
+
+// nodeAsker is the node of whoever asked, with the number of the command there.
+type nodeAsker struct {
+	r    *Router
+	node federation.NodeID
+	corr uint64
 }
 
-// failPending ends everything that waits for a device which is gone.
-func (r *Router) failPending(l *link) {
-	l.mu.Lock()
-	pending := l.pending
-	l.pending, l.renamed, l.closed = nil, nil, true
-	l.mu.Unlock()
-	for _, c := range pending {
-		c.finish()
-		c.fail(protocol.ErrDeviceDisconnected, "device "+l.device.id+" went away before it answered; whether it carried the command out is not known")
+func (n *nodeSender) asker() asker {
+	if n.msg.Kind != federation.KindCommand {
+		return nil
 	}
+	return &nodeAsker{r: n.r, node: n.node, corr: n.msg.Corr}
 }
 
-// fail tells the asker why there will be no answer. It may run on any
-// goroutine, with no lock of the router's held but mu.
-func (c *command) fail(code protocol.ErrorCode, message string) {
-	if c.origin != nil {
-		_ = c.r.bus.Send(c.origin.node, &federation.Message{Kind: federation.KindFailure, Corr: c.origin.corr, Code: code, Text: []byte(message)})
-		return
-	}
-	c.r.stats.countError(code)
-	if c.asker == nil {
-		c.reply <- reply{err: protocol.NewError(code, message)}
-		return
-	}
-	if c.asker.SendError(code, message, c.askedID) == nil {
-		c.asker.Schedule()
-	}
+// mayAsk permits everything: the asker's node has looked, and the table of the
+// device is bounded.
+func (n *nodeAsker) mayAsk() *protocol.Error { return nil }
+
+func (n *nodeAsker) began(*command) {}
+
+func (n *nodeAsker) ended(*command) {}
+
+func (n *nodeAsker) answer(text []byte, urgent bool) {
+	_ = n.r.bus.Send(n.node, &federation.Message{Kind: federation.KindAnswer, Corr: n.corr, Urgent: urgent, Text: text})
+}
+
+// fail leaves it to the asker's node to count the error.
+func (n *nodeAsker) fail(code protocol.ErrorCode, message, _ string) {
+	_ = n.r.bus.Send(n.node, &federation.Message{Kind: federation.KindFailure, Corr: n.corr, Code: code, Text: []byte(message)})
 }

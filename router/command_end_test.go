@@ -195,14 +195,15 @@ func TestAnswerForAnAskerThatLeftIsDropped(t *testing.T) {
 	})
 }
 
-// TestACommandForALinkThatHasEnded: the device may go between the look-up and
+// TestACommandForAConnectionThatHasEnded: the device may go between the look-up and
 // the entry in its table, when nobody would end the command any more.
-func TestACommandForALinkThatHasEnded(t *testing.T) {
+func TestACommandForAConnectionThatHasEnded(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
 		d.hangUp()
-		c := &command{r: g.r, link: d.sess.Attachment().(*link), askedID: "1", asker: a.sess}
-		if err := c.enter(0); err == nil || err.Code != protocol.ErrDeviceOffline {
+		e := protocol.Envelope{ID: []byte("1")}
+		c, err := g.r.beginCommand(a.sess.Attachment().(*frontend), &e, []byte("d1"), d.sess, 0)
+		if c != nil || err == nil || err.Code != protocol.ErrDeviceOffline {
 			t.Errorf("entered: %v", err)
 		}
 		if d.pendingCommands() != 0 {
@@ -219,7 +220,7 @@ func TestAnAnsweredCommandIsForgotten(t *testing.T) {
 		g.quiet()
 		a.send(`{"type":"c","id":"1","dst":"d1"}`)
 		d.one()
-		kept := weak.Make(d.sess.Attachment().(*link).pending["1"])
+		kept := weak.Make(d.sess.Attachment().(*deviceConn).pending.byID["1"])
 		d.send(`{"type":"done","re":"1"}`)
 		a.one()
 		runtime.GC()

@@ -30,7 +30,7 @@ func TestOneOutcomePerCommand(t *testing.T) {
 			race := &race{rng: rng}
 
 			// The commands come while the device is already in question.
-			outcomes := make([]<-chan outcome, 2)
+			outcomes := make([]<-chan apiOutcome, 2)
 			for i := range outcomes {
 				outcomes[i] = g.command(t.Context(), "d1", protocol.Message{Type: "c", TimeoutMS: 10 * (1 + rng.IntN(3))})
 			}

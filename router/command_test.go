@@ -196,7 +196,7 @@ func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
 		for i := range texts {
 			texts[i] = `{"type":"c","id":"` + strconv.Itoa(i) + `","dst":"d1","timeout_ms":600000}`
 		}
-		for range maxLinkPending / len(texts) {
+		for range maxDevicePending / len(texts) {
 			a, err := g.add(session.Info{Role: session.RoleFrontend})
 			if err != nil {
 				t.Fatal(err)
@@ -205,7 +205,7 @@ func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
 			a.none()
 			a.hangUp()
 		}
-		if n := len(d.take()); n != maxLinkPending {
+		if n := len(d.take()); n != maxDevicePending {
 			t.Fatalf("%d commands reached the device", n)
 		}
 		last := g.frontend("last")

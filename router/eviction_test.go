@@ -13,16 +13,16 @@ import (
 // fill makes the router know n device ids that were here once.
 func fill(r *Router, prefix string, n int) {
 	for i := range n {
-		r.deviceFor(prefix + strconv.Itoa(i))
+		r.registry.prepare(prefix + strconv.Itoa(i))
 	}
 }
 
 // forgetAll forgets what can be forgotten.
 func forgetAll(r *Router) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.registry.mu.Lock()
+	defer r.registry.mu.Unlock()
 	for range 10_000 {
-		r.forgetDevice()
+		r.registry.forgetOne()
 	}
 }
 

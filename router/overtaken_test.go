@@ -18,9 +18,9 @@ func TestOvertaken(t *testing.T) {
 		t.Cleanup(g.r.Leave)
 		fe := g.frontend("")
 		epoch := func(id string) uint64 {
-			g.r.mu.Lock()
-			defer g.r.mu.Unlock()
-			return g.r.devices[id].shared.epoch
+			g.r.registry.mu.Lock()
+			defer g.r.registry.mu.Unlock()
+			return g.r.registry.devices[id].holder.epoch
 		}
 		for id, c := range map[string]struct {
 			first    []bool // how it is overtaken, time after time

@@ -284,14 +284,11 @@ func (p *peer) notice(typ, reason string) protocol.DeviceNotice {
 
 // pendingCommands returns how many commands wait for the device's answer.
 func (p *peer) pendingCommands() int {
-	l := p.sess.Attachment().(*link)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.pending)
+	return p.sess.Attachment().(*deviceConn).pending.count()
 }
 
 // waitingFor returns how many of the front end's commands are pending.
-func (p *peer) waitingFor() int { return int(p.sess.Attachment().(*frontend).pending.Load()) }
+func (p *peer) waitingFor() int { return int(p.sess.Attachment().(*frontend).waiting.Load()) }
 
 // closeCode waits and returns the code of the close frame that came, 0 for
 // none.

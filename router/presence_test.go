@@ -203,7 +203,7 @@ func TestTheWelcomeComesBeforeAnUrgentBroadcast(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
 		g.hook(hooks{connect: func(s *session.Session) {
-			g.r.frontendConnected(s)
+			g.r.registry.frontendConnected(s.Attachment().(*frontend))
 			d.send(`{"type":"m1"}`, `{"type":"m2","urgent":true}`)
 			s.Flush()
 		}})

@@ -174,7 +174,7 @@ func TestSubscriptionIsFiltered(t *testing.T) {
 		fe.none()
 		fe.hangUp()
 		synctest.Wait()
-		if n := len(*g.r.telemetrySome.Load()) + len(*g.r.everyone.Load()); n != 0 {
+		if n := len(g.r.registry.allDevices.load()) + len(g.r.registry.frontends()); n != 0 {
 			t.Errorf("%d entries of a front end that is gone", n)
 		}
 	})
@@ -229,7 +229,7 @@ func TestRightsChange(t *testing.T) {
 		if from := telemetryOf(lister); from != "press-1 " {
 			t.Errorf("telemetry of %s", from)
 		}
-		if g.r.devices["oven-2"] != nil {
+		if g.r.registry.devices["oven-2"] != nil {
 			t.Error("a device that never was and that nobody lists is kept")
 		}
 		// A device has no rights to change, and one that is gone hears nothing.
@@ -237,7 +237,7 @@ func TestRightsChange(t *testing.T) {
 		fe.hangUp()
 		g.r.SetRights(fe.sess, rights{observe: "*"})
 		synctest.Wait()
-		if n := len(*g.r.telemetrySome.Load()); n != 0 {
+		if n := len(g.r.registry.interest.limited); n != 0 {
 			t.Errorf("%d entries of a front end that is gone", n)
 		}
 	})

@@ -1,17 +1,21 @@
 // Package router decides who gets what: unicast to a device, a user or a
 // session, broadcast, telemetry by subscription, and the answers to commands.
 // It knows sessions, not sockets, and is the Callbacks of a session.Manager.
+//
+// A text message is read in OnMessage, and goes through deliver.go to its
+// destination; a command waits for its answer in command.go. Telemetry goes
+// through telemetry.go to the Receivers of receiver.go. What other nodes say
+// comes in through member.go.
 package router
 
 import (
-	"errors"
-	"github.com/labgate/labgate/router/federation"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
 )
 
@@ -28,73 +32,55 @@ type Options struct {
 	// MaxBadMessages closes a session with 4005 when it has sent more than
 	// that many unacceptable messages within a heartbeat interval; 100.
 	MaxBadMessages int
-	// Renew changes the credential that a session is there with, and says how
-	// long the new one is good for. The error does not repeat the token. It is
-	// called on the session's reading goroutine with no lock of the router's
-	// held. Nil: every renewal is refused.
+	// Renew changes the credential of a session, and says how long the new one
+	// is good for. The error does not repeat the token. Renew is called on the
+	// session's reading goroutine, with no lock of the router's held. Nil: every
+	// renewal is refused.
 	Renew func(s *session.Session, token string) (protocol.Expiry, *protocol.Error)
-	// Bus joins this router with those of other nodes; nil: there are none.
+	// Receivers get the telemetry of every device from the start, in this order
+	// and ahead of front ends.
+	Receivers []Receiver
+	// Bus joins this router with those of other nodes; federation.Alone.
 	Bus federation.Bus
-	// Answer answers what other nodes ask with Ask and AskAll of this node's
-	// server: what, and of what. False: it does not know. It may be called on
-	// any goroutine. Nil: it knows nothing.
+	// Answer answers a question of another node's Ask or AskAll that is for this
+	// node's server: what, and of what. False: the question is unknown. Answer
+	// may be called on any goroutine. Nil: every question is unknown.
 	Answer func(what, arg string) ([]byte, bool)
 }
 
 // Router routes for one node.
 //
-// It has no goroutine of its own, but one for each question of another node
-// that is being answered; they end with Leave. Lock order: mu, then a device
-// link's mu or that of the errands; both may be held while queueing to an
-// outbox or the bus, never while a session is flushed or closed. The locks of
-// others and gathers are leaves.
+// Goroutines: one for each question of another node that is being answered;
+// Leave waits for them. Lock order: registry.mu, then a pendingTable's; both may
+// be held while queueing to an outbox or the bus, never while a session is
+// flushed or closed. The locks of peerDirectory, queries and the positions of
+// package federation are leaves.
 type Router struct {
 	// Static after Bind.
-	opts    Options
-	manager *session.Manager
-	stats   Stats
-	bus     federation.Bus
-	// born is when the router was made, in microseconds since 1970: the epochs
-	// of devices that came since are greater.
-	born uint64
+	opts     Options
+	manager  *session.Manager
+	bus      federation.Bus
+	controls map[string]control
 
-	// What is known of the other nodes and waits for them; locks of their own.
-	others  others
-	errands errands
-	gathers gathers
+	stats    Stats
+	registry registry
+
+	// remotePending holds the commands of this node that wait for devices on
+	// other nodes; those for devices here wait at the deviceConn.
+	remotePending pendingTable
+	// lastCommand numbers commands whose device knows them by another id.
+	lastCommand atomic.Uint64
+
+	peers   peerDirectory
+	queries queries
 	// answering waits for the answers to other nodes, answeringNow counts them.
 	answering    sync.WaitGroup
 	answeringNow atomic.Int32
-
-	// everyone holds all front ends, telemetryAll those that want every
-	// device's telemetry and may have it, telemetrySome those that want every
-	// device's and may have some. The lists are replaced under mu, read without
-	// it.
-	everyone      atomic.Pointer[[]*session.Session]
-	telemetryAll  atomic.Pointer[[]*session.Session]
-	telemetrySome atomic.Pointer[[]*session.Session]
-	// moves is odd while front ends move between these two and the devices'
-	// lists of subscribers.
-	moves     atomic.Uint64
-	commandID atomic.Uint64
-
-	// mu guards the rest: who is there and who wants what.
-	mu         sync.Mutex
-	devices    map[string]*device
-	users      map[string][]*session.Session
-	lastStream uint32
-	// listing is the encoded device list of the welcome; nil when it must be
-	// made anew.
-	listing []byte
-	// wantedElsewhere are the devices whose telemetry other nodes want.
-	wantedElsewhere map[*device]struct{}
-	// sawAll and sawSome are what subscribersChanged saw last.
-	sawAll  bool
-	sawSome *[]*session.Session
-	// teller is armed from Join to Leave; left is set by the latter.
-	teller teller
-	left   bool
+	// positions is armed from Join to Leave.
+	positions positionTeller
 }
+
+var _ session.Callbacks = (*Router)(nil)
 
 // New returns a Router; Bind it before use.
 func New(opts Options) *Router {
@@ -110,13 +96,13 @@ func New(opts Options) *Router {
 	if opts.MaxBadMessages == 0 {
 		opts.MaxBadMessages = 100
 	}
-	r := &Router{
-		opts: opts, bus: opts.Bus, born: uint64(time.Now().UnixMicro()), others: newOthers(),
-		devices: make(map[string]*device), users: make(map[string][]*session.Session), wantedElsewhere: make(map[*device]struct{}),
+	if opts.Bus == nil {
+		opts.Bus = federation.Alone{}
 	}
-	r.everyone.Store(new([]*session.Session))
-	r.telemetryAll.Store(new([]*session.Session))
-	r.telemetrySome.Store(new([]*session.Session))
+	r := &Router{opts: opts, bus: opts.Bus, peers: newPeerDirectory()}
+	r.controls = r.controlTable()
+	r.remotePending.limit, r.remotePending.target = maxRemotePending, "devices on other nodes"
+	r.registry.init(r)
 	return r
 }
 
@@ -129,41 +115,33 @@ func (r *Router) Node() string { return r.opts.Node }
 // Stats returns the router's counters.
 func (r *Router) Stats() *Stats { return &r.stats }
 
-var _ session.Callbacks = (*Router)(nil)
-
 // Prepare implements session.Callbacks: it makes the router's state of a session
-// that no other goroutine can find yet. The welcome is queued here: a command
-// may come for a device as soon as other goroutines find the session, and the
-// welcome is the first message on every connection.
+// that no other goroutine can find yet. A device's welcome is queued here: a
+// command may come as soon as other goroutines find the session, and the welcome
+// is the first message on every connection.
 func (r *Router) Prepare(s *session.Session) any {
 	if s.Role() == session.RoleDevice {
-		d := r.deviceFor(s.Name())
+		d := r.registry.prepare(s.Name())
 		r.welcomeDevice(s, d)
-		return newLink(s, d)
+		return newDeviceConn(r, s, d)
 	}
-	return newFrontend(s.Info().Rights)
+	return newFrontend(r, s)
 }
 
-// OnConnect implements session.Callbacks.
+// OnConnect implements session.Callbacks: it announces a device, or gives a
+// front end its welcome and its first subscription.
 func (r *Router) OnConnect(s *session.Session) {
-	if s.Role() == session.RoleDevice {
-		r.deviceConnected(s)
-	} else {
-		r.frontendConnected(s)
+	switch a := s.Attachment().(type) {
+	case *deviceConn:
+		r.registry.deviceConnected(a)
+	case *frontend:
+		r.registry.frontendConnected(a)
 	}
 	s.Flush()
 }
 
-// OnDisconnect implements session.Callbacks.
-func (r *Router) OnDisconnect(s *session.Session, cause session.Cause) {
-	if s.Role() == session.RoleDevice {
-		r.deviceDisconnected(s, cause)
-	} else {
-		r.frontendDisconnected(s)
-	}
-}
-
-// OnMessage implements session.Callbacks.
+// OnMessage implements session.Callbacks: text is routed by its envelope, binary
+// is telemetry.
 func (r *Router) OnMessage(s *session.Session, op wsframe.Opcode, payload []byte) error {
 	if op == wsframe.OpBinary {
 		r.routeTelemetry(s, payload)
@@ -173,15 +151,42 @@ func (r *Router) OnMessage(s *session.Session, op wsframe.Opcode, payload []byte
 	return nil
 }
 
-// OnEndRead implements session.Callbacks.
+// OnEndRead implements session.Callbacks: the telemetry of the read event leaves
+// as one batch.
 func (r *Router) OnEndRead(s *session.Session) {
-	if l, ok := s.Attachment().(*link); ok {
-		r.sendBatch(l)
+	if c, ok := s.Attachment().(*deviceConn); ok {
+		r.endBatch(c)
 	}
 }
 
-// refuse answers a message that cannot be accepted, and gives up on a peer
-// that sends too many of them. It runs on the session's reading goroutine.
+// OnDisconnect implements session.Callbacks: commands that wait for a device are
+// failed, and the session is taken out of every table.
+func (r *Router) OnDisconnect(s *session.Session, cause session.Cause) {
+	switch a := s.Attachment().(type) {
+	case *deviceConn:
+		r.failCommands(a.pending.close(), deviceGone)
+		r.registry.deviceDisconnected(a, cause)
+	case *frontend:
+		r.registry.frontendDisconnected(a)
+	}
+}
+
+// AnnounceClosing tells every session that the gateway is about to close, and
+// how long to wait before connecting again.
+func (r *Router) AnnounceClosing(retryAfter time.Duration) {
+	msg, err := protocol.NewMessage(protocol.TypeClosing, protocol.Closing{RetryAfterMS: retryAfter.Milliseconds()})
+	if err != nil {
+		return
+	}
+	text, err := msg.Append(nil)
+	if err == nil {
+		r.manager.Broadcast(text, nil)
+	}
+}
+
+// refuse answers a message of a session that cannot be accepted, and closes a
+// session that sends too many of them. It runs on the session's reading
+// goroutine.
 func (r *Router) refuse(s *session.Session, code protocol.ErrorCode, message string, id []byte) {
 	r.stats.countError(code)
 	if code == protocol.ErrBadMessage || code == protocol.ErrNotAllowed {
@@ -193,13 +198,4 @@ func (r *Router) refuse(s *session.Session, code protocol.ErrorCode, message str
 	if s.SendError(code, message, string(id)) == nil {
 		s.Touch(s)
 	}
-}
-
-// sendFailure names the reason why a message could not be queued for its
-// receiver.
-func sendFailure(err error, offline protocol.ErrorCode) (protocol.ErrorCode, string) {
-	if errors.Is(err, session.ErrSlowConsumer) {
-		return protocol.ErrOverloaded, "the receiver's queue is full; it is being disconnected and was not given this message"
-	}
-	return offline, "the receiver is not connected; it was not given this message"
 }

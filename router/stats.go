@@ -14,9 +14,9 @@ type Stats struct {
 	SamplesIn         atomic.Uint64
 	Commands          atomic.Uint64
 	Answers           atomic.Uint64
-	// LostOnBus counts samples of other nodes' devices that the bus lost, once
-	// each, whatever the number of front ends that were told.
-	LostOnBus atomic.Uint64
+	// LostBetweenNodes counts samples of other nodes' devices that were lost on
+	// the way here, once each, whatever the number of front ends that were told.
+	LostBetweenNodes atomic.Uint64
 
 	// errors counts refusals and failures by code; a leaf lock.
 	mu     sync.Mutex

@@ -30,7 +30,7 @@ const (
 // of whose devices only the id, the node and what they said at their handshake
 // is known.
 func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []string) {
-	known, here := r.knownDevices()
+	known, here := r.registry.online()
 	devices = make([]DeviceStatus, len(known))
 	at := make(map[string]int, len(known))
 	for i, info := range known {
@@ -40,10 +40,7 @@ func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []
 			devices[i] = status(info, s)
 		}
 	}
-	if r.bus == nil {
-		return devices, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	answers, silent := r.AskAll(ctx, askDevices, "")
 	for _, answer := range answers {
@@ -66,15 +63,7 @@ func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []
 // another node holds it and does not answer within 2 s, it has the basic fields
 // only.
 func (r *Router) Device(ctx context.Context, id string) (DeviceStatus, bool) {
-	r.mu.Lock()
-	d := r.devices[id]
-	if d == nil {
-		r.mu.Unlock()
-		return DeviceStatus{}, false
-	}
-	info, online := r.deviceOnline(d)
-	s := d.session
-	r.mu.Unlock()
+	info, s, online := r.registry.lookUp(id)
 	switch {
 	case !online:
 		return DeviceStatus{}, false
@@ -82,8 +71,8 @@ func (r *Router) Device(ctx context.Context, id string) (DeviceStatus, bool) {
 		return status(info, s), true
 	}
 	st := DeviceStatus{DeviceInfo: info}
-	if node, held := r.others.holder([]byte(id)); held {
-		ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	if node, held := r.peers.holder([]byte(id)); held {
+		ctx, cancel := context.WithTimeout(ctx, queryTime)
 		defer cancel()
 		var theirs DeviceStatus
 		if answer, err := r.Ask(ctx, node, askDevice, id); err == nil && json.Unmarshal(answer, &theirs) == nil {
@@ -94,26 +83,14 @@ func (r *Router) Device(ctx context.Context, id string) (DeviceStatus, bool) {
 	return st, true
 }
 
-// knownDevices lists the devices that are connected, to any node, by id, with
-// the sessions of those that are connected here.
-func (r *Router) knownDevices() ([]protocol.DeviceInfo, []*session.Session) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	infos := r.deviceInfos()
-	here := make([]*session.Session, len(infos))
-	for i, info := range infos {
-		here[i] = r.devices[info.DeviceID].session
-	}
-	return infos, here
-}
-
-// answer answers what another node asks.
-func (r *Router) answer(what, arg string) []byte {
+// answerStatus answers the questions that routers ask each other; nil when the
+// device is not here, and false for any other question.
+func (r *Router) answerStatus(what, arg string) ([]byte, bool) {
 	var v any
 	switch what {
 	case askDevices:
 		all := []DeviceStatus{}
-		known, here := r.knownDevices()
+		known, here := r.registry.online()
 		for i, info := range known {
 			if here[i] != nil {
 				all = append(all, status(info, here[i]))
@@ -121,38 +98,50 @@ func (r *Router) answer(what, arg string) []byte {
 		}
 		v = all
 	case askDevice:
-		r.mu.Lock()
-		d := r.devices[arg]
-		if d == nil || d.session == nil {
-			r.mu.Unlock()
-			return nil
+		info, s, _ := r.registry.lookUp(arg)
+		if s == nil {
+			return nil, true
 		}
-		info, s := r.deviceInfo(d), d.session
-		r.mu.Unlock()
 		v = status(info, s)
 	default:
-		if r.opts.Answer == nil {
-			return nil
-		}
-		if text, known := r.opts.Answer(what, arg); known {
-			return text
-		}
-		return nil
+		return nil, false
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
-		return nil
+		return nil, true
 	}
-	return text
+	return text, true
+}
+
+// online lists the devices that are connected, to any node, by id, with the
+// sessions of those that are connected here.
+func (g *registry) online() ([]protocol.DeviceInfo, []*session.Session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	infos := g.infos()
+	here := make([]*session.Session, len(infos))
+	for i, info := range infos {
+		here[i] = g.devices[info.DeviceID].session
+	}
+	return infos, here
+}
+
+// lookUp describes a device that is connected, to any node; the session is nil
+// where that is another one.
+func (g *registry) lookUp(id string) (protocol.DeviceInfo, *session.Session, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d := g.devices[id]
+	if d == nil {
+		return protocol.DeviceInfo{}, nil, false
+	}
+	info, online := g.info(d)
+	return info, d.session, online
 }
 
 func status(info protocol.DeviceInfo, s *session.Session) DeviceStatus {
-	l := s.Attachment().(*link)
-	l.mu.Lock()
-	pending := len(l.pending)
-	l.mu.Unlock()
 	return DeviceStatus{
 		DeviceInfo: info, Session: s.ID().String(), Remote: s.Info().Remote,
-		ConnectedAt: s.Since().UTC(), Pending: pending, Health: s.Health(),
+		ConnectedAt: s.Since().UTC(), Pending: s.Attachment().(*deviceConn).pending.count(), Health: s.Health(),
 	}
 }

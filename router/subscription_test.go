@@ -228,9 +228,7 @@ func TestEntriesOfUnseenDevicesVanish(t *testing.T) {
 		a.hangUp()
 		want(3)
 		// What a front end asks for after its end has no effect.
-		g.r.mu.Lock()
-		_, err := g.r.changeSubscription(a.sess, a.sess.Attachment().(*frontend), protocol.Subscription{Devices: []string{"q"}}, true)
-		g.r.mu.Unlock()
+		_, err := g.r.registry.subscribe(a.sess.Attachment().(*frontend), protocol.Subscription{Devices: []string{"q"}}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +237,7 @@ func TestEntriesOfUnseenDevicesVanish(t *testing.T) {
 		// A device that was here keeps its entry, and with it its stream.
 		seen.hangUp()
 		want(1)
-		if len(*g.r.everyone.Load())+len(*g.r.telemetryAll.Load())+len(g.r.users) != 0 {
+		if len(g.r.registry.frontends())+len(g.r.registry.allDevices.load())+len(g.r.registry.users) != 0 {
 			t.Error("front ends are left")
 		}
 	})
@@ -275,7 +273,7 @@ func TestTheListSurvivesAReconnect(t *testing.T) {
 
 // listed returns how many device ids the router knows.
 func listed(r *Router) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.devices)
+	r.registry.mu.Lock()
+	defer r.registry.mu.Unlock()
+	return len(r.registry.devices)
 }

@@ -2,6 +2,7 @@ package router
 
 import (
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
 )
 
@@ -10,119 +11,142 @@ import (
 // enough that queueing costs nothing per telemetry frame.
 const batchBytes = 16 << 10
 
+// deviceTelemetry is the telemetry of the current read event of a device. It
+// belongs to the device's reading goroutine.
+type deviceTelemetry struct {
+	frame *session.Frame
+	// sizeHint is how large the frames have been of late.
+	sizeHint int
+	// framesIn and samplesIn are not counted in the router's Stats yet.
+	framesIn, samplesIn uint64
+	// batch is what the receivers are given, kept here so that it need not be
+	// allocated.
+	batch Batch
+}
+
 // routeTelemetry checks a telemetry frame, stamps the device's stream number
 // into it and adds it to the read event's batch.
 func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
-	l, ok := s.Attachment().(*link)
+	c, ok := s.Attachment().(*deviceConn)
 	if !ok {
 		r.refuse(s, protocol.ErrNotAllowed, "binary frames are telemetry, which only devices send; connect to /ws/device/{device_id}", nil)
 		return
 	}
 	var h protocol.TelemetryHeader
 	if err := h.Parse(payload); err != nil {
-		r.refuse(s, protocol.ErrBadMessage, "telemetry frame: "+err.Error(), nil)
+		c.refuse(protocol.ErrBadMessage, "telemetry frame: "+err.Error(), nil)
 		return
 	}
-	l.framesIn++
-	l.samplesIn += uint64(h.Count)
-	sh := l.device.shared
-	if all, some, listed := r.receivers(l.device); len(all)+len(some)+len(listed) == 0 && (sh == nil || !sh.wanted.Load()) {
-		if sh != nil {
-			r.sendBatch(l)
-			sh.outbound.Commit(sh.outbound.Place(h.Seq, h.End()))
-		}
+	t := &c.telemetry
+	t.framesIn++
+	t.samplesIn += uint64(h.Count)
+	if every, some := r.registry.receivers(c.dev); len(every)+len(some) == 0 {
+		r.endBatch(c)
+		c.dev.skip(h.Seq, h.End())
 		return
 	}
-	stream := l.device.stream
+	stream := c.dev.stream
 	protocol.StampStream(payload, stream)
-	if l.batch == nil {
-		l.batch = session.NewFrame(max(l.batchHint, len(payload)+maxFrameHeader))
+	if t.frame == nil {
+		t.frame = session.NewFrame(max(t.sizeHint, len(payload)+maxFrameHeader))
 	}
-	if l.batch.AppendTelemetry(payload, stream, h.Seq, h.End()) {
+	if t.frame.AppendTelemetry(payload, stream, h.Seq, h.End()) {
 		return
 	}
 	// Full, or a gap of the device's own: start another. A full one says that
 	// reads are long, so the next starts larger.
-	if l.batch.Len() > l.batchHint {
-		l.batchHint = min(2*l.batch.Len(), batchBytes)
+	if t.frame.Len() > t.sizeHint {
+		t.sizeHint = min(2*t.frame.Len(), batchBytes)
 	}
-	r.sendBatch(l)
-	l.batch = session.NewFrame(max(l.batchHint, len(payload)+maxFrameHeader))
-	l.batch.AppendTelemetry(payload, stream, h.Seq, h.End())
+	r.endBatch(c)
+	t.frame = session.NewFrame(max(t.sizeHint, len(payload)+maxFrameHeader))
+	t.frame.AppendTelemetry(payload, stream, h.Seq, h.End())
 }
-
-// inlineReceivers is how many receivers may be written to on the device's own
-// reading goroutine, when they are due at once. That takes 3 to 4 µs for each,
-// and to wake a flusher for them costs more than half as much again; more would
-// keep other devices waiting for over a millisecond.
-const inlineReceivers = 256
-
-// fewReceivers is how many receivers are few, see session.Frame.ForFew.
-const fewReceivers = 16
 
 // maxFrameHeader is the largest header of an unmasked WebSocket frame (RFC
 // 6455 section 5.2).
 const maxFrameHeader = 10
 
-// sendBatch queues the batch for all who want the device's telemetry. It runs
-// on the device's reading goroutine.
-func (r *Router) sendBatch(l *link) {
-	if l.framesIn > 0 {
-		r.stats.TelemetryFramesIn.Add(l.framesIn)
-		r.stats.SamplesIn.Add(l.samplesIn)
-		l.framesIn, l.samplesIn = 0, 0
+// endBatch gives the batch to all who want the device's telemetry. It runs on
+// the device's reading goroutine.
+func (r *Router) endBatch(c *deviceConn) {
+	t := &c.telemetry
+	if t.framesIn > 0 {
+		r.stats.TelemetryFramesIn.Add(t.framesIn)
+		r.stats.SamplesIn.Add(t.samplesIn)
+		t.framesIn, t.samplesIn = 0, 0
 	}
-	f := l.batch
+	f := t.frame
 	if f == nil {
 		return
 	}
-	l.batch = nil
-	if f.Len() < l.batchHint/4 {
-		l.batchHint /= 2
+	t.frame = nil
+	if f.Len() < t.sizeHint/4 {
+		t.sizeHint /= 2
 	}
 	f = f.Compact()
-	f.HeardBy(l.session)
-	r.deliver(l.device, f, l.session)
-	if l.device.shared != nil {
-		r.feedOthers(l.device, f)
+	f.HeardBy(c.s)
+	t.batch = Batch{Device: c.dev.id, Frame: f, by: c.s}
+	if c.dev.outbound != nil {
+		t.batch.outgoing = federation.Batch{Device: c.dev.id, Range: c.dev.outbound.Place(f.Range()), Wire: f.Wire()}
 	}
+	r.receive(c.dev, &t.batch)
+	if c.dev.outbound != nil {
+		c.dev.outbound.Commit(t.batch.outgoing.Range)
+	}
+	t.batch = Batch{}
 	f.Release()
 }
 
-// deliver queues a frame for all who want the device's telemetry. by is that of
-// session.Session.SendTelemetry.
-func (r *Router) deliver(d *device, f *session.Frame, by *session.Session) {
-	all, some, listed := r.receivers(d)
-	switch n := len(all) + len(some) + len(listed); {
+const (
+	// inlineReceivers is how many receivers may be written to on the device's own
+	// reading goroutine, when they are due at once. That takes 3 to 4 µs for each,
+	// and to wake a flusher for them costs more than half as much again; more
+	// would keep other devices waiting for over a millisecond.
+	inlineReceivers = 256
+	// fewReceivers is how many receivers are few, see session.Frame.ForFew.
+	fewReceivers = 16
+)
+
+// receive gives a batch to all who want the device's telemetry: the one loop
+// over receivers.
+func (r *Router) receive(d *device, b *Batch) {
+	every, some := r.registry.receivers(d)
+	switch n := len(every) + len(some); {
 	case n <= fewReceivers:
-		f.ForFew()
+		b.Frame.ForFew()
 	case n > inlineReceivers:
-		by = nil
+		b.by = nil
 	}
-	for _, s := range all {
-		_ = s.SendTelemetry(f, by)
+	for _, x := range every {
+		x.ReceiveBatch(b)
 	}
-	for _, s := range some {
-		if mayObserve(s, d.id) {
-			_ = s.SendTelemetry(f, by)
-		}
-	}
-	for _, s := range listed {
-		_ = s.SendTelemetry(f, by)
+	for _, x := range some {
+		x.ReceiveBatch(b)
 	}
 }
 
-// receivers returns who wants a device's telemetry, all lists as they were at
-// one moment: a front end that changes from one to the other is in exactly one
-// of them, and so gets each batch once. Those in some want it if they may
-// observe the device; those in listed were found to when they listed it.
-func (r *Router) receivers(d *device) (all, some, listed []*session.Session) {
-	before := r.moves.Load()
-	all, some, listed = *r.telemetryAll.Load(), *r.telemetrySome.Load(), *d.subscribers.Load()
-	if before&1 == 0 && r.moves.Load() == before {
-		return all, some, listed
+// receiveLoss tells all who want the device's telemetry what was lost between
+// nodes.
+func (r *Router) receiveLoss(d *device, from, to uint64) {
+	if from >= to {
+		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return *r.telemetryAll.Load(), *r.telemetrySome.Load(), *d.subscribers.Load()
+	r.stats.LostBetweenNodes.Add(to - from)
+	every, some := r.registry.receivers(d)
+	l := Loss{Device: d.id, Stream: d.stream, From: from, To: to}
+	for _, x := range every {
+		x.ReceiveLoss(l)
+	}
+	for _, x := range some {
+		x.ReceiveLoss(l)
+	}
+}
+
+// skip notes samples that nobody wants: other nodes are told where the device's
+// telemetry stands.
+func (d *device) skip(from, to uint64) {
+	if d.outbound != nil {
+		d.outbound.Commit(d.outbound.Place(from, to))
+	}
 }

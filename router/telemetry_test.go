@@ -207,7 +207,7 @@ func TestTelemetryWithoutReceiversCostsNothing(t *testing.T) {
 			frame := telemetry(0, 10)
 			for range 100 {
 				_ = d.sess.HandleMessage(wsframe.OpBinary, frame)
-				if d.sess.Attachment().(*link).batch != nil {
+				if d.sess.Attachment().(*deviceConn).telemetry.frame != nil {
 					t.Fatal("a batch was begun")
 				}
 			}

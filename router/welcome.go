@@ -26,12 +26,12 @@ func (r *Router) welcomeDevice(s *session.Session, d *device) {
 // welcomeFrontend queues the welcome with the list of devices. The caller
 // holds mu: whoever comes or goes after this list was made is announced to
 // this front end, and nobody twice.
-func (r *Router) welcomeFrontend(s *session.Session) error {
-	listing, err := r.listingFor(s.Attachment().(*frontend))
+func (g *registry) welcomeFrontend(fe *frontend) error {
+	listing, err := g.listingFor(fe)
 	if err != nil {
 		return err
 	}
-	head, err := json.Marshal(r.welcome(s))
+	head, err := json.Marshal(g.r.welcome(fe.s))
 	if err != nil {
 		return err
 	}
@@ -43,24 +43,24 @@ func (r *Router) welcomeFrontend(s *session.Session) error {
 	payload = append(payload, listing...)
 	payload = append(payload, '}')
 	msg := protocol.Message{Type: protocol.TypeWelcome, Payload: payload}
-	return s.SendMessage(&msg, true)
+	return fe.s.SendMessage(&msg, true)
 }
 
 // listingFor returns the encoded list of the devices that a front end may
 // observe. The caller holds mu.
-func (r *Router) listingFor(fe *frontend) ([]byte, error) {
+func (g *registry) listingFor(fe *frontend) ([]byte, error) {
 	if fe.rights.Load() != nil {
-		infos := slices.DeleteFunc(r.deviceInfos(), func(d protocol.DeviceInfo) bool { return !fe.mayObserve(d.DeviceID) })
+		infos := slices.DeleteFunc(g.infos(), func(d protocol.DeviceInfo) bool { return !fe.mayObserve(d.DeviceID) })
 		return json.Marshal(infos)
 	}
-	if r.listing == nil {
-		listing, err := json.Marshal(r.deviceInfos())
+	if g.listing == nil {
+		listing, err := json.Marshal(g.infos())
 		if err != nil {
 			return nil, err
 		}
-		r.listing = listing
+		g.listing = listing
 	}
-	return r.listing, nil
+	return g.listing, nil
 }
 
 func (r *Router) welcome(s *session.Session) protocol.Welcome {
@@ -74,33 +74,15 @@ func (r *Router) welcome(s *session.Session) protocol.Welcome {
 	}
 }
 
-// deviceInfos lists the devices that are connected, here or to another node, by
-// id. The caller holds mu.
-func (r *Router) deviceInfos() []protocol.DeviceInfo {
-	infos := make([]protocol.DeviceInfo, 0, len(r.devices))
-	for _, d := range r.devices {
-		if info, online := r.deviceOnline(d); online {
+// infos lists the devices that are connected, here or to another node, by id.
+// The caller holds mu.
+func (g *registry) infos() []protocol.DeviceInfo {
+	infos := make([]protocol.DeviceInfo, 0, len(g.devices))
+	for _, d := range g.devices {
+		if info, online := g.info(d); online {
 			infos = append(infos, info)
 		}
 	}
 	sort.Slice(infos, func(i, j int) bool { return infos[i].DeviceID < infos[j].DeviceID })
 	return infos
-}
-
-// deviceOnline describes a device that is connected, wherever. The caller holds
-// mu.
-func (r *Router) deviceOnline(d *device) (protocol.DeviceInfo, bool) {
-	switch {
-	case d.session != nil:
-		return r.deviceInfo(d), true
-	case d.shared != nil && d.shared.holder != nil:
-		return r.foreignInfo(d), true
-	}
-	return protocol.DeviceInfo{}, false
-}
-
-// deviceInfo describes a device that is connected here. The caller holds mu.
-func (r *Router) deviceInfo(d *device) protocol.DeviceInfo {
-	info := d.session.Info()
-	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: r.opts.Node, Type: info.Type, Customer: info.Customer, Meta: info.Meta}
 }

@@ -33,7 +33,7 @@ func (g *gateway) holdElsewhere(device string) {
 	g.t.Cleanup(g.r.Leave)
 	m := member{g.r}
 	m.NodeJoined(elsewhere, "elsewhere")
-	m.DeviceHeld(elsewhere, federation.Holding{Device: device, Epoch: g.r.born + 1})
+	m.DeviceHeld(elsewhere, federation.Holding{Device: device, Epoch: g.r.registry.made + 1})
 }
 
 // batchOf is frames of so many samples each, from seq on.
@@ -109,7 +109,7 @@ func TestTelemetryOfAnotherNode(t *testing.T) {
 				fe.take()
 				m.ReceiveTelemetry(elsewhere, c.b)
 				synctest.Wait()
-				stream := g.r.devices["d"].stream
+				stream := g.r.registry.devices["d"].stream
 				for i := range c.want {
 					c.want[i].stream = stream
 				}
@@ -125,7 +125,7 @@ func TestTelemetryOfAnotherNode(t *testing.T) {
 						lost += s.to - s.from
 					}
 				}
-				if n := g.r.Stats().LostOnBus.Load(); n != lost {
+				if n := g.r.Stats().LostBetweenNodes.Load(); n != lost {
 					t.Errorf("%d samples counted as lost, want %d", n, lost)
 				}
 			}, ofSeveral)
@@ -155,7 +155,7 @@ func TestPositionsDoNotOvertakeTelemetry(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				g.r.tellPositions(true)
+				g.r.registry.tellPositions(true)
 			}
 		}
 	}()

@@ -1,0 +1,98 @@
+package router
+
+import (
+	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
+	"github.com/labgate/labgate/session"
+)
+
+// Telemetry of devices on other nodes.
+
+// telemetryArrived gives the telemetry of a device on another node to the
+// receivers of this one, and tells them what was lost on the way. early is that
+// of federation.Inbound.Take.
+func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federation.Batch, early bool) {
+	lost, fresh := d.inbound.Take(from, &b.Range, early)
+	r.lostBetweenNodes(d, lost)
+	if fresh >= b.Range.To || len(b.Wire) == 0 {
+		return
+	}
+	f, to, ok := cutBatch(b, d.stream, fresh)
+	if f.Frames() > 0 {
+		batch := batches.Get().(*Batch)
+		*batch = Batch{Device: d.id, Frame: f, Remote: true}
+		r.receive(d, batch)
+		*batch = Batch{}
+		batches.Put(batch)
+	}
+	f.Release()
+	if !ok {
+		r.stats.countError(protocol.ErrBadMessage)
+		r.receiveLoss(d, max(to, fresh), b.Range.To)
+	}
+}
+
+// lostBetweenNodes tells the receivers what was lost between nodes.
+func (r *Router) lostBetweenNodes(d *device, lost []federation.Samples) {
+	for _, l := range lost {
+		r.receiveLoss(d, l.From, l.To)
+	}
+}
+
+// cutBatch returns a copy of a batch without the frames that end before fresh,
+// and where its samples end. It stamps the stream number into them. When the
+// batch turns out not to be what its range says, ok is false and the rest of it
+// is left out.
+func cutBatch(b *federation.Batch, stream uint32, fresh uint64) (f *session.Frame, to uint64, ok bool) {
+	var begin, end int
+	var frames uint32
+	from := b.Range.From
+	to = from
+	for end < len(b.Wire) {
+		payload, size := cutFrame(b.Wire[end:])
+		var h protocol.TelemetryHeader
+		if size == 0 || h.Parse(payload) != nil || h.Seq != to || h.End() > b.Range.To {
+			break
+		}
+		end += size
+		if to = h.End(); to <= fresh {
+			begin, from = end, to
+			continue
+		}
+		protocol.StampStream(payload, stream)
+		frames++
+	}
+	return session.NewTelemetryFrame(b.Wire[begin:end], frames, stream, from, to), to, to == b.Range.To && end == len(b.Wire)
+}
+
+// cutFrame takes the first of several unmasked WebSocket frames, which must be
+// a whole binary message. It returns its payload and its size, which is 0 when
+// it is malformed.
+func cutFrame(wire []byte) (payload []byte, size int) {
+	const finBinary = 0x80 | byte(wsframe.OpBinary)
+	if len(wire) < 2 || wire[0] != finBinary {
+		return nil, 0
+	}
+	n, at := uint64(wire[1]), 2
+	switch n {
+	case 126, 127:
+		long := 2
+		if n == 127 {
+			long = 8
+		}
+		if len(wire) < at+long {
+			return nil, 0
+		}
+		n = 0
+		for _, b := range wire[at : at+long] {
+			n = n<<8 | uint64(b)
+		}
+		at += long
+	}
+	if n > uint64(len(wire)-at) {
+		return nil, 0
+	}
+	size = at + int(n)
+	return wire[at:size], size
+}

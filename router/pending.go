@@ -1,0 +1,175 @@
+package router
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
+)
+
+const (
+	// maxDevicePending bounds the commands that wait for one device. MaxPending
+	// does not: front ends may come without end.
+	maxDevicePending = 16384
+	// maxRemotePending bounds the commands of this node that wait for devices on
+	// other nodes.
+	maxRemotePending = 65536
+)
+
+// pendingTable holds commands that wait for their answers: one for each device
+// connection, one for all devices on other nodes. A command leaves the table
+// once, and whoever takes it out tells its asker.
+type pendingTable struct {
+	// Static.
+	limit int
+	// target is what the commands wait for, in the words of an error.
+	target string
+
+	// mu guards the rest; below registry.mu, above the wheel's.
+	mu sync.Mutex
+	// byID finds commands by wireID.
+	byID map[string]*command
+	// renamed finds those whose wireID is not the asker's id by what the asker
+	// calls them.
+	renamed map[askedAs]*command
+	// numbered is how many remote commands there were.
+	numbered uint64
+	closed   bool
+}
+
+// askedAs is what an asker calls a command.
+type askedAs struct {
+	asker      asker
+	device, id string
+}
+
+// enter puts the command into the table, under an id that nothing else in it
+// has. Two askers may use the same id at the same time: the device then sees the
+// second command under another one. At the deadline the command expires.
+func (t *pendingTable) enter(c *command, deadline time.Time) *protocol.Error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.closed:
+		return deviceOffline(c.device)
+	case len(t.byID) >= t.limit:
+		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(t.limit)+" commands wait for "+t.target+" already; try again later")
+	case t.asked(c):
+		return protocol.NewError(protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`)
+	}
+	if t.byID == nil {
+		t.byID = make(map[string]*command)
+	}
+	if c.node != 0 {
+		t.numbered++
+		c.wireID = string(commandNumber(t.numbered))
+	} else {
+		c.wireID = c.askedID
+		for t.byID[c.wireID] != nil {
+			var b [16]byte
+			c.wireID = string(strconv.AppendUint(append(b[:0], '~'), c.r.lastCommand.Add(1), 36))
+		}
+	}
+	t.byID[c.wireID] = c
+	if c.renamed() {
+		if t.renamed == nil {
+			t.renamed = make(map[askedAs]*command)
+		}
+		t.renamed[c.askedAs()] = c
+	}
+	c.asker.began(c)
+	c.r.manager.Wheel().Schedule(&c.timer, deadline)
+	return nil
+}
+
+// asked reports whether c's asker waits for a command with the same id already.
+// The caller holds mu.
+func (t *pendingTable) asked(c *command) bool {
+	if other := t.byID[c.askedID]; other != nil && other.askedAs() == c.askedAs() {
+		return true
+	}
+	return t.renamed[c.askedAs()] != nil
+}
+
+// take removes and returns the command with that id, if its device is on that
+// node, or nil.
+func (t *pendingTable) take(wireID []byte, node federation.NodeID) *command {
+	t.mu.Lock()
+	c := t.byID[string(wireID)]
+	if c == nil || c.node != node {
+		t.mu.Unlock()
+		return nil
+	}
+	t.remove(c)
+	t.mu.Unlock()
+	c.ended()
+	return c
+}
+
+// takeIf removes the command, if it is there.
+func (t *pendingTable) takeIf(c *command) bool {
+	t.mu.Lock()
+	if t.byID[c.wireID] != c {
+		t.mu.Unlock()
+		return false
+	}
+	t.remove(c)
+	t.mu.Unlock()
+	c.ended()
+	return true
+}
+
+// takeAll removes and returns the commands for devices on a node, or with 0 all.
+func (t *pendingTable) takeAll(node federation.NodeID) []*command {
+	t.mu.Lock()
+	all := t.removeAll(node)
+	t.mu.Unlock()
+	return all
+}
+
+// close removes and returns all commands; no more are taken.
+func (t *pendingTable) close() []*command {
+	t.mu.Lock()
+	t.closed = true
+	all := t.removeAll(0)
+	t.mu.Unlock()
+	return all
+}
+
+// count returns how many commands wait.
+func (t *pendingTable) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byID)
+}
+
+// removeAll is takeAll with mu held.
+func (t *pendingTable) removeAll(node federation.NodeID) []*command {
+	var all []*command
+	for _, c := range t.byID {
+		if node == 0 || c.node == node {
+			t.remove(c)
+			c.ended()
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// remove takes c out of the maps. The caller holds mu.
+func (t *pendingTable) remove(c *command) {
+	delete(t.byID, c.wireID)
+	if c.renamed() {
+		delete(t.renamed, c.askedAs())
+	}
+}
+
+func (c *command) askedAs() askedAs { return askedAs{c.asker, c.device, c.askedID} }
+
+// ended does what ends every command, once it is out of the table.
+func (c *command) ended() {
+	c.r.manager.Wheel().Cancel(&c.timer)
+	c.asker.ended(c)
+}

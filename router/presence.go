@@ -1,0 +1,131 @@
+package router
+
+import (
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
+)
+
+// Devices and front ends come and go.
+
+// deviceConnected announces a device, which was welcomed when its session was
+// prepared. Of two connections of one device that arrive together, the newer
+// stays.
+func (g *registry) deviceConnected(c *deviceConn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d, s := c.dev, c.s
+	// A session that ended meanwhile has run, or will run, deviceDisconnected;
+	// that needs mu, so what is seen here is what it will see.
+	open := s.Open()
+	replaced := protocol.CloseReplaced.Name()
+	if old := d.session; old != nil {
+		if old.Generation() > s.Generation() {
+			return
+		}
+		g.announce(protocol.TypeDeviceOffline, d, g.infoHere(d), replaced)
+		if !open {
+			g.release(d, d.holder.epoch, replaced)
+		}
+	}
+	d.session = nil
+	g.listing = nil
+	if !open {
+		return
+	}
+	g.dropRemote(d, replaced)
+	d.session = s
+	g.hold(d, s)
+	g.announce(protocol.TypeDeviceOnline, d, g.infoHere(d), "connected")
+}
+
+// deviceDisconnected announces that a device is gone, unless a newer connection
+// has taken its place.
+func (g *registry) deviceDisconnected(c *deviceConn, cause session.Cause) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d := c.dev
+	if d.session != c.s {
+		return
+	}
+	g.takeOffline(d, cause.Reason)
+	g.release(d, d.holder.epoch, cause.Reason)
+}
+
+// takeOffline announces that a device which is connected here is gone. The
+// caller holds mu.
+func (g *registry) takeOffline(d *device, reason string) {
+	g.announce(protocol.TypeDeviceOffline, d, g.infoHere(d), reason)
+	d.session = nil
+	g.listing = nil
+}
+
+// frontendConnected gives a front end its welcome and its first subscription.
+func (g *registry) frontendConnected(fe *frontend) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := fe.s
+	if !s.Open() {
+		return
+	}
+	if err := g.welcomeFrontend(fe); err != nil {
+		return
+	}
+	// As in receiverList.add: readers see the old length only.
+	grown := append(g.frontends(), s)
+	g.everyone.Store(&grown)
+	if user := s.Name(); user != "" {
+		g.users[user] = append(g.users[user], s)
+		if len(g.users[user]) == 1 {
+			g.bus.User(user, true)
+		}
+	}
+	if s.Info().Telemetry != protocol.TelemetryNone {
+		g.subscribeAll(fe)
+		g.updateInterests()
+	}
+}
+
+// frontendDisconnected takes a front end out of every list.
+func (g *registry) frontendDisconnected(fe *frontend) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := fe.s
+	left := without(g.frontends(), s)
+	g.everyone.Store(&left)
+	g.unsubscribeAll(fe)
+	if user := s.Name(); user != "" {
+		left := without(g.users[user], s)
+		if len(left) > 0 {
+			g.users[user] = left
+		} else if g.users[user] != nil {
+			delete(g.users, user)
+			g.bus.User(user, false)
+		}
+	}
+	g.updateInterests()
+}
+
+// announce tells every front end that may observe it that a device came or
+// went. The caller holds mu.
+func (g *registry) announce(typ string, d *device, info protocol.DeviceInfo, reason string) {
+	g.notify(g.frontends(), typ, d, info, reason)
+}
+
+// notify is announce for some front ends.
+func (g *registry) notify(to []*session.Session, typ string, d *device, info protocol.DeviceInfo, reason string) {
+	msg, err := protocol.NewMessage(typ, protocol.DeviceNotice{
+		DeviceID: d.id, Stream: d.stream, Node: info.Node, Reason: reason,
+		Type: info.Type, Customer: info.Customer, Meta: info.Meta,
+	})
+	if err != nil {
+		// Only values that were checked at the handshake go in.
+		return
+	}
+	text, err := msg.Append(nil)
+	if err != nil {
+		return
+	}
+	f := session.NewTextFrame(text)
+	sendAll(to, f, false, nil, d.id)
+	f.Release()
+}

@@ -1,0 +1,193 @@
+package router
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
+	"github.com/labgate/labgate/session"
+)
+
+// registry knows who is there and who wants what: devices, here or on other
+// nodes, front ends, their rights and subscriptions. Its methods stand in
+// registry.go, presence.go, subscription.go, rights.go and holder.go.
+//
+// mu guards everything but what says otherwise, and orders what front ends are
+// told: each sees the notices of a device in order, and none that its welcome
+// has told already.
+type registry struct {
+	// Static.
+	r   *Router
+	bus federation.Bus
+	// made is when the registry was made, in microseconds since 1970: the epochs
+	// of devices that came since are greater.
+	made uint64
+
+	// Replaced under mu, read without it.
+	everyone   atomic.Pointer[[]*session.Session] // all front ends
+	allDevices receiverList                       // who wants every device's telemetry
+	// subscriptionSeq is odd while front ends move between allDevices and the
+	// devices' lists of receivers.
+	subscriptionSeq atomic.Uint64
+
+	mu         sync.Mutex
+	devices    map[string]*device
+	users      map[string][]*session.Session
+	lastStream uint32
+	// listing is the encoded device list of the welcome; nil when it must be
+	// made anew.
+	listing []byte
+	// fedElsewhere are the devices whose telemetry other nodes want.
+	fedElsewhere map[*device]struct{}
+	interest     interest
+}
+
+// device is what the registry knows of a device id, whether the device is
+// connected or not. Guarded by registry.mu, except where it says otherwise.
+type device struct {
+	// Static.
+	id string
+	// outbound is how far the telemetry is that came here, for other nodes; nil
+	// on a node alone. It has a lock of its own.
+	outbound *federation.Outbound
+	// inbound is how far the telemetry is that came from other nodes; it has a
+	// lock of its own.
+	inbound federation.Inbound
+
+	// stream is 0 until the device first connects, and static from then on: it
+	// stays the same as long as the node runs.
+	stream uint32
+	// prepared is when a connection of the device was last about to be added.
+	prepared time.Time
+	// session is the newest connection here, nil while there is none.
+	session *session.Session
+	// receivers want this device's telemetry: front ends that listed it, of which
+	// there are subscribers, and the bus while other nodes want it.
+	receivers   receiverList
+	subscribers int
+	holder      holder
+}
+
+const (
+	// maxKnownDevices bounds the device ids whose stream numbers are remembered.
+	// Beyond it an id that is offline and unwanted is forgotten for each new one.
+	maxKnownDevices = 100_000
+	// evictionScan bounds the entries that are looked at, in no order, for one
+	// to forget: with hardly any to be found, each new id would cost a walk
+	// over all of them with mu held.
+	evictionScan = 64
+	// evictionGrace keeps an entry whose device is connecting: it stays for
+	// that long after the session was prepared, which is far longer than the
+	// Manager takes from there to OnConnect.
+	evictionGrace = time.Minute
+)
+
+func (g *registry) init(r *Router) {
+	g.r, g.bus, g.made = r, r.bus, uint64(time.Now().UnixMicro())
+	g.devices, g.users = make(map[string]*device), make(map[string][]*session.Session)
+	g.fedElsewhere = make(map[*device]struct{})
+	for _, x := range r.opts.Receivers {
+		g.allDevices.add(x)
+	}
+}
+
+// frontends returns all front ends. The list must not be changed.
+func (g *registry) frontends() []*session.Session {
+	if p := g.everyone.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// user returns the sessions of a user. The list must not be changed.
+func (g *registry) user(name []byte) []*session.Session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.users[string(name)]
+}
+
+// prepare returns the entry of a device that is about to connect.
+func (g *registry) prepare(id string) *device {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d := g.entry(id)
+	d.prepared = time.Now()
+	g.numberStream(d)
+	return d
+}
+
+// numberStream gives a device its stream number, if it has none. The caller
+// holds mu.
+func (g *registry) numberStream(d *device) {
+	if d.stream == 0 {
+		g.lastStream++
+		d.stream = g.lastStream
+	}
+}
+
+// entry returns the entry for id, made when there is none. The caller holds mu.
+func (g *registry) entry(id string) *device {
+	if d := g.devices[id]; d != nil {
+		return d
+	}
+	if len(g.devices) >= maxKnownDevices {
+		g.forgetOne()
+	}
+	d := &device{id: id}
+	if g.bus.Self() != 0 {
+		d.outbound = new(federation.Outbound)
+	}
+	g.devices[id] = d
+	return d
+}
+
+// forgetOne makes room for a new entry, when one of those it looks at is
+// offline and unwanted. The caller holds mu.
+func (g *registry) forgetOne() {
+	looked := 0
+	for id, d := range g.devices {
+		if d.unwanted() && time.Since(d.prepared) > evictionGrace {
+			if d.holder.interested {
+				g.bus.Want(id, false)
+			}
+			delete(g.devices, id)
+			return
+		}
+		if looked++; looked >= evictionScan {
+			return
+		}
+	}
+}
+
+// unwanted reports whether nobody has or wants the device, here or elsewhere.
+// The caller holds mu.
+func (d *device) unwanted() bool {
+	return d.session == nil && len(d.receivers.load()) == 0 && d.holder.remote == nil
+}
+
+// info describes a device that is connected, here or to another node. The
+// caller holds mu.
+func (g *registry) info(d *device) (_ protocol.DeviceInfo, online bool) {
+	switch {
+	case d.session != nil:
+		return g.infoHere(d), true
+	case d.holder.remote != nil:
+		return g.infoRemote(d), true
+	}
+	return protocol.DeviceInfo{}, false
+}
+
+// infoHere describes a device that is connected here. The caller holds mu.
+func (g *registry) infoHere(d *device) protocol.DeviceInfo {
+	info := d.session.Info()
+	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: g.r.opts.Node, Type: info.Type, Customer: info.Customer, Meta: info.Meta}
+}
+
+// infoRemote describes a device that another node holds. The caller holds mu.
+func (g *registry) infoRemote(d *device) protocol.DeviceInfo {
+	h := d.holder.remote
+	name, _ := g.r.peers.name(d.holder.node)
+	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: name, Type: h.Type, Customer: h.Customer, Meta: h.Meta}
+}
