@@ -93,7 +93,7 @@ func (g *registry) holdRemote(node federation.NodeID, held federation.Holding) *
 	h.epoch, h.node, h.over, h.wasRemote = held.Epoch, node, false, true
 	h.remote = &held
 	g.r.peers.setHolder(d.id, node, true)
-	g.listing = nil
+	g.changed(d)
 	g.announce(protocol.TypeDeviceOnline, d, g.infoRemote(d), "connected")
 	g.updateInterest(d)
 	return overtaken
@@ -108,7 +108,7 @@ func (g *registry) dropRemote(d *device, reason string) {
 	g.announce(protocol.TypeDeviceOffline, d, g.infoRemote(d), reason)
 	d.holder.remote = nil
 	g.r.peers.setHolder(d.id, 0, false)
-	g.listing = nil
+	g.changed(d)
 }
 
 // feed notes whether another node wants the device's telemetry. The caller

@@ -28,12 +28,13 @@ func (g *registry) deviceConnected(c *deviceConn) {
 		}
 	}
 	d.session = nil
-	g.listing = nil
+	g.changed(d)
 	if !open {
 		return
 	}
 	g.dropRemote(d, replaced)
 	d.session = s
+	g.changed(d)
 	g.hold(d, s)
 	g.announce(protocol.TypeDeviceOnline, d, g.infoHere(d), "connected")
 }
@@ -56,7 +57,7 @@ func (g *registry) deviceDisconnected(c *deviceConn, cause session.Cause) {
 func (g *registry) takeOffline(d *device, reason string) {
 	g.announce(protocol.TypeDeviceOffline, d, g.infoHere(d), reason)
 	d.session = nil
-	g.listing = nil
+	g.changed(d)
 }
 
 // frontendConnected gives a front end its welcome and its first subscription.

@@ -32,8 +32,10 @@ type registry struct {
 	// devices' lists of receivers.
 	subscriptionSeq atomic.Uint64
 
-	mu         sync.Mutex
-	devices    map[string]*device
+	mu      sync.Mutex
+	devices map[string]*device
+	// online are those of them that are connected, here or to another node.
+	online     map[*device]struct{}
 	users      map[string][]*session.Session
 	lastStream uint32
 	// listing is the encoded device list of the welcome; nil when it must be
@@ -87,6 +89,7 @@ const (
 func (g *registry) init(r *Router) {
 	g.r, g.bus, g.made = r, r.bus, uint64(time.Now().UnixMicro())
 	g.devices, g.users = make(map[string]*device), make(map[string][]*session.Session)
+	g.online = make(map[*device]struct{})
 	g.fedElsewhere = make(map[*device]struct{})
 	for _, x := range r.opts.Receivers {
 		g.allDevices.add(x)
@@ -99,6 +102,16 @@ func (g *registry) frontends() []*session.Session {
 		return *p
 	}
 	return nil
+}
+
+// changed notes that a device came or went. The caller holds mu.
+func (g *registry) changed(d *device) {
+	g.listing = nil
+	if d.session != nil || d.holder.remote != nil {
+		g.online[d] = struct{}{}
+	} else {
+		delete(g.online, d)
+	}
 }
 
 // user returns the sessions of a user. The list must not be changed.

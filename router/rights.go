@@ -1,6 +1,8 @@
 package router
 
 import (
+	"reflect"
+
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
@@ -19,6 +21,9 @@ func (r *Router) SetRights(s *session.Session, rights session.Rights) {
 	if !ok || rights == nil && fe.rights.Load() == nil {
 		return
 	}
+	if before := fe.rights.Load(); before != nil && reflect.DeepEqual(*before, rights) {
+		return // a renewal with the same rights, which is most of them
+	}
 	r.registry.setRights(fe, rights)
 }
 
@@ -28,9 +33,12 @@ func (g *registry) setRights(fe *frontend, rights session.Rights) {
 	defer g.updateInterests()
 	g.subscriptionSeq.Add(1)
 	defer g.subscriptionSeq.Add(1)
-	saw := make(map[*device]bool, len(g.devices))
-	for _, d := range g.devices {
+	saw := make(map[*device]bool, len(g.online)+len(fe.listed))
+	for d := range g.online {
 		saw[d] = fe.mayObserve(d.id)
+	}
+	for _, d := range fe.listed {
+		saw[d] = true
 	}
 	all := fe.all
 	if all {

@@ -281,3 +281,22 @@ func TestRenew(t *testing.T) {
 		d.oneError(protocol.ErrNotAllowed, "1")
 	})
 }
+
+// TestRightsThatDoNotChangeWait for nobody: a front end that renews its
+// credential again and again, as any may, must not hold up the others.
+func TestRightsThatDoNotChangeWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		fe := g.connect(session.Info{Role: session.RoleFrontend, Rights: rights{observe: "oven-*"}})
+		g.r.registry.mu.Lock()
+		done := false
+		go func() {
+			g.r.SetRights(fe.sess, rights{observe: "oven-*"})
+			done = true
+		}()
+		synctest.Wait()
+		if !done {
+			t.Error("equal rights wait for the registry")
+		}
+		g.r.registry.mu.Unlock()
+	})
+}

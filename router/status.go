@@ -30,7 +30,7 @@ const (
 // of whose devices only the id, the node and what they said at their handshake
 // is known.
 func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []string) {
-	known, here := r.registry.online()
+	known, here := r.registry.connected()
 	devices = make([]DeviceStatus, len(known))
 	at := make(map[string]int, len(known))
 	for i, info := range known {
@@ -90,7 +90,7 @@ func (r *Router) answerStatus(what, arg string) ([]byte, bool) {
 	switch what {
 	case askDevices:
 		all := []DeviceStatus{}
-		known, here := r.registry.online()
+		known, here := r.registry.connected()
 		for i, info := range known {
 			if here[i] != nil {
 				all = append(all, status(info, here[i]))
@@ -113,9 +113,9 @@ func (r *Router) answerStatus(what, arg string) ([]byte, bool) {
 	return text, true
 }
 
-// online lists the devices that are connected, to any node, by id, with the
+// connected lists the devices that are connected, to any node, by id, with the
 // sessions of those that are connected here.
-func (g *registry) online() ([]protocol.DeviceInfo, []*session.Session) {
+func (g *registry) connected() ([]protocol.DeviceInfo, []*session.Session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	infos := g.infos()

@@ -77,8 +77,8 @@ func (r *Router) welcome(s *session.Session) protocol.Welcome {
 // infos lists the devices that are connected, here or to another node, by id.
 // The caller holds mu.
 func (g *registry) infos() []protocol.DeviceInfo {
-	infos := make([]protocol.DeviceInfo, 0, len(g.devices))
-	for _, d := range g.devices {
+	infos := make([]protocol.DeviceInfo, 0, len(g.online))
+	for d := range g.online {
 		if info, online := g.info(d); online {
 			infos = append(infos, info)
 		}
