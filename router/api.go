@@ -172,7 +172,10 @@ func (q *apiRequest) count(nodes map[federation.NodeID]string) uint64 {
 
 func (q *apiRequest) mayAsk() *protocol.Error { return nil }
 
-func (q *apiRequest) began(c *command) { q.command = c }
+func (q *apiRequest) began(c *command) bool {
+	q.command = c
+	return true
+}
 
 func (q *apiRequest) ended(*command) {}
 

@@ -20,7 +20,7 @@ import (
 //	the deadline     command.Expire
 //	the device's end, its node's or the bus's   failCommands
 //	a failure of the other node                 routeRemoteFailure
-//	a request of the HTTP API that ends         command.leave
+//	the asker's end                             frontend.leaveCommands, command.leave
 //
 // On the node that holds the device a command of another node is an ordinary
 // command whose asker is that node.
@@ -35,9 +35,12 @@ type command struct {
 	wireID string
 	// askedID is what the asker calls the command, device what it is for.
 	askedID, device string
+	urgent          bool
 	asker           asker
 	// node is where the device is, 0 for here.
 	node federation.NodeID
+	// next and prev are its neighbours in commandList; guarded by that.
+	next, prev *command
 }
 
 // asker is who is told the outcome of a command: a front end, a request of the
@@ -45,8 +48,10 @@ type command struct {
 type asker interface {
 	// mayAsk returns nil, or why the asker may not have one more command waiting.
 	mayAsk() *protocol.Error
-	// began notes that a command waits, ended that it does not any longer.
-	began(c *command)
+	// began notes that a command waits, or returns false because the asker has
+	// ended; ended notes that it does not wait any longer. Both are called with
+	// the table's lock held.
+	began(c *command) bool
 	ended(c *command)
 	// answer gives the answer, with re as the asker knows it.
 	answer(text []byte, urgent bool)
@@ -61,7 +66,7 @@ func (r *Router) beginCommand(asker asker, e *protocol.Envelope, device []byte, 
 	if fail := asker.mayAsk(); fail != nil {
 		return nil, fail
 	}
-	c := &command{r: r, askedID: string(e.ID), asker: asker, node: node}
+	c := &command{r: r, askedID: string(e.ID), urgent: e.Urgent, asker: asker, node: node}
 	if to != nil {
 		c.table, c.device = &to.Attachment().(*deviceConn).pending, to.Name()
 	} else {
@@ -86,7 +91,7 @@ func timeoutMS(e *protocol.Envelope) int {
 func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
 	c := from.pending.take(e.Re, 0)
 	if c == nil {
-		from.refuse(protocol.ErrNotFound, `field "re": no command with that id waits for an answer; it was answered before, or its time is over`, e.ID)
+		from.refuse(protocol.ErrNotFound, `field "re": no command with that id waits for an answer; it was answered before, its time is over, or its asker has left`, e.ID)
 		return
 	}
 	r.stats.Answers.Add(1)
@@ -183,15 +188,39 @@ func commandNumber(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, 
 // A front end asks.
 
 func (fe *frontend) mayAsk() *protocol.Error {
-	if most := fe.r.opts.MaxPending; int(fe.waiting.Load()) >= most {
+	if most := fe.r.opts.MaxPending; fe.commands.len() >= most {
 		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(most)+" commands wait for an answer already; wait for some of them")
+	}
+	if most := fe.r.maxOwnerPending(); fe.owner != nil && int(fe.owner.waiting.Load()) >= most {
+		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(most)+" commands of sessions with this credential wait for an answer already; wait for some of them")
 	}
 	return nil
 }
 
-func (fe *frontend) began(*command) { fe.waiting.Add(1) }
+func (fe *frontend) began(c *command) bool {
+	if !fe.commands.add(c) {
+		return false
+	}
+	if fe.owner != nil {
+		fe.owner.waiting.Add(1)
+	}
+	return true
+}
 
-func (fe *frontend) ended(*command) { fe.waiting.Add(-1) }
+func (fe *frontend) ended(c *command) {
+	fe.commands.remove(c)
+	if fe.owner != nil {
+		fe.owner.waiting.Add(-1)
+	}
+}
+
+// leaveCommands takes the front end's commands out of their tables: it has
+// ended, and nobody waits for the answers.
+func (fe *frontend) leaveCommands() {
+	for c := fe.commands.close(); c != nil; c = fe.commands.first() {
+		c.leave()
+	}
+}
 
 func (fe *frontend) answer(text []byte, urgent bool) {
 	f := session.NewTextFrame(text)
@@ -228,7 +257,7 @@ func (n *nodeSender) asker() asker {
 // device is bounded.
 func (n *nodeAsker) mayAsk() *protocol.Error { return nil }
 
-func (n *nodeAsker) began(*command) {}
+func (n *nodeAsker) began(*command) bool { return true }
 
 func (n *nodeAsker) ended(*command) {}
 

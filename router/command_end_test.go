@@ -173,7 +173,8 @@ func TestTakeoverEndsTheOldConnectionsCommands(t *testing.T) {
 	})
 }
 
-func TestAnswerForAnAskerThatLeftIsDropped(t *testing.T) {
+// TestAnswerForAnAskerThatLeft: nobody gets it.
+func TestAnswerForAnAskerThatLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
 		g.quiet()
@@ -183,13 +184,13 @@ func TestAnswerForAnAskerThatLeftIsDropped(t *testing.T) {
 		// Not even a new session of the same user gets it.
 		again := g.frontend("alice")
 		g.quiet()
-		d.send(`{"type":"done","re":"1"}`)
-		g.only("")
-		time.Sleep(200 * time.Millisecond)
-		g.only("")
 		if d.pendingCommands() != 0 || a.waitingFor() != 0 {
 			t.Errorf("pending %d, %d", d.pendingCommands(), a.waitingFor())
 		}
+		d.send(`{"type":"done","re":"1"}`)
+		d.oneError(protocol.ErrNotFound, "")
+		time.Sleep(200 * time.Millisecond)
+		g.only("")
 		again.send(`{"type":"c","id":"1","dst":"d1"}`)
 		g.only(`{"src":"alice","type":"c","id":"1","dst":"d1"}`, d)
 	})

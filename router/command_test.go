@@ -3,6 +3,7 @@ package router
 import (
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/labgate/labgate/protocol"
@@ -187,34 +188,101 @@ func TestPendingCommandsAreBounded(t *testing.T) {
 	}, func(o *Options, _ *session.Options) { o.MaxPending = 3 })
 }
 
-// TestPendingCommandsOfOneDeviceAreBounded: front ends that leave their
-// commands behind and come again do not fill the memory.
-func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
+// TestCommandsEndWithTheirAsker: front ends that leave their commands behind and
+// come again fill no table.
+func TestCommandsEndWithTheirAsker(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
-		texts := make([]string, 256)
-		for i := range texts {
-			texts[i] = `{"type":"c","id":"` + strconv.Itoa(i) + `","dst":"d1","timeout_ms":600000}`
-		}
-		for range maxDevicePending / len(texts) {
+		for range 2 * maxDevicePending / len(longCommands) {
 			a, err := g.add(session.Info{Role: session.RoleFrontend})
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.send(texts...)
+			a.send(longCommands...)
 			a.none()
 			a.hangUp()
 		}
-		if n := len(d.take()); n != maxDevicePending {
+		synctest.Wait()
+		if n := d.pendingCommands(); n != 0 {
+			t.Fatalf("%d commands wait for the answer to nobody", n)
+		}
+		d.take()
+		// An answer that comes all the same is nobody's.
+		d.send(`{"type":"done","re":"1"}`)
+		d.oneError(protocol.ErrNotFound, "")
+	})
+}
+
+// TestPendingCommandsOfOneDeviceAreBounded, with room for urgent ones.
+func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d := g.device("d1")
+		const room = maxDevicePending - maxDevicePending/urgentPart
+		for range room / len(longCommands) {
+			a := g.frontend("")
+			a.send(longCommands...)
+			a.take()
+		}
+		if n := len(d.take()); n != room {
 			t.Fatalf("%d commands reached the device", n)
 		}
 		last := g.frontend("last")
+		last.take()
 		last.send(`{"type":"c","id":"x","dst":"d1"}`)
 		last.oneError(protocol.ErrOverloaded, "x")
 		d.none()
+		last.send(`{"type":"stop","id":"y","dst":"d1","urgent":true}`)
+		d.one()
+		last.none()
 		time.Sleep(11 * time.Minute)
 		g.quiet()
 		last.send(`{"type":"c","id":"x","dst":"d1"}`)
 		d.one()
 	})
 }
+
+// TestPendingCommandsOfOneCredentialAreBounded, however many sessions it has.
+func TestPendingCommandsOfOneCredentialAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d := g.device("d1")
+		for range ownerShare {
+			a := g.connect(session.Info{Role: session.RoleFrontend, Credential: "greedy"})
+			a.send(longCommands...)
+			a.take()
+		}
+		d.take()
+		one := g.connect(session.Info{Role: session.RoleFrontend, Credential: "greedy"})
+		other := g.connect(session.Info{Role: session.RoleFrontend, Credential: "other"})
+		for _, p := range []*peer{one, other} {
+			p.take()
+			p.send(`{"type":"c","id":"x","dst":"d1"}`)
+		}
+		one.oneError(protocol.ErrOverloaded, "x")
+		other.none()
+		d.one()
+		// What has ended makes room.
+		g.peers[1].hangUp()
+		one.send(`{"type":"c","id":"x","dst":"d1"}`)
+		one.none()
+		d.one()
+		if n := len(g.r.registry.owners); n != 2 {
+			t.Errorf("%d owners", n)
+		}
+		for _, p := range g.peers[1:] {
+			p.hangUp()
+		}
+		if n := len(g.r.registry.owners); n != 0 {
+			t.Errorf("%d owners are left", n)
+		}
+	})
+}
+
+// longCommands are as many commands for the device d1 as one front end may have
+// waiting.
+var longCommands = func() []string {
+	texts := make([]string, 256)
+	for i := range texts {
+		texts[i] = `{"type":"c","id":"` + strconv.Itoa(i) + `","dst":"d1","timeout_ms":600000}`
+	}
+	return texts
+}()

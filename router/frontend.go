@@ -13,8 +13,11 @@ type frontend struct {
 	// last is the device that a message was for, for the next one: owned by the
 	// reading goroutine.
 	last *session.Session
-	// waiting counts its commands that wait for an answer.
-	waiting atomic.Int32
+	// commands are those that wait for an answer; a lock of their own.
+	commands commandList
+	// owner counts the commands of all sessions with the same credential; nil for
+	// a session without one. Static.
+	owner *owner
 	// rights are what it may do, nil for everything; replaced under registry.mu,
 	// read without it.
 	rights atomic.Pointer[session.Rights]

@@ -288,7 +288,7 @@ func (p *peer) pendingCommands() int {
 }
 
 // waitingFor returns how many of the front end's commands are pending.
-func (p *peer) waitingFor() int { return int(p.sess.Attachment().(*frontend).waiting.Load()) }
+func (p *peer) waitingFor() int { return p.sess.Attachment().(*frontend).commands.len() }
 
 // closeCode waits and returns the code of the close frame that came, 0 for
 // none.

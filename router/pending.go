@@ -16,6 +16,12 @@ const (
 	// maxRemotePending bounds the commands of this node that wait for devices on
 	// other nodes.
 	maxRemotePending = 65536
+	// urgentPart is the part of a table, one divided by it, that is kept free for
+	// urgent commands.
+	urgentPart = 8
+	// ownerShare is how many times MaxPending the commands of all sessions with
+	// one credential may be.
+	ownerShare = 16
 )
 
 // pendingTable holds commands that wait for their answers: one for each device
@@ -54,8 +60,8 @@ func (t *pendingTable) enter(c *command, deadline time.Time) *protocol.Error {
 	switch {
 	case t.closed:
 		return deviceOffline(c.device)
-	case len(t.byID) >= t.limit:
-		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(t.limit)+" commands wait for "+t.target+" already; try again later")
+	case len(t.byID) >= t.limit, !c.urgent && len(t.byID) >= t.limit-t.limit/urgentPart:
+		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(len(t.byID))+" commands wait for "+t.target+" already; try again later")
 	case t.asked(c):
 		return protocol.NewError(protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`)
 	}
@@ -79,7 +85,10 @@ func (t *pendingTable) enter(c *command, deadline time.Time) *protocol.Error {
 		}
 		t.renamed[c.askedAs()] = c
 	}
-	c.asker.began(c)
+	if !c.asker.began(c) {
+		t.remove(c)
+		return protocol.NewError(protocol.ErrNotFound, "the session that sent the command has ended")
+	}
 	c.r.manager.Wheel().Schedule(&c.timer, deadline)
 	return nil
 }
@@ -103,8 +112,8 @@ func (t *pendingTable) take(wireID []byte, node federation.NodeID) *command {
 		return nil
 	}
 	t.remove(c)
-	t.mu.Unlock()
 	c.ended()
+	t.mu.Unlock()
 	return c
 }
 
@@ -116,8 +125,8 @@ func (t *pendingTable) takeIf(c *command) bool {
 		return false
 	}
 	t.remove(c)
-	t.mu.Unlock()
 	c.ended()
+	t.mu.Unlock()
 	return true
 }
 
@@ -158,6 +167,9 @@ func (t *pendingTable) removeAll(node federation.NodeID) []*command {
 	return all
 }
 
+// maxOwnerPending bounds the commands of all sessions with one credential.
+func (r *Router) maxOwnerPending() int { return ownerShare * r.opts.MaxPending }
+
 // remove takes c out of the maps. The caller holds mu.
 func (t *pendingTable) remove(c *command) {
 	delete(t.byID, c.wireID)
@@ -168,7 +180,8 @@ func (t *pendingTable) remove(c *command) {
 
 func (c *command) askedAs() askedAs { return askedAs{c.asker, c.device, c.askedID} }
 
-// ended does what ends every command, once it is out of the table.
+// ended does what ends every command, once it is out of the table. The caller
+// holds the table's lock.
 func (c *command) ended() {
 	c.r.manager.Wheel().Cancel(&c.timer)
 	c.asker.ended(c)

@@ -94,6 +94,7 @@ func (g *registry) frontendDisconnected(fe *frontend) {
 	left := without(g.frontends(), s)
 	g.everyone.Store(&left)
 	g.unsubscribeAll(fe)
+	g.releaseOwner(s.Info().Credential)
 	if user := s.Name(); user != "" {
 		left := without(g.users[user], s)
 		if len(left) > 0 {

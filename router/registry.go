@@ -37,6 +37,7 @@ type registry struct {
 	// online are those of them that are connected, here or to another node.
 	online     map[*device]struct{}
 	users      map[string][]*session.Session
+	owners     map[string]*owner // by credential
 	lastStream uint32
 	// listing is the encoded device list of the welcome; nil when it must be
 	// made anew.
@@ -89,6 +90,7 @@ const (
 func (g *registry) init(r *Router) {
 	g.r, g.bus, g.made = r, r.bus, uint64(time.Now().UnixMicro())
 	g.devices, g.users = make(map[string]*device), make(map[string][]*session.Session)
+	g.owners = make(map[string]*owner)
 	g.online = make(map[*device]struct{})
 	g.fedElsewhere = make(map[*device]struct{})
 	for _, x := range r.opts.Receivers {
@@ -129,6 +131,32 @@ func (g *registry) prepare(id string) *device {
 	d.prepared = time.Now()
 	g.numberStream(d)
 	return d
+}
+
+// prepareOwner returns the owner of a front end's session, nil for one without a
+// credential. The session's end takes it back.
+func (g *registry) prepareOwner(credential string) *owner {
+	if credential == "" {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o := g.owners[credential]
+	if o == nil {
+		o = new(owner)
+		g.owners[credential] = o
+	}
+	o.sessions++
+	return o
+}
+
+// releaseOwner takes that back. The caller holds mu.
+func (g *registry) releaseOwner(credential string) {
+	if o := g.owners[credential]; o != nil {
+		if o.sessions--; o.sessions <= 0 {
+			delete(g.owners, credential)
+		}
+	}
 }
 
 // numberStream gives a device its stream number, if it has none. The caller

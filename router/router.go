@@ -125,7 +125,9 @@ func (r *Router) Prepare(s *session.Session) any {
 		r.welcomeDevice(s, d)
 		return newDeviceConn(r, s, d)
 	}
-	return newFrontend(r, s)
+	fe := newFrontend(r, s)
+	fe.owner = r.registry.prepareOwner(s.Info().Credential)
+	return fe
 }
 
 // OnConnect implements session.Callbacks: it announces a device, or gives a
@@ -167,6 +169,7 @@ func (r *Router) OnDisconnect(s *session.Session, cause session.Cause) {
 		r.failCommands(a.pending.close(), deviceGone)
 		r.registry.deviceDisconnected(a, cause)
 	case *frontend:
+		a.leaveCommands()
 		r.registry.frontendDisconnected(a)
 	}
 }

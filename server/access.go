@@ -91,6 +91,7 @@ func (s *Server) grant(info *session.Info, id access.Identity) {
 	}
 	info.Rights = rightsOf(id)
 	if id.Source != access.SourceOpen {
+		info.Credential = id.Source
 		info.Access = newLease(s, id)
 	}
 }

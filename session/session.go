@@ -89,6 +89,9 @@ type Info struct {
 	// Rights are a front end's; nil permits everything. They are what holds at
 	// first: whoever routes keeps what holds later.
 	Rights Rights
+	// Credential names the credential that let the peer in, "" for none. Limits
+	// for all sessions of one credential count by it.
+	Credential string
 	// Access is how the server let the peer in; the session does not look at
 	// it.
 	Access any

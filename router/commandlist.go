@@ -1,0 +1,77 @@
+package router
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// commandList holds the commands of one front end that wait for their answers,
+// so that they end with it.
+type commandList struct {
+	// mu guards the rest; below a pendingTable's, and a leaf.
+	mu     sync.Mutex
+	head   *command
+	count  int
+	closed bool
+}
+
+// add puts a command into the list. It reports false when the list is closed.
+func (l *commandList) add(c *command) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	if c.next = l.head; c.next != nil {
+		c.next.prev = c
+	}
+	l.head = c
+	l.count++
+	return true
+}
+
+// remove takes a command out of the list.
+func (l *commandList) remove(c *command) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.head = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.next, c.prev = nil, nil
+	l.count--
+}
+
+// close lets no more commands in, and returns the first of those that are there.
+func (l *commandList) close() *command {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	return l.first()
+}
+
+// first returns a command of the list, nil when it is empty.
+func (l *commandList) first() *command {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
+func (l *commandList) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
+// owner counts the commands of all sessions with one credential that wait for an
+// answer.
+type owner struct {
+	waiting atomic.Int32
+	// sessions counts those that are prepared and not gone; guarded by
+	// registry.mu.
+	sessions int
+}
