@@ -23,7 +23,7 @@ func newAccess(o *AccessOptions) (*access.Authenticator, error) {
 	return access.New(access.Config{
 		DeviceTokenFile: o.DeviceTokenFile, FrontendTokenFile: o.FrontendTokenFile, CredentialFile: o.CredentialFile, AdminTokenFile: o.AdminTokenFile,
 		JWTKeyFile: o.JWTKeyFile, JWTSecretFile: o.JWTSecretFile, JWKSFile: o.JWKSFile, JWTIssuer: o.JWTIssuer, JWTAudience: o.JWTAudience,
-		ClientCertificates: o.ClientCA != "",
+		ClientCAFile: o.ClientCA,
 	})
 }
 
@@ -40,17 +40,28 @@ func (s *Server) watchFiles() {
 		s.watcher.quit = make(chan struct{})
 		s.watcher.wait.Go(func() { s.certificate.watch(s.watcher.quit) })
 	}
+	for _, f := range s.access.Files() {
+		s.logIgnoredKeys(f)
+	}
 	s.access.Watch(access.Events{
 		Revoked: s.revoked,
-		Reloaded: func(path string, credentials int) {
+		Reloaded: func(f access.FileReport) {
 			s.stats.reloads.Add(1)
-			s.log.Info().Str("file", path).Int("credentials", credentials).Msg("a file of credentials has changed and is in force")
+			s.log.Info().Str("file", f.Path).Int("credentials", f.Credentials).Msg("a file of credentials has changed and is in force")
+			s.logIgnoredKeys(f)
 		},
 		Failed: func(err error) {
 			s.stats.reloadFailures.Add(1)
-			s.log.Error().Err(err).Msg("a file of credentials has changed and cannot be used; what it held before stays in force")
+			s.log.Error().Err(err).Msg("a file of credentials cannot be used; what it held before stays in force")
 		},
 	})
+}
+
+// logIgnoredKeys says which keys of a JWKS are not used, and why.
+func (s *Server) logIgnoredKeys(f access.FileReport) {
+	if f.Ignored > 0 {
+		s.log.Warn().Str("file", f.Path).Int("ignored", f.Ignored).Int("credentials", f.Credentials).Str("reasons", f.IgnoredReasons).Msg("some keys of the JWKS are ignored")
+	}
 }
 
 func (s *Server) stopWatching() {
@@ -64,7 +75,7 @@ func (s *Server) stopWatching() {
 // admit says who makes a request, or why nobody. The token is the one of the
 // Authorization header or, where there is none, of the sub-protocols offered.
 func (s *Server) admit(r *http.Request, role access.Role, name string, offered []string) (access.Identity, *refusal) {
-	id, err := s.access.Authenticate(role, name, presentedToken(r, offered), verifiedCertificate(r))
+	id, err := s.access.Authenticate(role, name, presentedToken(r, offered), peerCertificates(r))
 	if err == nil {
 		return id, nil
 	}
@@ -133,13 +144,13 @@ func presentedToken(r *http.Request, offered []string) string {
 	return ""
 }
 
-// verifiedCertificate returns the client certificate of the connection, if TLS
-// has verified one.
-func verifiedCertificate(r *http.Request) *x509.Certificate {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.VerifiedChains[0]) == 0 {
+// peerCertificates returns the certificates that the client presented, which
+// nobody has verified yet.
+func peerCertificates(r *http.Request) []*x509.Certificate {
+	if r.TLS == nil {
 		return nil
 	}
-	return r.TLS.VerifiedChains[0][0]
+	return r.TLS.PeerCertificates
 }
 
 // identityKey is the key of a request's identity in its context.

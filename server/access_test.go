@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/base64"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,12 +28,12 @@ func TestTokenFilesInClear(t *testing.T) {
 		"only comments":          {"# nothing\n\n", nil, "holds no token"},
 		"short":                  {a + "\n0123456789abcde", nil, "line 2: a token of 15 characters, 16 to 512 allowed"},
 		"long":                   {strings.Repeat("x", 513), nil, "line 1: a token of 513 characters"},
-		"a space inside":         {"0123456789 abcdef", nil, "line 1: a token of 10 characters"},
+		"a space inside":         {"0123456789 abcdef", nil, "line 1: 2 words; a line must be one token of 16 to 512 characters"},
 		"a comma":                {"0123456789abcdef,", nil, "line 1: character 17"},
 		"not ASCII":              {"0123456789abcdefé", nil, "character 17"},
 		"too large":              {strings.Repeat("0123456789abcdef\n", 1<<19), nil, "is this the right file?"},
 		"binary":                 {"\x7fELF\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", nil, "not allowed"},
-		"comment behind a token": {a + " # staff", nil, "takes no attributes"},
+		"comment behind a token": {a + " # staff", nil, "a comment needs a line of its own"},
 	} {
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
@@ -97,4 +98,26 @@ func TestPresentedToken(t *testing.T) {
 			t.Errorf("%q %v: %q, want %q", c.header, c.offered, got, c.want)
 		}
 	}
+}
+
+// TestIgnoredKeysAreLogged: who reads the log at the start and after a change
+// learns which keys of a JWKS are not used.
+func TestIgnoredKeysAreLogged(t *testing.T) {
+	key := func(kid string) string {
+		return `{"kty":"oct","kid":"` + kid + `","k":"` + base64.RawURLEncoding.EncodeToString([]byte(jwtSecret)) + `"}`
+	}
+	file := filepath.Join(t.TempDir(), "jwks.json")
+	writeFile(t, file, `{"keys":[{"kty":"EC","crv":"P-256"},`+key("a")+`]}`)
+	var log logBuffer
+	g := prepare(t, modes[0], func(o *Options) { o.JWKSFile, o.Logger = file, o.Logger.Output(&log) })
+	g.start()
+	for _, want := range []string{`"ignored":1`, `"credentials":1`, `"reasons":"key 1: kty is none of RSA, OKP and oct"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %s: %s", want, log.String())
+		}
+	}
+	writeFile(t, file, `{"keys":[`+key("a")+`,{"kty":"RSA","use":"enc"},`+key("b")+`]}`)
+	g.eventually("the change is logged", func() bool {
+		return strings.Contains(log.String(), `"reasons":"key 2: use is not sig"`)
+	})
 }

@@ -1,17 +1,18 @@
 package server
 
 import (
-	"bytes"
 	stdtls "crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/lesismal/llib/std/crypto/tls"
 	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/internal/access"
 )
 
 const (
@@ -36,8 +37,10 @@ type tlsCertificate struct {
 	llib atomic.Pointer[tls.Certificate]
 	leaf atomic.Pointer[x509.Certificate]
 
-	// Of the watching goroutine, once there is one: the files that were read
-	// last, and those that the last look found.
+	// mu guards read, found and loading.
+	mu sync.Mutex
+	// read are the files as they were read last, found as the last look found
+	// them.
 	read, found [2]fileStamp
 }
 
@@ -86,6 +89,11 @@ func (c *tlsCertificate) load() error {
 		if err == nil {
 			data[i], err = os.ReadFile(path)
 		}
+		if err == nil {
+			if data[i], err = access.DecodeText(data[i]); err != nil {
+				err = fmt.Errorf("%s: %w", path, err)
+			}
+		}
 		if err != nil {
 			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
 		}
@@ -128,20 +136,37 @@ func (c *tlsCertificate) watch(quit <-chan struct{}) {
 // poll reads the files when they have changed, but not since the last look:
 // one of them may have been replaced and the other be about to.
 func (c *tlsCertificate) poll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	before, now := c.found, c.look()
 	c.found = now
 	unchanged := func(a, b [2]fileStamp) bool { return a[0].same(b[0]) && a[1].same(b[1]) }
 	if unchanged(now, c.read) || !unchanged(now, before) {
 		return
 	}
+	_ = c.reread(now) // logged
+}
+
+// reload reads the files at once, changed or not. On an error, which is logged
+// and counted too, the certificate before stays in force.
+func (c *tlsCertificate) reload() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found = c.look()
+	return c.reread(c.found)
+}
+
+// reread loads the files, which had the stamps now before. The caller holds mu.
+func (c *tlsCertificate) reread(now [2]fileStamp) error {
 	c.read = now
 	if err := c.load(); err != nil {
 		c.stats.reloadFailures.Add(1)
-		c.log.Error().Err(err).Time("not_after", c.notAfter()).Msg("the TLS certificate has changed and cannot be used; the one before stays in force")
-		return
+		c.log.Error().Err(err).Time("not_after", c.notAfter()).Msg("the TLS certificate was read again and cannot be used; the one before stays in force")
+		return err
 	}
 	c.stats.reloads.Add(1)
-	c.log.Info().Str("file", c.certFile).Time("not_after", c.notAfter()).Msg("the TLS certificate has changed and is in force")
+	c.log.Info().Str("file", c.certFile).Time("not_after", c.notAfter()).Msg("the TLS certificate was read again and is in force")
+	return nil
 }
 
 // notAfter is when the certificate in force ends.
@@ -153,29 +178,4 @@ func (c *tlsCertificate) forStd(*stdtls.ClientHelloInfo) (*stdtls.Certificate, e
 
 func (c *tlsCertificate) forLlib(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.llib.Load(), nil
-}
-
-// loadAuthorities reads the certificates of --client-ca.
-func loadAuthorities(path string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("--client-ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	n := 0
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		n++
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if block.Type != "CERTIFICATE" || err != nil {
-			return nil, fmt.Errorf("--client-ca: %s: PEM block %d is not a certificate that can be read; the file holds certificates of authorities only", path, n)
-		}
-		if !cert.IsCA {
-			return nil, fmt.Errorf("--client-ca: %s: certificate %d is not an authority's; give the one that signed the devices' certificates", path, n)
-		}
-		pool.AddCert(cert)
-	}
-	if begun := bytes.Count(data, []byte("-----BEGIN ")); n == 0 || n != begun {
-		return nil, fmt.Errorf("--client-ca: %s: %d PEM blocks begin, %d can be read; give the authorities' certificates in PEM", path, begun, n)
-	}
-	return pool, nil
 }

@@ -39,12 +39,11 @@ func (s *Server) loadTLS() error {
 		// A WebSocket begins as HTTP/1.1 (RFC 6455 section 4.1).
 		NextProtos: []string{"http/1.1"},
 	}
-	if o.ClientCA != "" {
-		// A device may present a token in its place, and a front end has to.
-		s.stdTLS.ClientAuth = stdtls.VerifyClientCertIfGiven
-		if s.stdTLS.ClientCAs, err = loadAuthorities(o.ClientCA); err != nil {
-			return err
-		}
+	if authorities := s.access.Authorities(); authorities != nil {
+		// The authenticator verifies the certificate, and only where no token is
+		// presented.
+		s.stdTLS.ClientAuth = stdtls.RequestClientCert
+		s.stdTLS.ClientCAs = authorities
 	}
 	return nil
 }

@@ -224,12 +224,62 @@ func TestCertificateIsReloaded(t *testing.T) {
 			}
 			dev.text(`{"type":"still.here"}`)
 			fe.await("still.here")
-			for _, want := range []string{"cannot be used; the one before stays in force", "has changed and is in force"} {
+			for _, want := range []string{"cannot be used; the one before stays in force", "was read again and is in force"} {
 				if !strings.Contains(log.String(), want) {
 					t.Errorf("the log lacks %q", want)
 				}
 			}
 		})
+	}
+}
+
+// TestCertificateReload: the owner has the files read at once, whatever their
+// stamps, and learns whether they can be used.
+func TestCertificateReload(t *testing.T) {
+	ca := newAuthority(t)
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	ca.write(ca.issue("first", time.Hour), certFile, keyFile)
+	c, err := loadCertificate(&Options{TLSCert: certFile, TLSKey: keyFile}, &accessStats{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(step, name string, failed bool) {
+		t.Helper()
+		err := c.reload()
+		if got := c.leaf.Load().Subject.CommonName; got != name || (err != nil) != failed {
+			t.Errorf("%s: %q in force, %v; want %q", step, got, err, name)
+		}
+		c.poll()
+		if got := c.stats.reloads.Load() + c.stats.reloadFailures.Load(); got != 1 {
+			t.Errorf("%s: read %d times", step, got)
+		}
+		c.stats = &accessStats{}
+	}
+	expect("unchanged", "first", false)
+	ca.write(ca.issue("second", time.Hour), certFile, keyFile)
+	expect("changed", "second", false)
+	writeFile(t, certFile, "nothing")
+	expect("broken", "second", true)
+	expect("broken still", "second", true)
+	third := ca.issue("third", time.Hour)
+	ca.write(third, certFile, keyFile)
+	for _, file := range []string{certFile, keyFile} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, file, "\uFEFF"+string(data))
+	}
+	expect("with byte-order marks", "third", false)
+	if got := c.std.Load().Certificate[0]; string(got) != string(third.Certificate[0]) {
+		t.Error("another certificate is shown")
+	}
+	if err := os.WriteFile(certFile, []byte("\xff\xfe-\x00-\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.reload(); err == nil || !strings.Contains(err.Error(), certFile+": is text in UTF-16") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -249,29 +299,46 @@ func TestClientCertificate(t *testing.T) {
 		return g.upgradeOverAs(conn, path, token)
 	}
 	press := ca.issue("press-1", time.Hour)
+	refused := uint64(0)
 	for name, c := range map[string]struct {
 		path, token string
 		certs       []stdtls.Certificate
 		in          bool
 	}{
-		"its own id":              {"/ws/device/press-1", "", []stdtls.Certificate{press}, true},
-		"another id":              {"/ws/device/press-2", "", []stdtls.Certificate{press}, false},
-		"none":                    {"/ws/device/press-1", "", nil, false},
-		"a token":                 {"/ws/device/press-2", deviceToken, nil, true},
-		"a token counts first":    {"/ws/device/press-3", deviceToken, []stdtls.Certificate{press}, true},
-		"a wrong token":           {"/ws/device/press-1", deviceToken + "x", []stdtls.Certificate{press}, false},
-		"of another authority":    {"/ws/device/press-1", "", []stdtls.Certificate{stranger.issue("press-1", time.Hour)}, false},
-		"expired":                 {"/ws/device/press-1", "", []stdtls.Certificate{ca.issue("press-1", -time.Minute)}, false},
-		"a name that is no id":    {"/ws/device/press-1", "", []stdtls.Certificate{ca.issue("press 1", time.Hour)}, false},
-		"front ends are not kept": {"/ws/frontend", "", []stdtls.Certificate{press}, true},
+		"its own id":                   {"/ws/device/press-1", "", []stdtls.Certificate{press}, true},
+		"another id":                   {"/ws/device/press-2", "", []stdtls.Certificate{press}, false},
+		"none":                         {"/ws/device/press-1", "", nil, false},
+		"a token":                      {"/ws/device/press-2", deviceToken, nil, true},
+		"a token counts first":         {"/ws/device/press-3", deviceToken, []stdtls.Certificate{press}, true},
+		"a token beside a foreign one": {"/ws/device/press-4", deviceToken, []stdtls.Certificate{stranger.issue("press-4", time.Hour)}, true},
+		"a token beside an old one":    {"/ws/device/press-5", deviceToken, []stdtls.Certificate{ca.issue("press-5", -time.Minute)}, true},
+		"a foreign one, front end":     {"/ws/frontend", "", []stdtls.Certificate{stranger.issue("ada", time.Hour)}, true},
+		"a wrong token":                {"/ws/device/press-1", deviceToken + "x", []stdtls.Certificate{press}, false},
+		"of another authority":         {"/ws/device/press-1", "", []stdtls.Certificate{stranger.issue("press-1", time.Hour)}, false},
+		"expired":                      {"/ws/device/press-1", "", []stdtls.Certificate{ca.issue("press-1", -time.Minute)}, false},
+		"a name that is no id":         {"/ws/device/press-1", "", []stdtls.Certificate{ca.issue("press 1", time.Hour)}, false},
+		"front ends are not kept":      {"/ws/frontend", "", []stdtls.Certificate{press}, true},
 	} {
 		p, err := connect(c.path, c.token, c.certs...)
 		if (err == nil) != c.in {
 			t.Errorf("%s: %v, want in: %v", name, err, c.in)
 		}
+		if !c.in {
+			refused++
+		}
 		if err == nil {
 			p.vanish()
 		}
+	}
+	// None was refused by TLS, without an answer.
+	counted := uint64(0)
+	g.stats.refusedMu.Lock()
+	for _, n := range g.stats.refusedCredentials {
+		counted += n
+	}
+	g.stats.refusedMu.Unlock()
+	if counted != refused {
+		t.Errorf("%d are answered with 401, want %d", counted, refused)
 	}
 	g.eventually("all have gone", func() bool { return g.manager.Len() == 0 })
 	p, err := connect("/ws/device/short", "", ca.issue("short", 2*time.Second))
@@ -288,7 +355,7 @@ func TestClientCertificate(t *testing.T) {
 	}{
 		"llib":     {ca.file, TLSNonBlocking, "--client-ca needs --tls-mode blocking"},
 		"absent":   {ca.file + ".absent", TLSBlocking, "--client-ca: "},
-		"not PEM":  {token, TLSBlocking, "0 PEM blocks begin"},
+		"not PEM":  {token, TLSBlocking, "holds no PEM block"},
 		"a leaf":   {writeFile(t, ca.file+".leaf", pemOf("CERTIFICATE", press.Certificate[0])), TLSBlocking, "certificate 1 is not an authority's"},
 		"a key":    {writeFile(t, ca.file+".key", pemOf("PRIVATE KEY", []byte("x"))), TLSBlocking, "PEM block 1 is not a certificate"},
 		"half one": {writeFile(t, ca.file+".half", pemOf("CERTIFICATE", ca.cert.Raw), "-----BEGIN CERTIFICATE-----"), TLSBlocking, "2 PEM blocks begin, 1 can be read"},

@@ -12,16 +12,19 @@ import (
 )
 
 func TestAuthenticate(t *testing.T) {
-	a, _ := mustFromFiles(t, Config{ClientCertificates: true}, map[string]string{
+	cert := certificate(commonName("tensile-2"))
+	nameless := certificate(commonName("No Name"))
+	old := certificate(func(c *x509.Certificate) {
+		c.Subject.CommonName, c.NotBefore, c.NotAfter = "d", time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)
+	})
+	early := certificate(func(c *x509.Certificate) { c.Subject.CommonName, c.NotBefore = "d", time.Now().Add(time.Minute) })
+	a, _ := mustFromFiles(t, Config{}, map[string]string{
+		"client-ca":           authorityPEM(),
 		"device-token-file":   "shared-device-token-0\n" + tokenA,
 		"frontend-token-file": "shared-frontend-token\n" + tokenA,
-		"credential-file":     hashLine(t, tokenB, "role=device name=tensile-1 label=left") + "\n" + hashLine(t, "an-observer-of-presses", "role=frontend user=ada devices=press-*"),
+		"credential-file":     hashLine(t, tokenB, "role=device name=tensile-1 label=left") + "\n" + hashLine(t, "an-observer-of-presses", "role=frontend user=ada devices=press-*") + "\n",
 		"jwks-file":           jwks(jwkEd25519("e", edPublic())),
 	})
-	cert := certificate(t, commonName("tensile-2"))
-	nameless := certificate(t, commonName("No Name"))
-	old := certificate(t, func(c *x509.Certificate) { c.Subject.CommonName, c.NotAfter = "d", time.Now().Add(-time.Minute) })
-	early := certificate(t, func(c *x509.Certificate) { c.Subject.CommonName, c.NotBefore = "d", time.Now().Add(time.Minute) })
 	jwtOf := func(role string) string {
 		return sign(t, jwt.SigningMethodEdDSA, theEd25519(), edHeader, members{"sub": "tensile-3", "role": role, "exp": time.Now().Unix() + 60})
 	}
@@ -70,7 +73,7 @@ func TestAuthenticate(t *testing.T) {
 		{"unknown role", 9, "x", tokenA, nil, WrongRole, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			id, err := a.Authenticate(c.role, c.as, c.token, c.cert)
+			id, err := a.Authenticate(c.role, c.as, c.token, chainOf(c.cert))
 			if got := reason(t, err); got != c.want {
 				t.Fatalf("%q: %v; want %q", got, err, c.want)
 			}
@@ -108,13 +111,13 @@ func TestOpen(t *testing.T) {
 		{"nothing", Config{}, nil, true, true},
 		{"devices' tokens", Config{}, map[string]string{"device-token-file": tokenA}, false, true},
 		{"front ends' tokens", Config{}, map[string]string{"frontend-token-file": tokenA}, true, false},
-		{"certificates", Config{ClientCertificates: true}, nil, false, true},
-		{"credentials of devices only", Config{}, map[string]string{"credential-file": hashLine(t, tokenA, "role=device")}, false, false},
+		{"certificates", Config{}, map[string]string{"client-ca": authorityPEM()}, false, true},
+		{"credentials of devices only", Config{}, map[string]string{"credential-file": hashLine(t, tokenA, "role=device") + "\n"}, false, false},
 		{"JWTs", Config{}, map[string]string{"jwt-key-file": key}, false, false},
 	} {
 		a, _ := mustFromFiles(t, c.config, c.files)
-		if a.OpenTo(RoleDevice) != c.devices || a.OpenTo(RoleFrontend) != c.frontend || a.Open() != (c.devices && c.frontend) || a.OpenTo(0) {
-			t.Errorf("%s: open to devices %v, to front ends %v, to all %v", c.name, a.OpenTo(RoleDevice), a.OpenTo(RoleFrontend), a.Open())
+		if a.OpenTo(RoleDevice) != c.devices || a.OpenTo(RoleFrontend) != c.frontend || a.OpenTo(0) {
+			t.Errorf("%s: open to devices %v, to front ends %v", c.name, a.OpenTo(RoleDevice), a.OpenTo(RoleFrontend))
 		}
 		for role, open := range map[Role]bool{RoleDevice: c.devices, RoleFrontend: c.frontend} {
 			id, err := a.Authenticate(role, "x", "any token whatever", nil)
@@ -137,17 +140,17 @@ func TestNewRefuses(t *testing.T) {
 		files  map[string]string
 		says   string
 	}{
-		"tokens":           {Config{}, map[string]string{"device-token-file": "\n" + tokenA[:15]}, "--device-token-file: device-token-file line 2: a token of 15"},
+		"tokens":           {Config{}, map[string]string{"device-token-file": "\n" + tokenA[:15]}, "--device-token-file: device-token-file: line 2: a token of 15"},
 		"no token":         {Config{}, map[string]string{"frontend-token-file": "# none\n"}, "--frontend-token-file: frontend-token-file: holds no token"},
 		"empty":            {Config{}, map[string]string{"credential-file": ""}, "holds no token"},
 		"clear":            {Config{}, map[string]string{"credential-file": tokenA}, "--hash"},
+		"sentence":         {Config{}, map[string]string{"device-token-file": tokenA + "\nhello world token\n"}, "--device-token-file: device-token-file: line 2: 3 words; a line must be one token of 16 to 512 characters"},
 		"no key":           {Config{}, map[string]string{"jwks-file": jwks()}, "--jwks-file: jwks-file: holds no key"},
-		"keys":             {Config{}, map[string]string{"jwt-key-file": testSecret}, "--jwt-key-file: jwt-key-file holds no PEM block"},
-		"secret":           {Config{}, map[string]string{"jwt-secret-file": testSecret[1:]}, "--jwt-secret-file: jwt-secret-file a secret of 31"},
+		"keys":             {Config{}, map[string]string{"jwt-key-file": testSecret}, "--jwt-key-file: jwt-key-file: holds no PEM block"},
+		"secret":           {Config{}, map[string]string{"jwt-secret-file": testSecret[1:]}, "--jwt-secret-file: jwt-secret-file: a secret of 31"},
 		"large":            {Config{}, map[string]string{"jwks-file": strings.Repeat(" ", maxKeyFile+1)}, "more than 262144 bytes"},
 		"issuer alone":     {Config{JWTIssuer: "lab"}, nil, "--jwt-issuer"},
 		"audience alone":   {Config{JWTAudience: "lab"}, map[string]string{"device-token-file": tokenA}, "--jwt-audience"},
-		"interval":         {Config{PollInterval: -1}, nil, "poll interval"},
 		"one good one bad": {Config{}, map[string]string{"device-token-file": tokenA, "jwks-file": "x"}, "--jwks-file"},
 	} {
 		_, _, err := fromFiles(t, c.config, c.files)

@@ -16,12 +16,13 @@ func BenchmarkAuthenticate(b *testing.B) {
 	for i := range 10_000 {
 		fmt.Fprintf(&file, "%s\n", hashLine(b, fmt.Sprintf("token-of-device-%05d-and-more-to-be-as-long", i), fmt.Sprintf("role=device name=d%d", i)))
 	}
-	a, _ := mustFromFiles(b, Config{ClientCertificates: true}, map[string]string{
+	a, _ := mustFromFiles(b, Config{}, map[string]string{
 		"credential-file": file.String(),
+		"client-ca":       authorityPEM(),
 		"jwks-file":       jwks(jwkRSA("r", &theRSA().PublicKey), jwkEd25519("e", edPublic()), jwkSecret("s", testSecret)),
 	})
 	claims := with(deviceClaims, "sub", "d1", "exp", time.Now().Add(time.Hour).Unix())
-	cert := certificate(b, commonName("d1"))
+	cert := chainOf(certificate(commonName("d1")))
 	valid := sign(b, jwt.SigningMethodEdDSA, theEd25519(), edHeader, claims)
 	for _, c := range []struct {
 		name, token string

@@ -212,6 +212,8 @@ func fromFiles(t testing.TB, c Config, files map[string]string) (*Authenticator,
 			c.JWTSecretFile = path
 		case "jwks-file":
 			c.JWKSFile = path
+		case "client-ca":
+			c.ClientCAFile = path
 		default:
 			t.Fatalf("no option --%s", path)
 		}

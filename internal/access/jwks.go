@@ -9,107 +9,240 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 )
 
 // maxKeyID bounds a kid in bytes.
 const maxKeyID = 128
 
-// jwk is one key of a JWKS file (RFC 7517 section 4), with the parameters of
-// the types that are used (RFC 7518 section 6, RFC 8037).
-type jwk struct {
-	Type       string   `json:"kty"`
-	ID         string   `json:"kid"`
-	Use        string   `json:"use"`
-	Operations []string `json:"key_ops"`
-	Algorithm  string   `json:"alg"`
-	Curve      string   `json:"crv"`
-	X          string   `json:"x"`
-	N          string   `json:"n"`
-	E          string   `json:"e"`
-	K          string   `json:"k"`
-	D          string   `json:"d"`
-}
-
-// parseJWKS reads a JWKS file. Keys of other types and for other uses than
-// checking HS256, EdDSA and RS256 are passed over, as RFC 7517 section 5 asks;
-// a key that is meant for that and cannot be used is an error.
-func parseJWKS(data []byte) ([]key, error) {
-	var file struct {
-		Keys *[]jwk `json:"keys"`
+// parseJWKS reads a JWKS file (RFC 7517 section 5). A key that cannot check
+// HS256, EdDSA or RS256 signatures, or that is malformed, is ignored and never
+// makes the other keys unusable. A file with keys, all of them ignored, is an
+// error that says why.
+func parseJWKS(data []byte) ([]key, ignoredKeys, error) {
+	var ignored ignoredKeys
+	data, err := DecodeText(data)
+	if err != nil {
+		return nil, ignored, err
 	}
-	if err := json.Unmarshal(data, &file); err != nil || file.Keys == nil {
-		// The text of err may quote what it stumbled over.
-		return nil, errors.New("is not a JWKS; it must be one JSON object {\"keys\":[…]}")
+	entries, err := decodeKeyList(data)
+	if err != nil {
+		return nil, ignored, err
 	}
+	type name struct{ id, algorithm string }
 	var all []key
-	unnamed := 0
-	seen := map[string]bool{}
-	for i, j := range *file.Keys {
-		k, used, err := j.key()
+	unnamed, seen := 0, map[name]bool{}
+	for i, entry := range entries {
+		k, err := parseJWK(entry)
 		if err != nil {
-			return nil, fmt.Errorf("key %d: %w", i+1, err)
-		}
-		if !used {
+			ignored.add(i+1, err.Error())
 			continue
 		}
-		if k.id == "" {
+		n := name{k.id, k.method().Alg()}
+		switch {
+		case k.id == "":
 			unnamed++
-		} else if seen[k.id] {
-			return nil, fmt.Errorf("key %d: its kid is that of an earlier key; give each its own", i+1)
+		case seen[n]:
+			ignored.add(i+1, "kid and algorithm are those of an earlier key")
+			continue
 		}
-		seen[k.id] = true
+		seen[n] = true
 		all = append(all, k)
 	}
 	if unnamed > maxUnnamedKeys || len(all) > maxKeys {
-		return nil, fmt.Errorf("%d keys, %d of them without a kid; at most %d and %d allowed", len(all), unnamed, maxKeys, maxUnnamedKeys)
+		return nil, ignored, fmt.Errorf("%d keys, %d of them without a kid; at most %d and %d allowed; remove old keys", len(all), unnamed, maxKeys, maxUnnamedKeys)
 	}
-	if len(all) == 0 && len(*file.Keys) > 0 {
-		return nil, errors.New("none of its keys is for checking HS256, EdDSA or RS256 signatures; add one")
+	if len(all) == 0 && len(entries) > 0 {
+		return nil, ignored, fmt.Errorf("none of its keys can check HS256, EdDSA or RS256 signatures; add one (%s)", &ignored)
 	}
-	return all, nil
+	return all, ignored, nil
 }
 
-// key converts a JWK; used is false for those that are not for us.
-func (j *jwk) key() (k key, used bool, err error) {
-	if j.Use != "" && j.Use != "sig" || j.Operations != nil && !slices.Contains(j.Operations, "verify") {
-		return k, false, nil
+// decodeKeyList returns the elements of the member keys. Errors never quote the
+// file.
+func decodeKeyList(data []byte) ([]json.RawMessage, error) {
+	var syntax *json.SyntaxError
+	var whole json.RawMessage
+	if err := json.Unmarshal(data, &whole); errors.As(err, &syntax) {
+		line := 1 + strings.Count(string(data[:min(int(syntax.Offset), len(data))]), "\n")
+		return nil, fmt.Errorf("is not a JWKS: line %d is not JSON; the file must hold one JSON object {\"keys\":[…]}", line)
 	}
-	if len(j.ID) > maxKeyID {
-		return k, false, fmt.Errorf("kid: %d bytes, at most %d allowed; shorten it", len(j.ID), maxKeyID)
+	var entries []json.RawMessage
+	found := false
+	err := decodeObject(data, func(name string, value json.RawMessage) error {
+		if name != "keys" {
+			return nil
+		}
+		found = len(value) > 0 && value[0] == '['
+		return json.Unmarshal(value, &entries)
+	})
+	if err != nil || !found {
+		return nil, errors.New("is not a JWKS; the file must hold one JSON object {\"keys\":[…]}")
 	}
-	k.id = j.ID
-	switch {
-	case j.Type == "oct":
-		secret, err := base64.RawURLEncoding.Strict().DecodeString(j.K)
-		if err != nil || len(secret) < minSecret || len(secret) > maxSecret {
-			return k, false, fmt.Errorf("k: must be %d to %d bytes in base64url without padding", minSecret, maxSecret)
-		}
-		k.material = secret
-	case j.Type == "OKP" && j.Curve == "Ed25519":
-		x, err := base64.RawURLEncoding.Strict().DecodeString(j.X)
-		if err != nil || len(x) != ed25519.PublicKeySize {
-			return k, false, fmt.Errorf("x: must be %d bytes in base64url without padding", ed25519.PublicKeySize)
-		}
-		k.material = ed25519.PublicKey(x)
-	case j.Type == "RSA":
-		n, errN := base64.RawURLEncoding.Strict().DecodeString(j.N)
-		e, errE := base64.RawURLEncoding.Strict().DecodeString(j.E)
-		if errN != nil || errE != nil || len(e) == 0 || len(e) > 4 || e[0] > 0x7f && len(e) == 4 {
-			return k, false, errors.New("n, e: must be integers in base64url without padding, e below 2^31")
-		}
-		public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
-		if err := checkPublic(public); err != nil {
-			return k, false, err
-		}
-		k.material = public
+	return entries, nil
+}
+
+// jwk holds the members of one key of a JWKS (RFC 7517 section 4, RFC 7518
+// section 6, RFC 8037). A member is decoded when it is needed: what is wrong
+// with a key for another purpose is of no interest.
+type jwk map[string]json.RawMessage
+
+// parseJWK returns the key, or an error that says why it cannot be used. What
+// the key is for is decided before its material is decoded.
+func parseJWK(data []byte) (key, error) {
+	j := jwk{}
+	err := decodeObject(data, func(name string, value json.RawMessage) error {
+		j[name] = value
+		return nil
+	})
+	if err != nil {
+		return key{}, err
+	}
+	algorithm, err := j.algorithm()
+	if err != nil {
+		return key{}, err
+	}
+	var k key
+	if k.id, err = j.text("kid"); err != nil {
+		return key{}, err
+	}
+	if len(k.id) > maxKeyID {
+		return key{}, fmt.Errorf("kid has %d bytes, at most %d allowed", len(k.id), maxKeyID)
+	}
+	if _, private := j["d"]; private && algorithm != "HS256" {
+		return key{}, errors.New("private key (member d); the gateway only needs the public one, remove all private members")
+	}
+	switch algorithm {
+	case "HS256":
+		k.material, err = j.secret()
+	case "EdDSA":
+		k.material, err = j.ed25519()
 	default:
-		return k, false, nil
+		k.material, err = j.rsa()
 	}
-	if j.Algorithm != "" && j.Algorithm != k.method().Alg() {
-		return k, false, nil
+	return k, err
+}
+
+// algorithm returns the one algorithm that the key is used with, or an error if
+// the key is not for checking signatures with it.
+func (j jwk) algorithm() (string, error) {
+	algorithms := map[string]string{"oct": "HS256", "OKP": "EdDSA", "RSA": "RS256"}
+	kty, err := j.text("kty")
+	algorithm, known := algorithms[kty]
+	if err != nil || !known {
+		return "", errors.New("kty is none of RSA, OKP and oct")
 	}
-	if j.D != "" && j.Type != "oct" {
-		return k, false, errors.New("a private key (d); the gateway only needs the public one, remove all private parameters")
+	if use, err := j.text("use"); err != nil || use != "" && use != "sig" {
+		return "", errors.New("use is not sig")
 	}
-	return k, true, nil
+	if value, given := j["key_ops"]; given {
+		if operations, err := decodeStrings(value); err != nil || !slices.Contains(operations, "verify") {
+			return "", errors.New("key_ops lacks verify")
+		}
+	}
+	if alg, err := j.text("alg"); err != nil || alg != "" && alg != algorithm {
+		return "", fmt.Errorf("alg is not %s, the only algorithm for kty %s", algorithm, kty)
+	}
+	if crv, err := j.text("crv"); kty == "OKP" && (err != nil || crv != "Ed25519") {
+		return "", errors.New("crv is not Ed25519")
+	}
+	return algorithm, nil
+}
+
+func (j jwk) secret() (any, error) {
+	secret, err := j.bytes("k")
+	if err != nil || len(secret) < minSecret || len(secret) > maxSecret {
+		return nil, fmt.Errorf("k is not %d to %d bytes in base64url without padding", minSecret, maxSecret)
+	}
+	if refusePublic(secret) != nil {
+		return nil, errors.New("k is a public key, with which everybody could sign")
+	}
+	return secret, nil
+}
+
+func (j jwk) ed25519() (any, error) {
+	x, err := j.bytes("x")
+	if err != nil || len(x) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("x is not %d bytes in base64url without padding", ed25519.PublicKeySize)
+	}
+	return ed25519.PublicKey(x), nil
+}
+
+func (j jwk) rsa() (any, error) {
+	n, errN := j.bytes("n")
+	e, errE := j.bytes("e")
+	if errN != nil || errE != nil || len(e) == 0 || len(e) > 4 || e[0] > 0x7f && len(e) == 4 {
+		return nil, errors.New("n and e are not integers in base64url without padding, e below 2^31")
+	}
+	public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
+	return public, checkPublic(public)
+}
+
+// text returns a member that is a string, "" if it is absent.
+func (j jwk) text(name string) (s string, err error) {
+	if value, given := j[name]; given {
+		if err = decodeString(value, &s); err != nil {
+			err = fmt.Errorf("%s %w", name, err)
+		}
+	}
+	return s, err
+}
+
+func (j jwk) bytes(name string) ([]byte, error) {
+	s, err := j.text(name)
+	if err != nil {
+		return nil, err
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(s)
+}
+
+// ignoredKeys says which keys of a JWKS are ignored, and why.
+type ignoredKeys struct {
+	count   int
+	reasons []string         // in the order of the file
+	numbers map[string][]int // of the keys, from 1, by reason
+}
+
+func (g *ignoredKeys) add(number int, reason string) {
+	g.count++
+	if g.numbers == nil {
+		g.numbers = map[string][]int{}
+	}
+	if _, known := g.numbers[reason]; !known {
+		g.reasons = append(g.reasons, reason)
+	}
+	g.numbers[reason] = append(g.numbers[reason], number)
+}
+
+// String lists the keys by reason, "" without any: "key 1: use is not sig; keys
+// 2, 5: crv is not Ed25519". Long lists are cut: a JWKS may hold thousands of
+// keys.
+func (g *ignoredKeys) String() string {
+	const most = 8
+	var b strings.Builder
+	for i, reason := range g.reasons {
+		if i == most {
+			fmt.Fprintf(&b, "; and %d more reasons", len(g.reasons)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		numbers := g.numbers[reason]
+		b.WriteString("key")
+		if len(numbers) > 1 {
+			b.WriteByte('s')
+		}
+		for n, number := range numbers[:min(len(numbers), most)] {
+			if n > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, " %d", number)
+		}
+		if len(numbers) > most {
+			fmt.Fprintf(&b, " and %d more", len(numbers)-most)
+		}
+		b.WriteString(": " + reason)
+	}
+	return b.String()
 }

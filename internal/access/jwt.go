@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// MaxJWTLen bounds a JWT in bytes. It is also what a header has to hold.
-	MaxJWTLen = 4096
-	// Leeway is how far an issuer's clock may be ahead of this one, for nbf
+	// maxJWTLen bounds a JWT in bytes. It is also what a header has to hold.
+	maxJWTLen = 4096
+	// leeway is how far an issuer's clock may be ahead of this one, for nbf
 	// and iat. exp is taken at its word: the session would end at once.
-	Leeway = 30 * time.Second
+	leeway = 30 * time.Second
 
 	maxTokenID = 128
 )
@@ -39,7 +39,7 @@ type jwtVerifier struct {
 }
 
 func newJWTVerifier(issuer, audience string, now func() time.Time) *jwtVerifier {
-	opts := []jwt.ParserOption{jwt.WithTimeFunc(now), jwt.WithLeeway(Leeway), jwt.WithIssuedAt(), jwt.WithExpirationRequired()}
+	opts := []jwt.ParserOption{jwt.WithTimeFunc(now), jwt.WithLeeway(leeway), jwt.WithIssuedAt(), jwt.WithExpirationRequired()}
 	if issuer != "" {
 		opts = append(opts, jwt.WithIssuer(issuer))
 	}
@@ -52,8 +52,8 @@ func newJWTVerifier(issuer, audience string, now func() time.Time) *jwtVerifier 
 // verify returns who a JWT speaks of. Nothing in it is believed, and nothing
 // but the header decoded, before its signature was found right.
 func (v *jwtVerifier) verify(token string, keys *keySet) (Identity, *Refusal) {
-	if len(token) > MaxJWTLen {
-		return Identity{}, refuse(Wrong, "", "the JWT has %d bytes, at most %d allowed; have it issued with fewer claims", len(token), MaxJWTLen)
+	if len(token) > maxJWTLen {
+		return Identity{}, refuse(Wrong, "", "the JWT has %d bytes, at most %d allowed; have it issued with fewer claims", len(token), maxJWTLen)
 	}
 	signed, signature, _ := cutLast(token, ".")
 	header, payload, _ := strings.Cut(signed, ".")

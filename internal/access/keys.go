@@ -1,12 +1,10 @@
 package access
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 
@@ -14,32 +12,39 @@ import (
 )
 
 const (
+	// maxKeyFile bounds a key file in bytes.
 	maxKeyFile = 256 << 10
-	// minSecret is the least that RFC 7518 section 3.2 allows for HS256.
+	// minSecret is the least length of a secret in bytes that RFC 7518 section
+	// 3.2 allows for HS256.
 	minSecret = 32
+	// maxSecret is the greatest length of a secret in bytes.
 	maxSecret = 4096
-	// minRSA follows RFC 7518 section 3.3; maxRSA bounds what one check costs.
+	// minRSA is the least length of an RSA modulus in bits (RFC 7518 section
+	// 3.3).
 	minRSA = 2048
+	// maxRSA bounds an RSA modulus in bits, and so the time that checking a
+	// signature takes.
 	maxRSA = 8192
-	// maxKeys bounds the keys of a file with ids, maxUnnamedKeys those without:
-	// each of these may be tried on a token.
-	maxKeys        = 64
+	// maxKeys bounds the keys of a JWKS file.
+	maxKeys = 64
+	// maxUnnamedKeys bounds the keys without an id in a file: all of them may
+	// be tried on one token.
 	maxUnnamedKeys = 4
 )
 
-// key verifies the signatures of JWTs. Its type decides the algorithm; the
-// token's header only has to agree.
+// key checks the signatures of JWTs. The type of the key decides which
+// algorithm is used; a token whose header names another algorithm is refused.
 type key struct {
-	// id is the kid that a token has to name. Empty for keys from a PEM or a
-	// secret file, which are tried on tokens that name none of the other keys.
+	// id is the kid that a token must name. Keys without an id are tried on
+	// tokens whose kid belongs to no key.
 	id string
 	// material is a []byte, an ed25519.PublicKey or an *rsa.PublicKey.
 	material any
-	// source is the group of the Sources of the tokens that it signed.
+	// source is the beginning of the Source of each token that the key signed.
 	source string
 }
 
-// method is the only one that the key is used with.
+// method is the only signing method that the key is used with.
 func (k *key) method() jwt.SigningMethod {
 	switch k.material.(type) {
 	case []byte:
@@ -51,7 +56,7 @@ func (k *key) method() jwt.SigningMethod {
 	}
 }
 
-// bytes tells the key from others of its type.
+// bytes is the key material, different for any two keys of one type.
 func (k *key) bytes() []byte {
 	switch m := k.material.(type) {
 	case []byte:
@@ -59,12 +64,13 @@ func (k *key) bytes() []byte {
 	case ed25519.PublicKey:
 		return m
 	default:
-		// PKCS #1 writes any RSA key.
+		// PKCS #1 can encode every RSA key.
 		return x509.MarshalPKCS1PublicKey(m.(*rsa.PublicKey))
 	}
 }
 
-// checkPublic accepts the public keys that are bound to an algorithm.
+// checkPublic returns an error unless the key is an RSA or Ed25519 key of an
+// accepted size.
 func checkPublic(public crypto.PublicKey) error {
 	switch k := public.(type) {
 	case ed25519.PublicKey:
@@ -85,95 +91,20 @@ func checkPublic(public crypto.PublicKey) error {
 	}
 }
 
-// parsePEMKeys reads public keys, or the certificates that hold them, from a
-// PEM file.
-func parsePEMKeys(data []byte) ([]key, error) {
-	var all []key
-	// pem.Decode passes over what it cannot read. A key that is lost that way
-	// would end sessions; so each beginning has to become a block.
-	begun := bytes.Count(data, []byte("-----BEGIN "))
-	n := 0
-	for rest := data; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		n++
-		public, err := parsePublic(block)
-		if err == nil {
-			err = checkPublic(public)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("PEM block %d: %w", n, err)
-		}
-		all = append(all, key{material: public})
-	}
-	if n != begun {
-		return nil, fmt.Errorf("%d PEM blocks begin, %d can be read; copy the file again", begun, n)
-	}
-	if n == 0 && len(bytes.TrimSpace(data)) > 0 {
-		return nil, errors.New("holds no PEM block; write a public key with: openssl pkey -in private.pem -pubout")
-	}
-	if n > maxUnnamedKeys {
-		return nil, fmt.Errorf("%d keys, at most %d allowed; use a JWKS file, where tokens name their key", n, maxUnnamedKeys)
-	}
-	return all, nil
-}
-
-func parsePublic(block *pem.Block) (public crypto.PublicKey, err error) {
-	switch block.Type {
-	case "PUBLIC KEY":
-		public, err = x509.ParsePKIXPublicKey(block.Bytes)
-	case "RSA PUBLIC KEY":
-		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
-	case "CERTIFICATE":
-		var cert *x509.Certificate
-		if cert, err = x509.ParseCertificate(block.Bytes); err == nil {
-			public = cert.PublicKey
-		}
-	case "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY":
-		return nil, errors.New("a private key; the gateway only needs the public one, write it with: openssl pkey -in private.pem -pubout")
-	default:
-		return nil, errors.New("neither a PUBLIC KEY, an RSA PUBLIC KEY nor a CERTIFICATE; write a public key with: openssl pkey -in private.pem -pubout")
-	}
-	if err != nil {
-		return nil, errors.New("cannot be read; write it anew with: openssl pkey -in private.pem -pubout")
-	}
-	return public, nil
-}
-
-// parseSecret reads a file that is an HS256 secret, byte for byte but for one
-// line break at its end.
-func parseSecret(data []byte) ([]key, error) {
-	// A public key taken for a secret would let everybody sign who knows it.
-	if bytes.Contains(data, []byte("-----BEGIN ")) {
-		return nil, errors.New("is a PEM file, not a secret; give it as --jwt-key-file")
-	}
-	secret, cut := bytes.CutSuffix(data, []byte("\r\n"))
-	if !cut {
-		secret = bytes.TrimSuffix(data, []byte("\n"))
-	}
-	if len(secret) == 0 {
-		return nil, nil
-	}
-	if len(secret) < minSecret || len(secret) > maxSecret {
-		return nil, fmt.Errorf("a secret of %d bytes, %d to %d allowed; make one with: openssl rand -hex 32", len(secret), minSecret, maxSecret)
-	}
-	return []key{{material: bytes.Clone(secret)}}, nil
-}
-
-// keySet finds the keys that a token may be checked with.
+// keySet holds the keys of all files.
 type keySet struct {
-	named   map[string]*key
+	// named holds the keys with an id by their id: at most one for each
+	// algorithm.
+	named   map[string][]*key
 	unnamed []*key
 }
 
-// candidates returns the keys for a token's kid; hasID says whether it names
-// one at all.
+// candidates returns the keys that may have signed a token with this kid.
+// hasID is false for a token without a kid.
 func (s *keySet) candidates(id string, hasID bool) []*key {
 	if hasID {
-		if k, known := s.named[id]; known {
-			return []*key{k}
+		if keys, known := s.named[id]; known {
+			return keys
 		}
 	}
 	return s.unnamed

@@ -90,7 +90,7 @@ func TestRealFiles(t *testing.T) {
 			if c.before != nil {
 				c.before(t, path)
 			}
-			a, err := New(Config{DeviceTokenFile: path, PollInterval: 20 * time.Millisecond})
+			a, err := New(Config{DeviceTokenFile: path, pollInterval: 20 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +150,7 @@ func TestFileThatNeverHoldsStill(t *testing.T) {
 	}
 	w := a.watched[0]
 	fs.replace("f", tokenB)
-	if replaced, err := w.load(fs); replaced || !errors.Is(err, errChanging) || w.part.len() != 1 {
+	if replaced, err := w.load(fs); replaced || !errors.Is(err, errChanging) || w.content.len() != 1 {
 		t.Errorf("%v, %v", replaced, err)
 	}
 	if replaced, err := w.load(fs.memory); !replaced || err != nil {
@@ -169,7 +169,7 @@ func (r *restless) read(path string, limit int) ([]byte, stamp, error) {
 // detector, and with a token that is there all the time.
 func TestNobodyIsRefusedWhileReloading(t *testing.T) {
 	path := realFile(t, tokenA)
-	a, err := New(Config{DeviceTokenFile: path, PollInterval: time.Millisecond})
+	a, err := New(Config{DeviceTokenFile: path, pollInterval: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestNobodyIsRefusedWhileReloading(t *testing.T) {
 	var mu sync.Mutex
 	gone := map[string]bool{}
 	a.Watch(Events{
-		Reloaded: func(string, int) { reloads.Add(1) },
+		Reloaded: func(FileReport) { reloads.Add(1) },
 		Failed:   func(err error) { t.Errorf("%v", err) },
 		Revoked: func(s Sources) {
 			mu.Lock()

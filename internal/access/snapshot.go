@@ -9,28 +9,35 @@ import (
 	"strings"
 )
 
-// snapshot is everything that was read from the files, at one moment. It is
-// never changed.
+// snapshot is the content of all files at one moment. It never changes.
 type snapshot struct {
 	tokens  [roles]map[[sha256.Size]byte]Identity
 	keys    keySet
 	sources map[string]struct{} // of tokens, and of keys for all of their JWTs
+	files   []FileReport
 }
 
-// newSnapshot joins what the files hold. Where two files of one role hold the
-// same token, the earlier counts. A token that already was in force under
+// fileContent is the content of one file and the report on it.
+type fileContent struct {
+	content
+	report FileReport
+}
+
+// newSnapshot joins the contents of the files. If two files of one role hold
+// the same token, the earlier file decides. A token that was in force under
 // another label keeps its Source, so that a new label ends no session.
-func newSnapshot(parts []part, old *snapshot, secret []byte) *snapshot {
+func newSnapshot(files []fileContent, old *snapshot, secret []byte) *snapshot {
 	s := &snapshot{sources: map[string]struct{}{}}
 	for role := range s.tokens {
 		s.tokens[role] = map[[sha256.Size]byte]Identity{}
 	}
-	s.keys.named = map[string]*key{}
-	for _, p := range parts {
-		for i := range p.credentials {
-			s.addToken(&p.credentials[i], old, secret)
+	s.keys.named = map[string][]*key{}
+	for _, f := range files {
+		s.files = append(s.files, f.report)
+		for i := range f.credentials {
+			s.addToken(&f.credentials[i], old, secret)
 		}
-		for _, k := range p.keys {
+		for _, k := range f.keys {
 			s.addKey(k, secret)
 		}
 	}
@@ -40,7 +47,7 @@ func newSnapshot(parts []part, old *snapshot, secret []byte) *snapshot {
 func (s *snapshot) addToken(c *credential, old *snapshot, secret []byte) {
 	g := &c.grant
 	tokens := s.tokens[g.Role]
-	if _, twice := tokens[c.hash]; twice {
+	if _, known := tokens[c.hash]; known {
 		return
 	}
 	id := Identity{Role: g.Role, Name: g.Name, Permissions: g.Permissions}
@@ -68,15 +75,14 @@ func (s *snapshot) addKey(k key, secret []byte) {
 	}
 	s.sources[k.source] = struct{}{}
 	if k.id != "" {
-		s.keys.named[k.id] = &k
+		s.keys.named[k.id] = append(s.keys.named[k.id], &k)
 	} else {
 		s.keys.unnamed = append(s.keys.unnamed, &k)
 	}
 }
 
-// tokenSource names a token for the log. The digest covers what the token
-// grants as well: when that changes, the old Source is gone, and the sessions
-// end that hold what is granted no more.
+// tokenSource names a token for the log. The digest covers the grant as well: a
+// changed grant gives another Source, so that sessions with the old grant end.
 func tokenSource(c *credential, secret []byte) string {
 	g := c.grant
 	label := g.Label
@@ -90,8 +96,8 @@ func tokenSource(c *credential, secret []byte) string {
 	return tokenPrefix + label + "#" + digest(secret, c.hash[:], []byte(g.attributes()))
 }
 
-// digest is keyed with a secret of this process: from what is in a log nobody
-// can check a guess at a token.
+// digest is keyed with a secret of this process, so that nobody can check a
+// guess at a token against a log.
 func digest(secret []byte, parts ...[]byte) string {
 	h := hmac.New(sha256.New, secret)
 	for _, p := range parts {
@@ -101,14 +107,14 @@ func digest(secret []byte, parts ...[]byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:6])
 }
 
-// gone lists what was in force in old and is not in s.
-func (s *snapshot) gone(old *snapshot) Sources {
-	var gone Sources
+// revoked lists the credentials that are in force in old and not in s.
+func (s *snapshot) revoked(old *snapshot) Sources {
+	var revoked Sources
 	for source := range old.sources {
 		if _, still := s.sources[source]; !still {
-			gone = append(gone, source)
+			revoked = append(revoked, source)
 		}
 	}
-	slices.Sort(gone)
-	return gone
+	slices.Sort(revoked)
+	return revoked
 }

@@ -22,9 +22,11 @@ type journal struct {
 
 func (j *journal) events() Events {
 	return Events{
-		Revoked:  func(s Sources) { j.revoked, j.at = append(j.revoked, s), time.Now() },
-		Reloaded: func(path string, n int) { j.reloaded, j.at = append(j.reloaded, fmt.Sprint(path, " ", n)), time.Now() },
-		Failed:   func(err error) { j.failed, j.at = append(j.failed, err.Error()), time.Now() },
+		Revoked: func(s Sources) { j.revoked, j.at = append(j.revoked, s), time.Now() },
+		Reloaded: func(f FileReport) {
+			j.reloaded, j.at = append(j.reloaded, fmt.Sprint(f.Path, " ", f.Credentials)), time.Now()
+		},
+		Failed: func(err error) { j.failed, j.at = append(j.failed, err.Error()), time.Now() },
 	}
 }
 
@@ -126,17 +128,18 @@ func TestRefusedBeforeReported(t *testing.T) {
 func TestChangesThatEndNothing(t *testing.T) {
 	line := hashLine(t, tokenA, "role=device name=d label=old")
 	other := hashLine(t, tokenB, "role=device")
+	end := func(s string) string { return s + "\n" }
 	for name, files := range map[string][]map[string]string{
-		"label":        {{"credential-file": hashLine(t, tokenA, "role=device name=d label=new")}},
-		"label gone":   {{"credential-file": hashLine(t, tokenA, "role=device name=d")}},
-		"lines before": {{"credential-file": "# a\n\n" + other + "\n" + line}},
-		"order":        {{"credential-file": other + "\n" + line}, {"credential-file": line + "\n" + other}},
+		"label":        {{"credential-file": end(hashLine(t, tokenA, "role=device name=d label=new"))}},
+		"label gone":   {{"credential-file": end(hashLine(t, tokenA, "role=device name=d"))}},
+		"lines before": {{"credential-file": end("# a\n\n" + other + "\n" + line)}},
+		"order":        {{"credential-file": end(other + "\n" + line)}, {"credential-file": end(line + "\n" + other)}},
 		"spelling":     {{"credential-file": hashLine(t, tokenA, "name=d\trole=device") + "\r\n"}},
-		"touch":        {{"credential-file": line}},
-		"other file":   {{"credential-file": other, "device-token-file": tokenB + "\n" + line}},
+		"touch":        {{"credential-file": end(line)}},
+		"other file":   {{"credential-file": end(other), "device-token-file": end(tokenB + "\n" + line)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			watched(t, map[string]string{"credential-file": line, "device-token-file": tokenB}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
+			watched(t, map[string]string{"credential-file": end(line), "device-token-file": tokenB}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
 				before, b := source(t, a, RoleDevice, tokenA), source(t, a, RoleDevice, tokenB)
 				for _, step := range files {
 					for path, data := range step {
@@ -165,9 +168,9 @@ func TestNarrowedGrantRevokes(t *testing.T) {
 		"role":        "role=device name=ada",
 	} {
 		t.Run(name, func(t *testing.T) {
-			watched(t, map[string]string{"credential-file": hashLine(t, tokenA, "role=frontend user=ada permissions=observe,command devices=a*,b label=l")}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
+			watched(t, map[string]string{"credential-file": hashLine(t, tokenA, "role=frontend user=ada permissions=observe,command devices=a*,b label=l") + "\n"}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
 				before := source(t, a, RoleFrontend, tokenA)
-				fs.replace("credential-file", hashLine(t, tokenA, attributes+" label=l"))
+				fs.replace("credential-file", hashLine(t, tokenA, attributes+" label=l")+"\n")
 				pass(time.Second)
 				if len(j.revoked) != 1 || !j.revoked[0].Covers(before) || a.InForce(before) {
 					t.Errorf("%+v", j)
@@ -217,7 +220,7 @@ func TestBrokenFileKeepsTheOld(t *testing.T) {
 		held("too large", 6, 2)
 		fs.replace(path, tokenA+"\n"+tokenB)
 		held("mended again", 6, 3)
-		if !strings.HasPrefix(j.failed[0], "--device-token-file: device-token-file line 1: character") {
+		if !strings.HasPrefix(j.failed[0], "--device-token-file: device-token-file: line 1: character") {
 			t.Errorf("said %q", j.failed[0])
 		}
 		if _, err := a.Authenticate(RoleDevice, "x", tokenB, nil); err != nil {
@@ -240,27 +243,62 @@ func TestOneBrokenFileDoesNotHoldUpAnother(t *testing.T) {
 	})
 }
 
-// TestEmptyRevokesAll: a file that holds nobody at the start is a mistake; one
-// from which everybody was taken is an order.
-func TestEmptyRevokesAll(t *testing.T) {
-	for _, empty := range []string{"", "\n\n", "# nobody\n"} {
-		watched(t, map[string]string{"device-token-file": tokenA + "\n" + tokenB}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
-			first := source(t, a, RoleDevice, tokenA)
-			fs.replace("device-token-file", empty)
-			pass(time.Second)
-			if len(j.revoked) != 1 || len(j.revoked[0]) != 2 || !slices.Equal(j.reloaded, []string{"device-token-file 0"}) || a.InForce(first) {
-				t.Errorf("%+v", j)
+// TestEmptiedFileKeepsTheOld: a file without any credential is a mistake while
+// running as it is at the start. What it held stays in force.
+func TestEmptiedFileKeepsTheOld(t *testing.T) {
+	const soon = 60
+	for option, c := range map[string]struct {
+		file  string
+		empty []string
+		token func(t *testing.T) string
+		says  string
+	}{
+		"device-token-file": {tokenA + "\n", []string{"", "\n\n", "# nobody\n", "\uFEFF"}, func(*testing.T) string { return tokenA }, "holds no token"},
+		"jwt-key-file": {pemPublic(t, edPublic()), []string{"", " \n"}, func(t *testing.T) string {
+			return sign(t, jwt.SigningMethodEdDSA, theEd25519(), members{"alg": "EdDSA"}, with(deviceClaims, "exp", time.Now().Unix()+soon))
+		}, "holds no key"},
+		"jwt-secret-file": {testSecret, []string{"", "\n", " \n"}, func(t *testing.T) string {
+			return sign(t, jwt.SigningMethodHS256, []byte(testSecret), members{"alg": "HS256"}, with(deviceClaims, "exp", time.Now().Unix()+soon))
+		}, "holds no key"},
+		"jwks-file": {jwks(jwkEd25519("e", edPublic())), []string{"", jwks()}, func(t *testing.T) string {
+			return sign(t, jwt.SigningMethodEdDSA, theEd25519(), edHeader, with(deviceClaims, "exp", time.Now().Unix()+soon))
+		}, "holds no key"},
+	} {
+		for _, empty := range c.empty {
+			if _, _, err := fromFiles(t, Config{}, map[string]string{option: empty}); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s: at the start %q: %v", option, empty, err)
 			}
-			if _, err := a.Authenticate(RoleDevice, "x", tokenA, nil); reason(t, err) != Wrong || a.OpenTo(RoleDevice) {
-				t.Errorf("%v, open %v", err, a.OpenTo(RoleDevice))
-			}
-			fs.replace("device-token-file", tokenA)
-			pass(time.Second)
-			if source(t, a, RoleDevice, tokenA); len(j.revoked) != 1 {
-				t.Errorf("%+v", j)
-			}
-		})
+			watched(t, map[string]string{option: c.file}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
+				token := c.token(t)
+				before := source(t, a, RoleDevice, token)
+				fs.replace(option, empty)
+				pass(3 * time.Second)
+				if len(j.revoked) != 0 || len(j.reloaded) != 0 || len(j.failed) != 1 || !strings.Contains(j.failed[0], c.says) || !a.InForce(before) {
+					t.Errorf("%s: %q: %+v", option, empty, j)
+				}
+				if source(t, a, RoleDevice, token) != before || a.Files()[0].Credentials != 1 {
+					t.Errorf("%s: %q: %+v", option, empty, a.Files())
+				}
+				fs.replace(option, c.file)
+				pass(time.Second)
+				if len(j.revoked) != 0 || len(j.failed) != 1 {
+					t.Errorf("%s: back again: %+v", option, j)
+				}
+			})
+		}
 	}
+}
+
+// TestLastTokenIsReplaced: that is how the only token of a file is revoked.
+func TestLastTokenIsReplaced(t *testing.T) {
+	watched(t, map[string]string{"device-token-file": tokenA + "\n"}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
+		last := source(t, a, RoleDevice, tokenA)
+		fs.replace("device-token-file", tokenB+"\n")
+		pass(time.Second)
+		if len(j.revoked) != 1 || !j.revoked[0].Covers(last) || a.InForce(last) || len(j.failed) != 0 {
+			t.Errorf("%+v", j)
+		}
+	})
 }
 
 // TestWrittenInPlace: a file that is written bit by bit is read when it is
@@ -364,7 +402,7 @@ func TestWatchAndClose(t *testing.T) {
 	a.Close() // never watched
 	a.Watch(Events{})
 	a.Close()
-	b, fs := mustFromFiles(t, Config{PollInterval: time.Millisecond}, map[string]string{"device-token-file": tokenA})
+	b, fs := mustFromFiles(t, Config{pollInterval: time.Millisecond}, map[string]string{"device-token-file": tokenA})
 	b.Watch(Events{}) // no callback is needed
 	b.Watch(Events{})
 	fs.replace("device-token-file", tokenB)
@@ -384,4 +422,98 @@ func TestWatchAndClose(t *testing.T) {
 func source2(a *Authenticator, token string) string {
 	id, _ := a.Authenticate(RoleDevice, "", token, nil)
 	return id.Source
+}
+
+// TestReload: all files are read at once, and the caller learns what became of
+// each.
+func TestReload(t *testing.T) {
+	watched(t, map[string]string{"device-token-file": tokenA + "\n" + tokenB, "frontend-token-file": tokenA, "jwks-file": jwks(jwkEd25519("e", edPublic()))}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
+		reload := func(want ...FileReport) {
+			t.Helper()
+			began := time.Now()
+			got := a.Reload()
+			if time.Since(began) != 0 {
+				t.Errorf("took %v", time.Since(began))
+			}
+			if len(got) != 3 {
+				t.Fatalf("%+v", got)
+			}
+			for i, option := range []string{"device-token-file", "frontend-token-file", "jwks-file"} {
+				w := want[i]
+				if got[i].Option != "--"+option || got[i].Path != option || got[i].Credentials != w.Credentials || got[i].Changed != w.Changed || got[i].Ignored != w.Ignored {
+					t.Errorf("%+v, want %+v", got[i], w)
+				}
+				if (got[i].Err == nil) != (w.Err == nil) || w.Err != nil && !strings.Contains(got[i].Err.Error(), w.Err.Error()) {
+					t.Errorf("%s: %v, want %v", option, got[i].Err, w.Err)
+				}
+				f := a.Files()[i]
+				if f.Path != option || f.Credentials != w.Credentials || f.Ignored != w.Ignored || f.Err != nil || f.Changed {
+					t.Errorf("in force: %+v", f)
+				}
+			}
+		}
+		two, one := FileReport{Credentials: 2}, FileReport{Credentials: 1}
+		reload(two, one, one)
+		if len(j.revoked)+len(j.reloaded)+len(j.failed) != 0 {
+			t.Errorf("unchanged: %+v", j)
+		}
+		lost := source(t, a, RoleDevice, tokenB)
+		fs.replace("device-token-file", tokenA)
+		fs.replace("frontend-token-file", "x")
+		fs.replace("jwks-file", jwks(jwkEd25519("e", edPublic()), members{"kty": "EC"}))
+		broken := FileReport{Credentials: 1, Err: errors.New("line 1: a token of 1 characters")}
+		reload(FileReport{Credentials: 1, Changed: true}, broken, FileReport{Credentials: 1, Ignored: 1, Changed: true})
+		if len(j.revoked) != 1 || !j.revoked[0].Covers(lost) || a.InForce(lost) || len(j.reloaded) != 2 || len(j.failed) != 1 {
+			t.Errorf("%+v", j)
+		}
+		reload(one, broken, FileReport{Credentials: 1, Ignored: 1})
+		if len(j.revoked) != 1 || len(j.reloaded) != 2 || len(j.failed) != 2 {
+			t.Errorf("read again and not changed: %+v", j)
+		}
+		pass(5 * time.Second)
+		if len(j.reloaded) != 2 || len(j.failed) != 2 {
+			t.Errorf("told again by polling: %+v", j)
+		}
+		fs.fail("device-token-file", errors.New("open device-token-file: permission denied"))
+		fs.replace("frontend-token-file", tokenB)
+		reload(FileReport{Credentials: 1, Err: errors.New("permission denied")}, FileReport{Credentials: 1, Changed: true}, FileReport{Credentials: 1, Ignored: 1})
+	})
+}
+
+// TestReloadWithoutWatching returns at once: before Watch, after Close, and
+// without files.
+func TestReloadWithoutWatching(t *testing.T) {
+	a, _ := mustFromFiles(t, Config{}, map[string]string{"device-token-file": tokenA})
+	if got := a.Reload(); got != nil {
+		t.Errorf("%+v", got)
+	}
+	a.Watch(Events{})
+	if got := a.Reload(); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+	a.Close()
+	if got := a.Reload(); got != nil {
+		t.Errorf("%+v", got)
+	}
+	b, _ := mustFromFiles(t, Config{}, nil)
+	b.Watch(Events{})
+	if got := b.Reload(); got != nil {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestReloadWhileClosing: a Reload never waits for a Store that is closing.
+func TestReloadWhileClosing(t *testing.T) {
+	for range 50 {
+		a, _ := mustFromFiles(t, Config{pollInterval: time.Millisecond}, map[string]string{"device-token-file": tokenA})
+		a.Watch(Events{})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for a.Reload() != nil {
+			}
+		}()
+		a.Close()
+		<-done
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,40 +27,50 @@ type credential struct {
 	line  int
 }
 
-// parseTokens reads a token file: one credential a line. Empty lines and those
-// that begin with # are passed over. A credential is
+// parseTokens reads a token file: one credential a line. Empty lines and lines
+// that begin with # are skipped. A credential is
 //
-//	TOKEN                          the whole role, in clear; files of one role only
+//	TOKEN                          in clear, in files of one role: the whole role
 //	sha256:HEX [ATTRIBUTE=VALUE…]  the SHA-256 of a token, and what it grants
 //
-// with the attributes role (device or frontend; the file's if left away),
-// label, name for a device, and user, permissions (observe,command; observe if
-// left away) and devices (patterns; * if left away) for a front end. Role is
-// that of all credentials in the file, or zero for a file of both. Errors name
-// the line and never repeat anything of it: it may be a token in the wrong
+// with the attributes role (device or frontend; default: the file's role),
+// label, name for a device, and user, permissions (observe,command; default:
+// observe) and devices (patterns; default: *) for a front end. The parameter
+// role is the role of all credentials in the file, or zero for a file of both
+// roles.
+//
+// The last line of a file may be cut off. A hashed token without its last
+// attributes would grant more, so its line must end with a line break. Errors
+// name the line and never quote it: the line may hold a token in the wrong
 // place.
 func parseTokens(data []byte, role Role) ([]credential, error) {
+	data, err := DecodeText(data)
+	if err != nil {
+		return nil, err
+	}
 	type key struct {
 		role Role
 		hash [sha256.Size]byte
 	}
 	var all []credential
 	seen := map[key]int{} // index in all
-	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	n := 0
-	for line := range bytes.Lines(data) {
+	for whole := range bytes.Lines(data) {
 		n++
-		line = bytes.TrimSpace(line)
+		line := bytes.TrimSpace(whole)
 		if len(line) == 0 || line[0] == '#' {
 			continue
 		}
 		c, err := parseTokenLine(line, role)
+		if err == nil && bytes.HasPrefix(line, []byte(hashPrefix)) && !bytes.HasSuffix(whole, []byte("\n")) {
+			err = errors.New("does not end with a line break, so the file may be cut off; write the file again, with a line break at its end")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		c.line = n
 		k := key{c.grant.Role, c.hash}
-		if i, twice := seen[k]; twice {
+		if i, known := seen[k]; known {
 			if !all[i].grant.same(&c.grant) {
 				return nil, fmt.Errorf("line %d: the token of line %d again, granting something else; remove one of them", n, all[i].line)
 			}
@@ -74,9 +85,15 @@ func parseTokens(data []byte, role Role) ([]credential, error) {
 	return all, nil
 }
 
+// parseTokenLine reads one line, which has no white space around it.
 func parseTokenLine(line []byte, role Role) (credential, error) {
-	if len(line) > maxTokenLine {
+	switch {
+	case len(line) > maxTokenLine:
 		return credential{}, fmt.Errorf("%d bytes, at most %d allowed; is this the right file?", len(line), maxTokenLine)
+	case bytes.HasPrefix(line, utf8Mark):
+		return credential{}, errors.New("begins with a byte-order mark, as after joining two files; remove the mark")
+	case bytes.ContainsRune(line, '\r'):
+		return credential{}, errors.New("has a carriage return in it; end lines with a line feed, alone or behind a carriage return")
 	}
 	fields := strings.FieldsFunc(string(line), func(c rune) bool { return c == ' ' || c == '\t' })
 	digest, hashed := strings.CutPrefix(fields[0], hashPrefix)
@@ -84,27 +101,37 @@ func parseTokenLine(line []byte, role Role) (credential, error) {
 		return parseClearToken(fields, role)
 	}
 	var c credential
-	if sum, err := hex.DecodeString(digest); err != nil || len(sum) != sha256.Size {
-		return c, fmt.Errorf("after %s come 64 hexadecimal digits; make the line with: labgate token", hashPrefix)
-	} else {
-		copy(c.hash[:], sum)
+	sum, err := hex.DecodeString(digest)
+	if err != nil || len(sum) != sha256.Size {
+		return c, fmt.Errorf("64 hexadecimal digits must follow %s; make the line with: labgate token", hashPrefix)
 	}
-	var err error
+	copy(c.hash[:], sum)
+	if isHashOfNothing(c.hash) {
+		return c, errors.New("the hash is that of an empty token, which nobody can present; make the line with: labgate token")
+	}
 	c.grant, err = parseAttributes(fields[1:], role)
 	return c, err
 }
 
-func parseClearToken(fields []string, role Role) (credential, error) {
-	if err := checkToken(fields[0]); err != nil {
+// isHashOfNothing reports whether a hash was made of an empty file or line.
+func isHashOfNothing(hash [sha256.Size]byte) bool {
+	return hash == sha256.Sum256(nil) || hash == sha256.Sum256([]byte("\n")) || hash == sha256.Sum256([]byte("\r\n"))
+}
+
+// parseClearToken reads the words of a line that is not a hashed token.
+func parseClearToken(words []string, role Role) (credential, error) {
+	switch {
+	case strings.HasPrefix(strings.ToLower(words[0]), hashPrefix):
+		return credential{}, fmt.Errorf("write %s in lower case", hashPrefix)
+	case role == 0:
+		return credential{}, fmt.Errorf("a token in clear is not allowed in a file of both roles; a line must be %sHEX role=ROLE and further attributes, make it with: labgate token --hash", hashPrefix)
+	case len(words) > 1:
+		return credential{}, fmt.Errorf("%d words; a line must be one token of %d to %d characters and nothing else, or %sHEX and attributes, which labgate token --hash makes of a token; a comment needs a line of its own", len(words), MinTokenLen, MaxTokenLen, hashPrefix)
+	}
+	if err := checkToken(words[0]); err != nil {
 		return credential{}, err
 	}
-	if len(fields) > 1 {
-		return credential{}, fmt.Errorf("a token in clear takes no attributes; put its hash in its place with: labgate token --hash")
-	}
-	if role == 0 {
-		return credential{}, fmt.Errorf("a token in clear opens a whole role, and this file has none; put its hash in its place with: labgate token --hash")
-	}
-	c := credential{hash: sha256.Sum256([]byte(fields[0])), grant: Grant{Role: role}}
+	c := credential{hash: sha256.Sum256([]byte(words[0])), grant: Grant{Role: role}}
 	if role == RoleFrontend {
 		c.grant.Permissions = everything()
 	}

@@ -47,7 +47,7 @@ func TestParseTokens(t *testing.T) {
 			if c.name == "upper case" {
 				c.file, c.role, c.want = "sha256:"+c.file, RoleDevice, Grant{Role: RoleDevice}
 			}
-			all, err := parseTokens([]byte(c.file), c.role)
+			all, err := parseTokens([]byte(c.file+"\n"), c.role)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,7 +82,13 @@ func TestParseTokensRefuses(t *testing.T) {
 		{"zero byte", tokenB + "\x00", RoleDevice, "line 1: character 27"},
 		{"clear in a file of both", tokenB, 0, "--hash"},
 		{"clear with attributes", tokenB + " role=device", RoleDevice, "--hash"},
-		{"two tokens", tokenA + " " + tokenB, RoleDevice, "line 1: a token in clear takes no attributes"},
+		{"two tokens", tokenA + " " + tokenB, RoleDevice, "line 1: 2 words; a line must be one token of 16 to 512 characters"},
+		{"sentence", "# tokens\nhello world token\n", RoleDevice, "line 2: 3 words; a line must be one token of 16 to 512 characters and nothing else, or sha256:HEX and attributes"},
+		{"sentence in a file of both", "hello world token\n", 0, "line 1: a token in clear is not allowed in a file of both roles; a line must be sha256:HEX role=ROLE"},
+		{"header", "Authorization: Bearer " + tokenB, RoleDevice, "line 1: 3 words"},
+		{"hash in upper case", strings.ToUpper(hash), RoleDevice, "line 1: write sha256: in lower case"},
+		{"hash of nothing", hashPrefix + "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n", RoleDevice, "line 1: the hash is that of an empty token"},
+		{"hash of an empty line", hashPrefix + "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b\n", RoleDevice, "line 1: the hash is that of an empty token"},
 		{"half a hash", hash[:40], RoleDevice, "64 hexadecimal digits"},
 		{"token for a hash", "sha256:" + tokenB, RoleDevice, "64 hexadecimal digits"},
 		{"hash and more", hash + "00", RoleDevice, "64 hexadecimal digits"},
@@ -110,9 +116,12 @@ func TestParseTokensRefuses(t *testing.T) {
 		{"patterns", hash + " devices=" + strings.Repeat("a,", MaxPatterns) + "a", RoleFrontend, "65 patterns, at most 64"},
 		{"label", hash + " label=" + tokenB + "/", RoleDevice, "label: character 27"},
 		{"long label", hash + " label=" + strings.Repeat("x", 65), RoleDevice, "label: 65 characters"},
-		{"contradiction", tokenA + "\n" + hash + " name=a", RoleDevice, "line 2: the token of line 1 again"},
+		{"contradiction", tokenA + "\n" + hash + " name=a\n", RoleDevice, "line 2: the token of line 1 again"},
 		{"lines", many(maxTokenLines + 1), RoleDevice, "line 50001: more than 50000 tokens"},
-		{"UTF-16", "\xff\xfeQ\x00m\x009\x00i\x00L\x00W\x00h\x00", RoleDevice, "line 1:"},
+		{"UTF-16", "\xff\xfeQ\x00m\x009\x00i\x00L\x00W\x00h\x00", RoleDevice, "is text in UTF-16"},
+		{"UTF-16 without a mark", wide(tokenB+"\r\n", 2, 0), RoleDevice, "is text in UTF-16"},
+		{"mark of a joined file", tokenA + "\n\uFEFF" + tokenB + "\n", RoleDevice, "line 2: begins with a byte-order mark"},
+		{"carriage returns alone", tokenA + "\r" + tokenB + "\r", RoleDevice, "line 1: has a carriage return in it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := parseTokens([]byte(c.file), c.role)
@@ -121,6 +130,29 @@ func TestParseTokensRefuses(t *testing.T) {
 			}
 			mustHide(t, shown(err), strings.TrimPrefix(hash, hashPrefix))
 		})
+	}
+}
+
+// TestCutOffTokenFile cuts a file after each byte, as a full disk does. A token
+// is never in force with another grant than its line has, and no hashed token
+// is there before its line is complete.
+func TestCutOffTokenFile(t *testing.T) {
+	whole := hashLine(t, tokenA, "role=device name=tensile-1 label=left") + "\n" +
+		hashLine(t, tokenB, "role=frontend user=ada permissions=observe devices=tensile-*,press-1") + "\r\n"
+	want, err := parseTokens([]byte(whole), 0)
+	if err != nil || len(want) != 2 {
+		t.Fatalf("%d tokens, %v", len(want), err)
+	}
+	first := strings.Index(whole, "\n") + 1
+	for i := 1; i < len(whole); i++ {
+		got, err := parseTokens([]byte(whole[:i]), 0)
+		complete := i == first
+		if complete != (err == nil) {
+			t.Errorf("%d of %d bytes: %v", i, len(whole), err)
+		}
+		if complete && !reflect.DeepEqual(got, want[:1]) {
+			t.Errorf("%d of %d bytes: %+v", i, len(whole), got)
+		}
 	}
 }
 
@@ -136,7 +168,7 @@ func TestHashLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustHide(t, line)
-		all, err := parseTokens([]byte(line), 0)
+		all, err := parseTokens([]byte(line+"\n"), 0)
 		if err != nil || len(all) != 1 || !reflect.DeepEqual(all[0].grant, g) || all[0].hash != sha256.Sum256([]byte(tokenA)) {
 			t.Errorf("%q is read as %+v, %v", line, all, err)
 		}
@@ -170,9 +202,9 @@ func TestHashLine(t *testing.T) {
 func FuzzParseTokens(f *testing.F) {
 	hash := hashPrefix + strings.Repeat("ab", 32)
 	for _, seed := range []string{
-		tokenA, "# c\n" + tokenA + "\r\n" + tokenB, hash, hash + " role=device name=a label=b",
-		hash + " role=frontend user=u permissions=observe,command devices=a*,*", "\uFEFF" + hash + " role=frontend",
-		hash + " role=device\n" + hash + " role=frontend\n" + hash + " role=device name=x",
+		tokenA, "# c\n" + tokenA + "\r\n" + tokenB, hash, hash + "\n", hash + " role=device name=a label=b\n",
+		hash + " role=frontend user=u permissions=observe,command devices=a*,*\n", "\uFEFF" + hash + " role=frontend\n",
+		hash + " role=device\n" + hash + " role=frontend\n" + hash + " role=device name=x\n",
 	} {
 		for role := range uint8(3) {
 			f.Add([]byte(seed), role)
@@ -193,7 +225,7 @@ func FuzzParseTokens(f *testing.F) {
 				t.Fatalf("%+v", g)
 			}
 			line := fmt.Sprintf("%s%x%s", hashPrefix, c.hash, g.attributes())
-			again, err := parseTokens([]byte(line), 0)
+			again, err := parseTokens([]byte(line+"\n"), 0)
 			if err != nil || len(again) != 1 || !reflect.DeepEqual(again[0].grant, g) || again[0].hash != c.hash {
 				t.Fatalf("%q is read as %+v, %v; want %+v", line, again, err, g)
 			}
