@@ -11,8 +11,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// TestAdminTokens: the admin listener's tokens open that and nothing else, and
-// nothing else opens it.
+// TestAdminTokens: an administrator's token is good for the admin listener
+// alone, and no other credential is.
 func TestAdminTokens(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {

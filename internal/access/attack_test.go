@@ -45,7 +45,7 @@ func TestKidAloneDecidesNothing(t *testing.T) {
 		}
 		refused := map[string]Reason{"unnamed RSA": Wrong, "unnamed secret": Wrong, "public as secret": Wrong, "named, other kid": Wrong, "Ed25519, no match": Wrong}
 		check("at first", refused, tokens)
-		// Another key under the same kid: nothing of the old one is kept.
+		// Another key under the same kid: the old key is forgotten.
 		fs.replace("jwks-file", jwks(jwkRSA("k", &otherRSA().PublicKey), jwkEd25519("k", edPublic())))
 		pass(time.Second)
 		refused["RSA"] = Wrong
@@ -54,8 +54,8 @@ func TestKidAloneDecidesNothing(t *testing.T) {
 	})
 }
 
-// TestNoKeyIsFetched: addresses and keys that a token brings along are neither
-// asked nor used.
+// TestNoKeyIsFetched: keys in a token are not used, and addresses in a token are
+// not connected to.
 func TestNoKeyIsFetched(t *testing.T) {
 	var requests atomic.Int32
 	issuer := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -93,9 +93,9 @@ func TestNoKeyIsFetched(t *testing.T) {
 	}
 }
 
-// TestCostOfForgedJWTs bounds what somebody without a credential can have the
-// gateway allocate: in proportion to the limit on JWTs at most, and nothing to
-// speak of for what is longer.
+// TestCostOfForgedJWTs bounds the allocations that a peer without a credential
+// can cause: a constant for a token beyond the limit, and otherwise a small
+// multiple of the limit on members.
 func TestCostOfForgedJWTs(t *testing.T) {
 	a := jwtGateway(t, Config{})
 	header := func(json string) string { return b64([]byte(json)) }

@@ -48,10 +48,9 @@ type Authenticator struct {
 	jwt *jwtVerifier // nil without a key file
 	// authorities have signed the certificates of devices. Nil: certificates
 	// are not accepted.
-	authorities *x509.CertPool
-	now         func() time.Time
-	// guarded says which roles need a credential.
-	guarded [roles]bool
+	authorities     *x509.CertPool
+	now             func() time.Time
+	needsCredential [roles]bool // by role
 }
 
 // New reads all files and starts nothing.
@@ -79,13 +78,13 @@ func newAuthenticator(c Config, fs files) (*Authenticator, error) {
 		a.jwt = newJWTVerifier(c.JWTIssuer, c.JWTAudience, func() time.Time { return a.now() })
 	}
 	both := hasKeys || c.CredentialFile != ""
-	a.guarded[RoleDevice] = both || c.DeviceTokenFile != "" || c.ClientCAFile != ""
-	a.guarded[RoleFrontend] = both || c.FrontendTokenFile != ""
-	a.guarded[RoleAdmin] = c.AdminTokenFile != ""
+	a.needsCredential[RoleDevice] = both || c.DeviceTokenFile != "" || c.ClientCAFile != ""
+	a.needsCredential[RoleFrontend] = both || c.FrontendTokenFile != ""
+	a.needsCredential[RoleAdmin] = c.AdminTokenFile != ""
 	return a, nil
 }
 
-// files lists the files to watch. If two of them hold the same token, the
+// files returns the files to watch. If two of them hold the same token, the
 // earlier file decides.
 func (c *Config) files() []*watchedFile {
 	var all []*watchedFile
@@ -124,7 +123,7 @@ func (c *Config) files() []*watchedFile {
 // OpenTo reports whether the role needs no credential. A role needs one as soon
 // as there is a file of tokens, keys or authorities for it.
 func (a *Authenticator) OpenTo(role Role) bool {
-	return role > 0 && role < roles && !a.guarded[role]
+	return role > 0 && role < roles && !a.needsCredential[role]
 }
 
 // Authorities returns the authorities whose certificates devices may present,

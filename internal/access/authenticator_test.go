@@ -35,7 +35,7 @@ func TestAuthenticate(t *testing.T) {
 		token string
 		cert  *x509.Certificate
 		want  Reason
-		is    string // Name, for those let in
+		is    string // the Identity's name, if accepted
 	}{
 		{"shared, device", RoleDevice, "x", "shared-device-token-0", nil, "", ""},
 		{"shared, front end", RoleFrontend, "", "shared-frontend-token", nil, "", ""},
@@ -177,12 +177,12 @@ func TestSourcesCovers(t *testing.T) {
 	}
 }
 
-// TestSourcesTellApart: a Source says nothing that could be checked against a
-// guess, and none is shared.
-func TestSourcesTellApart(t *testing.T) {
+// TestSourcesDiffer: no two credentials share a Source, and another process
+// gives the same credential another Source, so that nobody can check a guess.
+func TestSourcesDiffer(t *testing.T) {
 	files := map[string]string{"device-token-file": tokenA + "\n" + tokenB, "frontend-token-file": tokenA}
 	sources := map[string]bool{}
-	for range 2 { // two processes, as it were
+	for range 2 { // each Authenticator stands for a process
 		a, _ := mustFromFiles(t, Config{}, files)
 		for role, tokens := range map[Role][]string{RoleDevice: {tokenA, tokenB}, RoleFrontend: {tokenA}} {
 			for _, token := range tokens {

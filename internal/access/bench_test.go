@@ -49,7 +49,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 
 func BenchmarkMayCommand(b *testing.B) {
 	p := Permissions{Command: true}
-	for i := range MaxPatterns {
+	for i := range maxPatterns {
 		p.Devices = append(p.Devices, Pattern(fmt.Sprintf("hall-%d-*-press", i)))
 	}
 	b.ReportAllocs()

@@ -78,7 +78,7 @@ func pemOf(certificates ...*x509.Certificate) string {
 
 func authorityPEM() string { return pemOf(theAuthority().cert) }
 
-// chainOf is what a peer with this certificate presents, or with none.
+// chainOf returns what a peer with this certificate presents; nil: without one.
 func chainOf(cert *x509.Certificate) []*x509.Certificate {
 	if cert == nil {
 		return nil
@@ -157,7 +157,7 @@ func TestDeviceOf(t *testing.T) {
 }
 
 // TestCertificateIsVerified: TLS only checks that the peer has the private key.
-// Whose signature the certificate bears decides here.
+// The Authenticator checks who issued the certificate, for what, and until when.
 func TestCertificateIsVerified(t *testing.T) {
 	a, _ := mustFromFiles(t, Config{}, map[string]string{"client-ca": "\uFEFF" + authorityPEM(), "device-token-file": tokenA})
 	between := func(from *authority) *authority {

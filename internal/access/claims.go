@@ -15,11 +15,13 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// maxMembers bounds the members of a JWT's header and of its claims.
+// maxMembers is the maximum number of members in a JWT's header, in its claims,
+// and in a key of a JWKS.
 const maxMembers = 128
 
-// joseHeader is what counts of a JWT's header (RFC 7515 section 4.1). Keys that
-// a token brings along or points to (jwk, jku, x5c, x5u) are not looked at.
+// joseHeader holds the members of a JWT's header that are used (RFC 7515 section
+// 4.1). Keys in the header and addresses of keys (jwk, jku, x5c, x5u) are
+// ignored.
 type joseHeader struct {
 	algorithm string
 	keyID     string
@@ -40,15 +42,16 @@ func (h *joseHeader) decode(data []byte) error {
 				return fmt.Errorf("%d bytes, at most %d allowed", len(h.keyID), maxKeyID)
 			}
 		case "crit", "b64":
-			// Section 4.1.11: what must be understood and is not, is refused.
+			// A recipient must refuse extensions that it does not understand
+			// (section 4.1.11).
 			return errors.New("extensions are not understood here")
 		}
 		return nil
 	})
 }
 
-// claims are those of a JWT that count (RFC 7519 section 4.1, and role,
-// permissions and devices). It implements jwt.Claims.
+// claims holds the claims of a JWT that are used: those of RFC 7519 section 4.1,
+// and role, permissions and devices. It implements jwt.Claims.
 type claims struct {
 	subject, issuer, id          string
 	audience                     []string
@@ -57,9 +60,8 @@ type claims struct {
 	permissions                  Permissions
 }
 
-// decode reads and checks the claims that are looked at, whoever set them.
-// Names must be spelled exactly; others are passed over. Errors do not repeat
-// what they are about.
+// decode reads the claims and checks their types and limits. The case of names
+// matters; unknown claims are ignored. Errors do not quote values.
 func (c *claims) decode(data []byte) error {
 	var permissions, devices []string
 	err := decodeObject(data, func(name string, value json.RawMessage) (err error) {
@@ -133,9 +135,10 @@ func (c *claims) GetSubject() (string, error) { return c.subject, nil }
 // GetAudience implements jwt.Claims.
 func (c *claims) GetAudience() (jwt.ClaimStrings, error) { return c.audience, nil }
 
-// decodeObject calls field for each member of a JSON object. Two members of one
-// name are refused: issuer and gateway might each believe another one. Errors
-// name the member only if field knows it, that is if it returned the error.
+// decodeObject calls field for each member of a JSON object. It refuses two
+// members of one name, because the issuer and the gateway might each use
+// another of them. Only errors that field returns name a member, so that no
+// error quotes a name that the package does not know.
 func decodeObject(data []byte, field func(name string, value json.RawMessage) error) error {
 	if !json.Valid(data) || !utf8.Valid(data) {
 		return errors.New("not JSON")
@@ -156,7 +159,7 @@ func decodeObject(data []byte, field func(name string, value json.RawMessage) er
 			return errors.New("not a JSON object")
 		}
 		if slices.Contains(seen, name) {
-			return errors.New("a name is there twice")
+			return errors.New("two members have the same name")
 		}
 		if len(seen) == maxMembers {
 			return fmt.Errorf("more than %d members", maxMembers)
@@ -182,8 +185,8 @@ func decodeString(value json.RawMessage, s *string) error {
 	return nil
 }
 
-// decodeStrings never returns nil without an error: an empty list says
-// something else than none.
+// decodeStrings decodes a list of strings. An empty list is not nil, because an
+// empty claim and an absent one differ in meaning.
 func decodeStrings(value json.RawMessage) ([]string, error) {
 	var items []json.RawMessage
 	if len(value) == 0 || value[0] != '[' || json.Unmarshal(value, &items) != nil {
@@ -198,8 +201,8 @@ func decodeStrings(value json.RawMessage) ([]string, error) {
 	return all, nil
 }
 
-// decodeDate reads seconds since 1970, at most to the year 9999 (RFC 7519
-// section 2, NumericDate). Fractions are cut to milliseconds.
+// decodeDate decodes a NumericDate (RFC 7519 section 2): seconds since 1970, up
+// to the year 9999. Fractions are cut off to milliseconds.
 func decodeDate(value json.RawMessage) (*jwt.NumericDate, error) {
 	const most = 253402300799
 	var seconds float64

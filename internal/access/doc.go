@@ -1,29 +1,31 @@
-// Package access decides who gets in and what they may do there: tokens from
-// files, JWTs (RFC 7519), client certificates.
+// Package access decides who may connect and what they may do. It checks
+// credentials: tokens from files, JWTs (RFC 7519) and client certificates.
 //
-// An [Authenticator] turns what a peer presents into an [Identity] or a
-// [Refusal]. The [Store] beneath it holds what was read from the files, reads
-// them again when they change, and says which credentials are gone so that
-// their sessions can be ended.
+// An [Authenticator] returns an [Identity] for a credential, or a [Refusal]. Its
+// [Store] holds the content of the credential files, reads the files again when
+// they change, and reports which credentials were revoked, so that the server
+// can end their sessions.
 //
-// # Why a look-up by hash is safe
+// # Why a map of token hashes is safe
 //
-// A presented token is hashed with SHA-256 and the hash looked up in a map. The
-// map's comparison may take a time that depends on the hash, but nobody can
-// steer a hash without trying: to learn n bits of a stored hash by timing costs
-// 2^n guesses through the network. And a hash learnt in full would still have
-// to be inverted, which for a token of [NewToken] means guessing 256 random
-// bits. The argument rests on the token being random. A token that a human made
-// up can be guessed online as well, whatever the comparison; against that
-// stands only the minimum of 16 characters.
+// The gateway hashes a presented token with SHA-256 and looks the hash up in a
+// map. How long the look-up takes may depend on the hash. An attacker cannot
+// choose a hash, only try tokens until one has the hash: learning n bits of a
+// stored hash from the time costs 2^n attempts over the network. And a hash
+// that is known in full still has to be inverted, which for a token of
+// [NewToken] means guessing 256 random bits. This argument needs random tokens.
+// A token that a person made up can also be guessed online, whatever the
+// comparison; the minimum length of 16 characters is the only defence.
 //
-// # Rules that hold throughout
+// # Rules
 //
-//   - What is not granted is not allowed. A hashed line or a JWT of a front end
-//     that names no permissions may observe and not command. The one exception
-//     is a token written in clear: it opens its whole role, as it always did.
-//   - No error and no Source holds a token, a key, or anything else that was
-//     read from a file or presented by a peer and might be one.
-//   - A presented token decides. A certificate is looked at only where no token
-//     is presented, and never rescues a wrong one.
+//   - What is not granted is not allowed. A hashed line or a JWT without
+//     permissions lets a front end observe and not command. The one exception
+//     is a token in clear, which grants everything in its role.
+//   - No error and no Source contains a token, a key, or anything else from a
+//     file or a peer that might be a secret.
+//   - A presented token decides. The certificate of a peer that presents a
+//     token is ignored, whether the token is valid or not.
+//   - A file that cannot be used changes nothing. At the start it is an error.
+//     Later the content that was read before stays in force.
 package access

@@ -9,23 +9,24 @@ import (
 	"time"
 )
 
-// stamp tells whether a file changed without reading it.
+// stamp identifies a version of a file without reading it. Two versions with
+// equal stamps are the same unless both were written within racyAge.
 type stamp struct {
 	modified time.Time
 	size     int64
 	inode    uint64
 }
 
-// files is the file system, as far as the Store uses it.
+// files is the part of a file system that the Store uses.
 type files interface {
 	// stat returns the stamp of a regular file.
 	stat(path string) (stamp, error)
-	// read returns the content of a file of at most limit bytes and its stamp,
-	// or errChanging.
+	// read returns the content and the stamp of a file of at most limit bytes.
+	// The error is errChanging if the file changed during the read.
 	read(path string, limit int) ([]byte, stamp, error)
 }
 
-// errChanging says that a file was written to while it was read.
+// errChanging reports that a file was written to while it was read.
 var errChanging = errors.New("is being written to; replace it in one step: write another file and rename it")
 
 // osFiles is the file system of the machine.
@@ -40,7 +41,7 @@ func (osFiles) stat(path string) (stamp, error) {
 }
 
 func (f osFiles) read(path string, limit int) ([]byte, stamp, error) {
-	// Opening a pipe would wait for its writer.
+	// Opening a pipe waits for its writer; stat refuses a pipe before that.
 	if _, err := f.stat(path); err != nil {
 		return nil, stamp{}, err
 	}

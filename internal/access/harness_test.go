@@ -21,15 +21,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Tokens and secrets of the tests. None of them, and no eight characters of
-// one, may ever be in an error or a Source: mustHide looks for that.
+// Tokens and secrets of the tests. No error and no Source may contain eight
+// characters of one in a row; mustHide checks that.
 const (
 	tokenA     = "QWxpY2UtaGFzLXRoZS1rZXk"
 	tokenB     = "Qm9iLWhhcy1hbm90aGVyLW9uZQ"
 	testSecret = "8fJq2vNw0Zr5Tt7Yc1Lk9Xb3Gh6Md4Ps"
 )
 
-// theRSA and theEd25519 are made once: an RSA key takes its time.
+// theRSA and theEd25519 are made once, because making an RSA key is slow.
 var (
 	theRSA     = sync.OnceValue(newRSA)
 	otherRSA   = sync.OnceValue(newRSA)
@@ -87,7 +87,7 @@ func jwks(keys ...members) string {
 	return string(data)
 }
 
-// with returns a copy of m with more or other members; nil removes one.
+// with returns a copy of m with members added or replaced. Nil removes a member.
 func with(m members, pairs ...any) members {
 	c := members{}
 	for k, v := range m {
@@ -103,7 +103,7 @@ func with(m members, pairs ...any) members {
 	return c
 }
 
-// sign makes a JWT of whatever header and claims, members or ready JSON.
+// sign makes a JWT. Header and claims are members or JSON text.
 func sign(t testing.TB, method jwt.SigningMethod, key, header, claims any) string {
 	t.Helper()
 	segment := func(v any) string {
@@ -124,7 +124,7 @@ func sign(t testing.TB, method jwt.SigningMethod, key, header, claims any) strin
 	return text + "." + b64(sig)
 }
 
-// memory is a file system of one's own.
+// memory is a file system in memory.
 type memory struct {
 	mu    sync.Mutex
 	files map[string]memoryFile
@@ -146,7 +146,7 @@ func newMemory(files map[string]string) *memory {
 	return m
 }
 
-// replace puts another file in the place of one.
+// replace replaces a file in one step, as a rename does.
 func (m *memory) replace(path, data string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,7 +154,7 @@ func (m *memory) replace(path, data string) {
 	m.files[path] = memoryFile{data: data, stamp: stamp{time.Now(), int64(len(data)), m.inode}}
 }
 
-// rewrite writes in place. With a frozen clock the stamp may stay the same.
+// rewrite writes a file in place. The stamp stays the same if size and time do.
 func (m *memory) rewrite(path, data string, modified time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -163,7 +163,7 @@ func (m *memory) rewrite(path, data string, modified time.Time) {
 	m.files[path] = f
 }
 
-// break makes every access fail; nil mends it.
+// fail makes every access to a file return err. Nil ends that.
 func (m *memory) fail(path string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -193,8 +193,8 @@ func (m *memory) read(path string, limit int) ([]byte, stamp, error) {
 	return []byte(f.data), f.stamp, nil
 }
 
-// fromFiles makes an Authenticator of file contents, by the name of the option
-// without its dashes.
+// fromFiles makes an Authenticator from file contents by the option that names
+// the file, without its dashes.
 func fromFiles(t testing.TB, c Config, files map[string]string) (*Authenticator, *memory, error) {
 	t.Helper()
 	fs := newMemory(files)
@@ -232,7 +232,7 @@ func mustFromFiles(t testing.TB, c Config, files map[string]string) (*Authentica
 	return a, fs
 }
 
-// realFiles writes files and returns their paths.
+// realFile writes a file on the disk and returns its path.
 func realFile(t testing.TB, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")
@@ -252,8 +252,8 @@ func hashLine(t testing.TB, token, attributes string) string {
 	return strings.TrimSpace(line + " " + attributes)
 }
 
-// reason returns the reason of a refusal, "" for none, and fails for an error
-// that is not one.
+// reason returns the reason of a refusal, "" without an error. Any other error
+// fails the test.
 func reason(t testing.TB, err error) Reason {
 	t.Helper()
 	if err == nil {
@@ -266,7 +266,7 @@ func reason(t testing.TB, err error) Reason {
 	return r.Reason
 }
 
-// mustHide fails when a text holds eight characters in a row of a secret.
+// mustHide fails if the text contains eight characters of a secret in a row.
 func mustHide(t testing.TB, text string, secrets ...string) {
 	t.Helper()
 	const piece = 8
@@ -279,7 +279,7 @@ func mustHide(t testing.TB, text string, secrets ...string) {
 	}
 }
 
-// shown is everything of an error that may reach a log or a peer.
+// shown returns all texts of an error that a log or a peer may get.
 func shown(err error) string {
 	text := fmt.Sprintf("%v %+v", err, err)
 	var r *Refusal

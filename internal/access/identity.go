@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Role is what somebody wants to get in as. The zero value is none.
+// Role is the role in which a peer connects. The zero value is no role.
 type Role uint8
 
 const (
@@ -14,8 +14,8 @@ const (
 	RoleDevice Role = iota + 1
 	// RoleFrontend is a browser or program that watches and commands devices.
 	RoleFrontend
-	// RoleAdmin is who may read the admin listener. It has tokens of a file of
-	// its own and no other credentials.
+	// RoleAdmin may read the admin listener. Its only credentials are the tokens
+	// of [Config.AdminTokenFile].
 	RoleAdmin
 
 	roles
@@ -49,40 +49,41 @@ func ParseRole(s string) (Role, bool) {
 	}
 }
 
-// Identity is who a credential says its bearer is, and what it grants. It is
-// shared between sessions: read it, do not change it.
+// Identity is who the bearer of a credential is and what the credential grants.
+// Sessions share it: it must not be changed.
 type Identity struct {
-	// Role is the only role in which the bearer gets in.
+	// Role is the only role in which the bearer may connect.
 	Role Role
 	// Name is the device id or the user. Empty: the credential is not bound,
 	// and the bearer may take any name of the role.
 	Name string
-	// Source tells the credential from all others, for the log and for
-	// revocation. It stays as long as the gateway runs and the credential
-	// grants the same, and says nothing about the secret: "token:LABEL#ID",
-	// "jwt:KEY#ID/SUB" or "jwt:KEY#ID/SUB/JTI", "cert:SERIAL", "open".
+	// Source identifies the credential, for the log and for revocation:
+	// "token:LABEL#ID", "jwt:KEY#ID/SUB" or "jwt:KEY#ID/SUB/JTI", "cert:SERIAL",
+	// or "open". The Source is the same while the gateway runs and the
+	// credential grants the same. It reveals nothing about the secret.
 	Source string
-	// Expires is when the credential ends; the session is to end with it.
-	// Zero: never.
+	// Expires is when the credential expires, and the session with it. Zero:
+	// never.
 	Expires time.Time
-	// Permissions are a front end's; a device's are empty.
+	// Permissions are empty except for a front end.
 	Permissions
 }
 
-// Permissions are what a front end may do, and with which devices. The zero
-// value permits nothing.
+// Permissions say what a front end may do with which devices. The zero value
+// permits nothing.
 type Permissions struct {
-	// Observe allows messages and telemetry from a device, and seeing that it
-	// is there.
+	// Observe permits receiving a device's messages and telemetry, and knowing
+	// that the device is connected.
 	Observe bool
-	// Command allows messages to a device. It does not include Observe.
+	// Command permits sending messages to a device. It does not include
+	// Observe.
 	Command bool
-	// Devices are the devices that both speak of: those that at least one
-	// pattern matches. At most [MaxPatterns].
+	// Devices limits Observe and Command to the devices that at least one of
+	// these patterns matches. At most 64 patterns.
 	Devices []Pattern
 }
 
-// MayObserve reports whether the device may be watched. It does not allocate.
+// MayObserve reports whether the device may be observed. It does not allocate.
 func (p Permissions) MayObserve(device string) bool { return p.Observe && p.covers(device) }
 
 // MayCommand reports whether messages may be sent to the device. It does not
@@ -102,12 +103,13 @@ func (p Permissions) equal(o Permissions) bool {
 	return p.Observe == o.Observe && p.Command == o.Command && slices.Equal(p.Devices, o.Devices)
 }
 
-// everything is what a token in clear and an open gateway permit front ends.
+// everything returns the permissions of a front end with a token in clear, and
+// of every front end where no credential is needed.
 func everything() Permissions {
 	return Permissions{Observe: true, Command: true, Devices: []Pattern{"*"}}
 }
 
-// SourceOpen is the Source of those that are let in without a credential.
+// SourceOpen is the [Identity.Source] of a peer that needs no credential.
 const SourceOpen = "open"
 
 const (
@@ -116,13 +118,13 @@ const (
 	certPrefix  = "cert:"
 )
 
-// Sources are credentials that are no longer in force, sorted. One that ends
-// before the first slash, as the key of a JWT does, stands for all that begin
-// with it and a slash.
+// Sources is a sorted list of credentials by their [Identity.Source]. The Source
+// of a JWT key has no slash and covers every JWT that the key signed: their
+// Sources begin with that of the key and a slash.
 type Sources []string
 
-// Covers reports whether the credential of that [Identity.Source] is among
-// them.
+// Covers reports whether the list contains the credential with this
+// [Identity.Source].
 func (s Sources) Covers(source string) bool {
 	_, found := slices.BinarySearch(s, source)
 	if found {

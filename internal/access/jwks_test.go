@@ -36,9 +36,9 @@ func TestParseJWKS(t *testing.T) {
 	}
 }
 
-// TestForeignKeysAreIgnored puts each key that cannot be used between two that
-// can: these work, and the report names the third and says why. Alone, it makes
-// the file an error that says the same.
+// TestForeignKeysAreIgnored puts each unusable key between two usable keys. The
+// usable keys work, and the report says which key is ignored and why. A file
+// with the unusable key alone is an error with the same reason.
 func TestForeignKeysAreIgnored(t *testing.T) {
 	rs, ed, secret := jwkRSA("r", &theRSA().PublicKey), jwkEd25519("e", edPublic()), jwkSecret("s", testSecret)
 	pem := b64([]byte(pemPublic(t, theRSA().Public())))
@@ -81,7 +81,7 @@ func TestForeignKeysAreIgnored(t *testing.T) {
 		"private OKP":        {with(ed, "d", b64([]byte(testSecret)), "kid", "x"), "private key"},
 		"long kid":           {with(rs, "kid", strings.Repeat("k", 129)), "kid has 129 bytes"},
 		"kid a number":       {with(rs, "kid", 7), "kid must be a string"},
-		"type twice":         {`{"kty":"oct","kty":"RSA","k":"` + b64([]byte(testSecret)) + `"}`, "a name is there twice"},
+		"type twice":         {`{"kty":"oct","kty":"RSA","k":"` + b64([]byte(testSecret)) + `"}`, "two members have the same name"},
 		"null":               {`null`, "not a JSON object"},
 		"a string":           {`"` + testSecret + `"`, "not a JSON object"},
 		"a list":             {`[{"kty":"oct"}]`, "not a JSON object"},
@@ -109,7 +109,7 @@ func TestForeignKeysAreIgnored(t *testing.T) {
 	}
 }
 
-// TestSameKidTwice: the earlier key counts, whatever the later is.
+// TestSameKidTwice: of two keys with one kid and algorithm the first is used.
 func TestSameKidTwice(t *testing.T) {
 	keys, ignored, err := parseJWKS([]byte(jwks(jwkRSA("r", &theRSA().PublicKey), jwkRSA("r", &otherRSA().PublicKey))))
 	if err != nil || len(keys) != 1 || string(keys[0].bytes()) != string((&key{material: &theRSA().PublicKey}).bytes()) {

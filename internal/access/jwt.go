@@ -13,25 +13,28 @@ import (
 )
 
 const (
-	// maxJWTLen bounds a JWT in bytes. It is also what a header has to hold.
+	// maxJWTLen is the maximum length of a JWT in bytes, for the sake of the
+	// header that has to hold it.
 	maxJWTLen = 4096
-	// leeway is how far an issuer's clock may be ahead of this one, for nbf
-	// and iat. exp is taken at its word: the session would end at once.
+	// leeway is how far an issuer's clock may be ahead of the gateway's when nbf
+	// and iat are checked. There is no leeway for exp, because the session ends
+	// at that time.
 	leeway = 30 * time.Second
 
+	// maxTokenID is the maximum length of a jti in bytes.
 	maxTokenID = 128
 )
 
-// algorithms are those that are accepted. "none" is not one of them.
+// algorithms lists the accepted algorithms.
 var algorithms = []string{"HS256", "EdDSA", "RS256"}
 
 // looksLikeJWT reports whether a token has a JWT's three parts (RFC 7515
 // section 3.1).
 func looksLikeJWT(token string) bool { return strings.Count(token, ".") == 2 }
 
-// jwtVerifier checks JWTs. The signatures and the times are the library's; the
-// header and the claims are decoded here, because it would take the last of two
-// claims with one name, and a "Role" for a "role".
+// jwtVerifier checks JWTs. The library checks signatures and times. The header
+// and the claims are decoded in this package, because the library would accept
+// two claims of one name and use the last, and would use "Role" as "role".
 type jwtVerifier struct {
 	claims           *jwt.Validator
 	issuer, audience string
@@ -49,8 +52,8 @@ func newJWTVerifier(issuer, audience string, now func() time.Time) *jwtVerifier 
 	return &jwtVerifier{jwt.NewValidator(opts...), issuer, audience, now}
 }
 
-// verify returns who a JWT speaks of. Nothing in it is believed, and nothing
-// but the header decoded, before its signature was found right.
+// verify returns the identity of a JWT's subject. Only the header is decoded
+// before the signature is verified.
 func (v *jwtVerifier) verify(token string, keys *keySet) (Identity, *Refusal) {
 	if len(token) > maxJWTLen {
 		return Identity{}, refuse(Wrong, "", "the JWT has %d bytes, at most %d allowed; have it issued with fewer claims", len(token), maxJWTLen)
@@ -80,7 +83,7 @@ func (v *jwtVerifier) verify(token string, keys *keySet) (Identity, *Refusal) {
 	return id, nil
 }
 
-// verifySignature returns the key that signed (RFC 7515 section 5.2).
+// verifySignature returns the key that signed a JWT (RFC 7515 section 5.2).
 func verifySignature(header, signed, signature string, keys *keySet) (*key, *Refusal) {
 	data, err := decodeSegment(header)
 	if err != nil {
@@ -98,7 +101,7 @@ func verifySignature(header, signed, signature string, keys *keySet) (*key, *Ref
 		return nil, refuse(Wrong, "", "the JWT's algorithm is not accepted; have it signed with HS256, EdDSA or RS256")
 	}
 	for _, k := range keys.candidates(h.keyID, h.hasKeyID) {
-		// The key's method, never the header's.
+		// The key decides the method. The header only has to agree.
 		method := k.method()
 		if method.Alg() == h.algorithm && method.Verify(signed, sig, k.material) == nil {
 			return k, nil
@@ -107,8 +110,8 @@ func verifySignature(header, signed, signature string, keys *keySet) (*key, *Ref
 	return nil, refuse(Wrong, "", "no key of this gateway's has signed the JWT; check that its kid and algorithm are those of a key in the gateway's key files")
 }
 
-// checkClaims checks when, by whom and for whom the token was issued
-// (RFC 7519 section 4.1).
+// checkClaims checks the issuer, the audience and the times of a JWT (RFC 7519
+// section 4.1).
 func (v *jwtVerifier) checkClaims(c *claims, source string) *Refusal {
 	err := v.claims.Validate(c)
 	expired := c.expires != nil && !v.now().Before(c.expires.Time)
@@ -124,13 +127,13 @@ func (v *jwtVerifier) checkClaims(c *claims, source string) *Refusal {
 	case errors.Is(err, jwt.ErrTokenNotValidYet) || errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
 		return refuse(NotYet, source, "the JWT is not valid yet (nbf or iat); wait, or set the clocks")
 	case err != nil:
-		return refuse(Wrong, source, "the JWT's claims are not acceptable; have it issued anew")
+		return refuse(Wrong, source, "the JWT's claims are not acceptable; have it issued again")
 	}
 	return nil
 }
 
-// source names the token for the log: its key, so that all of a key's tokens
-// can be revoked together, its subject and, if it has one, its id.
+// source returns the JWT's Source: its key, its subject and its id, if it has
+// one. The key comes first, so that all tokens of a key are revoked together.
 func (c *claims) source(k *key) string {
 	source := k.source
 	if protocol.ValidName(c.subject) {
@@ -142,7 +145,8 @@ func (c *claims) source(k *key) string {
 	return source
 }
 
-// printable makes what was chosen elsewhere fit for a Source.
+// printable returns the first 64 bytes of s with an underscore for each byte
+// that is not allowed in names. Others choose s, and a Source is in the log.
 func printable(s string) string {
 	const most = 64
 	if len(s) > most {
@@ -157,8 +161,8 @@ func printable(s string) string {
 	return string(b)
 }
 
-// decodeSegment reads base64url without padding, and without the line breaks
-// that Go would pass over.
+// decodeSegment decodes base64url without padding. It refuses line breaks, which
+// encoding/base64 would skip.
 func decodeSegment(s string) ([]byte, error) {
 	if i := strings.IndexAny(s, "\r\n"); i >= 0 {
 		return nil, base64.CorruptInputError(i)

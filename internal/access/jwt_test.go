@@ -14,7 +14,7 @@ import (
 // noon is the time of the tests.
 var noon = time.Unix(1_800_000_000, 0)
 
-// unix returns noon and so many seconds.
+// unix returns the Unix time of so many seconds after noon.
 func unix(seconds int64) int64 { return noon.Unix() + seconds }
 
 var (
@@ -25,7 +25,7 @@ var (
 	userClaims   = members{"sub": "ada", "role": "frontend", "exp": unix(60), "iss": "lab", "aud": "gateway", "jti": "42", "permissions": []string{"observe", "command"}, "devices": []string{"tensile-*"}}
 )
 
-// jwtGateway knows one key of each type by its kid, and at noon.
+// jwtGateway returns an Authenticator with one key of each type, at noon.
 func jwtGateway(t testing.TB, c Config) *Authenticator {
 	t.Helper()
 	a, _ := mustFromFiles(t, c, map[string]string{"jwks-file": jwks(jwkRSA("r", &theRSA().PublicKey), jwkEd25519("e", edPublic()), jwkSecret("s", testSecret))})
@@ -77,7 +77,7 @@ func TestJWT(t *testing.T) {
 	}
 }
 
-// TestJWTAttacks presents what must not get in.
+// TestJWTAttacks presents tokens that must be refused.
 func TestJWTAttacks(t *testing.T) {
 	a := jwtGateway(t, Config{JWTIssuer: "lab", JWTAudience: "gateway"})
 	good := with(userClaims)
@@ -127,7 +127,7 @@ func TestJWTAttacks(t *testing.T) {
 		{"long kid", ed(with(edHeader, "kid", strings.Repeat("e", 129)), good), Wrong, "kid: 129 bytes"},
 		{"crit", ed(with(edHeader, "crit", []string{"exp"}), good), Wrong, "extensions"},
 		{"b64", ed(with(edHeader, "b64", false), good), Wrong, "extensions"},
-		{"algorithm twice", ed(`{"alg":"none","alg":"EdDSA","kid":"e"}`, good), Wrong, "twice"},
+		{"algorithm twice", ed(`{"alg":"none","alg":"EdDSA","kid":"e"}`, good), Wrong, "same name"},
 		{"algorithm as a list", ed(`{"alg":["EdDSA"],"kid":"e"}`, good), Wrong, "alg: must be a string"},
 		{"header not an object", ed(`["EdDSA"]`, good), Wrong, "not a JSON object"},
 		{"many header members", ed("{"+manyMembers(200)+`"alg":"EdDSA","kid":"e"}`, good), Wrong, "more than 128"},
@@ -146,9 +146,9 @@ func TestJWTAttacks(t *testing.T) {
 		{"oversized", ed(edHeader, with(good, "x", strings.Repeat("y", 4000))), Wrong, "at most 4096 allowed"},
 		{"a megabyte", strings.Repeat("e", 1<<20) + ".e.e", Wrong, "at most 4096 allowed"},
 
-		// JSON that two readers would read differently.
-		{"role twice", raw(`{"role":"device","role":"frontend",` + text + `}`), Wrong, "twice"},
-		{"role twice with an escape", raw(`{"role":"device","\u0072ole":"frontend",` + text + `}`), Wrong, "twice"},
+		// JSON that two decoders may understand differently.
+		{"role twice", raw(`{"role":"device","role":"frontend",` + text + `}`), Wrong, "same name"},
+		{"role twice with an escape", raw(`{"role":"device","\u0072ole":"frontend",` + text + `}`), Wrong, "same name"},
 		{"role in upper case", raw(`{"ROLE":"frontend",` + text + `}`), Wrong, "claim role is missing"},
 		{"role as a list", raw(`{"role":["frontend"],` + text + `}`), Wrong, "role: must be a string"},
 		{"role as an object", raw(`{"role":{"role":"frontend"},` + text + `}`), Wrong, "role: must be a string"},
@@ -230,8 +230,8 @@ func TestJWTAttacks(t *testing.T) {
 	}
 }
 
-// TestUnnamedKeys: keys from PEM and secret files are tried on tokens that name
-// none of the others, each with its own algorithm only.
+// TestUnnamedKeys: keys from PEM and secret files are tried on tokens whose kid
+// belongs to no key, each with its own algorithm only.
 func TestUnnamedKeys(t *testing.T) {
 	a, _ := mustFromFiles(t, Config{}, map[string]string{
 		"jwt-key-file":    pemPublic(t, theRSA().Public()) + pemPublic(t, edPublic()),
@@ -267,8 +267,8 @@ func manyMembers(n int) string {
 	return b.String()
 }
 
-// loose returns the last character of a base64url segment of 64 bytes with
-// another of the bits that do not count.
+// loose returns the last character of a base64url segment of 64 bytes, with one
+// of its unused bits changed.
 func loose(segment string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return string(alphabet[strings.IndexByte(alphabet, segment[len(segment)-1])^1])
@@ -281,8 +281,8 @@ func flip(s string, i int) string {
 	return s[:i] + "A" + s[i+1:]
 }
 
-// FuzzJWT: whatever is signed, it is refused or within the limits, and no error
-// repeats it.
+// FuzzJWT: every signed token is refused or within the limits, and no error
+// quotes it.
 func FuzzJWT(f *testing.F) {
 	f.Add([]byte(`{"alg":"HS256","kid":"s"}`), []byte(`{"sub":"ada","role":"frontend","exp":1800000060,"permissions":["observe"],"devices":["a*"]}`))
 	f.Add([]byte(`{"alg":"HS256","kid":"s"}`), []byte(`{"sub":"t","role":"device","exp":1.8e9,"nbf":0,"iat":1,"jti":"x","aud":["a"],"iss":"b"}`))
@@ -297,7 +297,7 @@ func FuzzJWT(f *testing.F) {
 				mustNotQuote(t, shown(err), token)
 				continue
 			}
-			if id.Role != role || id.Name == "" || !id.Expires.After(noon) || id.Expires.Year() > 9999 || len(id.Devices) > MaxPatterns || len(id.Source) > 300 || !a.InForce(id.Source) {
+			if id.Role != role || id.Name == "" || !id.Expires.After(noon) || id.Expires.Year() > 9999 || len(id.Devices) > maxPatterns || len(id.Source) > 300 || !a.InForce(id.Source) {
 				t.Fatalf("%+v", id)
 			}
 		}

@@ -8,25 +8,25 @@ import (
 )
 
 const (
-	// MaxPatternLen bounds a pattern in bytes. It is that of a device id: a
-	// longer pattern of which nothing is a star could match none.
-	MaxPatternLen = protocol.MaxNameLen
-	// MaxPatterns bounds the patterns of one credential.
-	MaxPatterns = 64
+	// maxPatternLen is the maximum length of a pattern in bytes. No device id
+	// matches a longer pattern without a star.
+	maxPatternLen = protocol.MaxNameLen
+	// maxPatterns is the maximum number of patterns of one credential.
+	maxPatterns = 64
 )
 
-// Pattern is a glob over device ids: a star stands for any number of
-// characters, also none; every other character stands for itself, in that
-// letter case. A pattern matches the whole id: "press-1" does not match
-// "press-10", "tensile-*" matches "tensile-" and "tensile-3.left". There are no
-// other wildcards.
+// Pattern matches device ids. A star matches any number of characters, also
+// none. Every other character matches itself, in the same letter case. A
+// pattern matches the whole id: "press-1" does not match "press-10", and
+// "tensile-*" matches "tensile-" and "tensile-3.left". There are no other
+// wildcards.
 type Pattern string
 
-// ParsePattern checks that s is 1 to [MaxPatternLen] characters of a device id
-// or stars. The error does not repeat s.
-func ParsePattern(s string) (Pattern, error) {
-	if len(s) == 0 || len(s) > MaxPatternLen {
-		return "", fmt.Errorf("a pattern of %d characters, 1 to %d allowed; write a device id in which * stands for any characters", len(s), MaxPatternLen)
+// parsePattern returns s as a pattern if it has 1 to [maxPatternLen] characters,
+// each a star or allowed in device ids. The error does not quote s.
+func parsePattern(s string) (Pattern, error) {
+	if len(s) == 0 || len(s) > maxPatternLen {
+		return "", fmt.Errorf("a pattern of %d characters, 1 to %d allowed; write a device id in which * stands for any characters", len(s), maxPatternLen)
 	}
 	for i := range len(s) {
 		if c := s[i]; c != '*' && !nameByte(c) {
@@ -36,10 +36,10 @@ func ParsePattern(s string) (Pattern, error) {
 	return Pattern(s), nil
 }
 
-// Match reports whether the pattern matches the whole of the device id. It
-// takes the first place where each piece between two stars fits and never
-// comes back to it: what a later place would leave to the rest is part of what
-// the first leaves. So it passes over the id once, for any pattern.
+// Match reports whether the pattern matches the device id. Each piece between
+// two stars is taken at the first place where it fits. There is no backtracking:
+// the first place leaves the longest rest of the id, so a later place never
+// matches where the first does not. Match reads the id once, for any pattern.
 func (p Pattern) Match(device string) bool {
 	piece, rest, star := strings.Cut(string(p), "*")
 	if !star {
@@ -55,7 +55,7 @@ func (p Pattern) Match(device string) bool {
 	return false
 }
 
-// nameByte reports whether c may be in a name (protocol.ValidName).
+// nameByte reports whether c is allowed in a name (protocol.ValidName).
 func nameByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '_' || c == ':' || c == '-'
 }

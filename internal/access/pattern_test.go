@@ -29,7 +29,7 @@ func TestPatternMatch(t *testing.T) {
 		{"a*b*c", "aXbYc", true},
 		{"a*b*c", "acb", false},
 		{"a*b*c", "abcb", false},
-		{"a*a", "a", false}, // the two must not be the same
+		{"a*a", "a", false}, // one character cannot match both
 		{"a*a", "aa", true},
 		{"ab*ba", "aba", false},
 		{"*ab*ab*", "ab", false},
@@ -48,23 +48,23 @@ func TestPatternMatch(t *testing.T) {
 }
 
 func TestParsePattern(t *testing.T) {
-	for _, s := range []string{"*", "a", "tensile-*", "**", "a.b_c:d-e", strings.Repeat("x", MaxPatternLen)} {
-		if p, err := ParsePattern(s); err != nil || string(p) != s {
+	for _, s := range []string{"*", "a", "tensile-*", "**", "a.b_c:d-e", strings.Repeat("x", maxPatternLen)} {
+		if p, err := parsePattern(s); err != nil || string(p) != s {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
 	for s, says := range map[string]string{
 		"":                                       "0 characters",
-		strings.Repeat("x", MaxPatternLen+1):     "129 characters",
+		strings.Repeat("x", maxPatternLen+1):     "129 characters",
 		"press-?":                                "character 7",
 		"[ab]":                                   "character 1",
 		"a b":                                    "character 2",
 		"tensile-\u00fc":                         "character 9",
 		"x" + tokenA + "~":                       "not allowed",
 		"a/b":                                    "character 2",
-		"{" + strings.Repeat("y", MaxPatternLen): "characters",
+		"{" + strings.Repeat("y", maxPatternLen): "characters",
 	} {
-		_, err := ParsePattern(s)
+		_, err := parsePattern(s)
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q in it", s, err, says)
 			continue
@@ -92,8 +92,8 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// matchByTable is the definition, written down as a table: what the first i
-// characters of the pattern match of the first j of the device.
+// matchByTable is the definition of a match as a table: whether the first i
+// characters of the pattern match the first j characters of the device id.
 func matchByTable(pattern, device string) bool {
 	row := make([]bool, len(device)+1)
 	row[0] = true
@@ -116,7 +116,7 @@ func FuzzPatternMatch(f *testing.F) {
 	f.Add("*ab*ab*", "abab")
 	f.Add(strings.Repeat("a*", 60)+"b", strings.Repeat("a", 128))
 	f.Fuzz(func(t *testing.T, pattern, device string) {
-		if len(pattern) > MaxPatternLen || len(device) > protocol.MaxNameLen {
+		if len(pattern) > maxPatternLen || len(device) > protocol.MaxNameLen {
 			return
 		}
 		if got, want := Pattern(pattern).Match(device), matchByTable(pattern, device); got != want {
@@ -125,8 +125,8 @@ func FuzzPatternMatch(f *testing.F) {
 	})
 }
 
-// TestPatternMatchAll compares with the definition for every pattern and
-// device of a small alphabet, which random search seldom reaches.
+// TestPatternMatchAll compares Match with the definition for every short pattern
+// and device id of a small alphabet.
 func TestPatternMatchAll(t *testing.T) {
 	words := func(alphabet string, most int) []string {
 		all := []string{""}

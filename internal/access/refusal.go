@@ -6,34 +6,34 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Reason is why somebody was refused, in one word for logs and metrics.
+// Reason says in one word, for logs and metrics, why a credential was refused.
 type Reason string
 
 // The reasons.
 const (
-	// Missing: a credential is needed and none was presented.
+	// Missing: a credential is needed, and the peer presented none.
 	Missing Reason = "missing"
-	// Wrong: what was presented is not a credential of this gateway's.
+	// Wrong: the gateway does not accept the credential.
 	Wrong Reason = "wrong"
-	// WrongRole: it is one, for the other role.
+	// WrongRole: the credential is for another role.
 	WrongRole Reason = "wrong_role"
-	// WrongName: it is one, for another device or user.
+	// WrongName: the credential is for another device or user.
 	WrongName Reason = "wrong_name"
-	// Expired: it was one.
+	// Expired: the credential was valid and has expired.
 	Expired Reason = "expired"
-	// NotYet: it will be one.
+	// NotYet: the credential is not valid yet.
 	NotYet Reason = "not_yet"
 )
 
-// Refusal is the error of [Authenticator.Authenticate]. Its text may be shown
-// to whoever was refused: it says what to do and names no secret, no device and
-// no user.
+// Refusal is the error of [Authenticator.Authenticate].
 type Refusal struct {
 	Reason Reason
-	// Source names the credential where it is known, for the log only: it is
-	// not in the text, because it tells a thief whose credential he has.
+	// Source is the credential's [Identity.Source], if the credential is known.
+	// Source is for the log alone: it would tell a thief whose credential was
+	// stolen.
 	Source string
-	// Detail is the text.
+	// Detail is the text for the refused peer. The text says what to do and
+	// names no secret, no device and no user.
 	Detail string
 }
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// wide encodes ASCII text with so many bytes for each character, the character
-// in one of them.
+// wide encodes ASCII text with size bytes for each character. The byte at
+// position holds the character, the others are zero.
 func wide(text string, size, position int) string {
 	b := make([]byte, size*len(text))
 	for i := range len(text) {
@@ -37,8 +37,8 @@ func TestParseSecret(t *testing.T) {
 	}
 }
 
-// TestParseSecretRefuses has the files whose bytes are not what the issuer
-// signs with, and those that are no secret.
+// TestParseSecretRefuses covers files whose bytes differ from the issuer's
+// secret, and files that are public.
 func TestParseSecretRefuses(t *testing.T) {
 	pkix, err := x509.MarshalPKIXPublicKey(theRSA().Public())
 	if err != nil {

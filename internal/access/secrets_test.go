@@ -14,7 +14,7 @@ import (
 )
 
 // TestNoSecretInAnyError breaks files and tokens in many thousand ways and
-// looks for their contents in whatever is reported.
+// searches the errors for their contents.
 func TestNoSecretInAnyError(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	private, err := x509.MarshalPKCS8PrivateKey(theEd25519())
@@ -78,8 +78,8 @@ func mutate(rng *rand.Rand, s string) string {
 	return string(b)
 }
 
-// TestCertificateErrorsAreClean: what is in a certificate was chosen by
-// whoever asked for it, and is not repeated.
+// TestCertificateErrorsAreClean: errors do not quote names of a certificate,
+// which its owner may have chosen.
 func TestCertificateErrorsAreClean(t *testing.T) {
 	for _, name := range []string{"\x1b[31m red", "a\nlevel=error", strings.Repeat("x", 10000)} {
 		_, err := deviceOf(&x509.Certificate{Subject: pkix.Name{CommonName: name}, NotAfter: time.Now()})
@@ -89,8 +89,7 @@ func TestCertificateErrorsAreClean(t *testing.T) {
 	}
 }
 
-// TestRefusalText: the text is the detail alone; whose credential it was is not
-// told to whoever presents it.
+// TestRefusalText: the text for the peer is the detail, without the Source.
 func TestRefusalText(t *testing.T) {
 	var err error = refuse(WrongName, "token:tensile-1#0", "no")
 	if err.Error() != "no" || fmt.Sprintf("%v %s", err, err) != "no no" {

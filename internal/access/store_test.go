@@ -12,12 +12,12 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// journal keeps what a Store reports.
+// journal records the events of a Store.
 type journal struct {
 	revoked  []Sources
 	reloaded []string
 	failed   []string
-	at       time.Time // of the last
+	at       time.Time // of the last event
 }
 
 func (j *journal) events() Events {
@@ -30,7 +30,7 @@ func (j *journal) events() Events {
 	}
 }
 
-// watched runs f with a watching Authenticator in a bubble of its own time.
+// watched runs f with a watching Authenticator in a synctest bubble.
 func watched(t *testing.T, files map[string]string, f func(t *testing.T, a *Authenticator, fs *memory, j *journal)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -42,7 +42,7 @@ func watched(t *testing.T, files map[string]string, f func(t *testing.T, a *Auth
 	})
 }
 
-// pass lets the gateway be for a while.
+// pass waits, in the time of the bubble.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -57,8 +57,8 @@ func source(t *testing.T, a *Authenticator, role Role, token string) string {
 	return id.Source
 }
 
-// TestRevokedWithinASecond: whenever the line goes, and however often the file
-// is written to in the meantime.
+// TestRevokedWithinASecond removes a token at different times between two polls.
+// A restless file goes on changing.
 func TestRevokedWithinASecond(t *testing.T) {
 	for _, restless := range []bool{false, true} {
 		for at := time.Duration(0); at < time.Second; at += 70 * time.Millisecond {
@@ -89,7 +89,7 @@ func TestRevokedWithinASecond(t *testing.T) {
 	}
 }
 
-// TestRevokedWhileBeingWritten bounds the time also then.
+// TestRevokedWhileBeingWritten: the second holds for a file that keeps changing.
 func TestRevokedWhileBeingWritten(t *testing.T) {
 	watched(t, map[string]string{"device-token-file": tokenA + "\n" + tokenB}, func(t *testing.T, _ *Authenticator, fs *memory, j *journal) {
 		pass(510 * time.Millisecond)
@@ -107,7 +107,8 @@ func TestRevokedWhileBeingWritten(t *testing.T) {
 	})
 }
 
-// TestRefusedBeforeReported: a session that is ended cannot come back.
+// TestRefusedBeforeReported: a session that the callback ends cannot connect
+// again with its old token.
 func TestRefusedBeforeReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, fs := mustFromFiles(t, Config{}, map[string]string{"device-token-file": tokenA + "\n" + tokenB})
@@ -158,8 +159,8 @@ func TestChangesThatEndNothing(t *testing.T) {
 	}
 }
 
-// TestNarrowedGrantRevokes: a session holds what its line granted when it came,
-// so it has to come again.
+// TestNarrowedGrantRevokes: a session has the rights of the line at the time it
+// connected. A changed line ends the session.
 func TestNarrowedGrantRevokes(t *testing.T) {
 	for name, attributes := range map[string]string{
 		"permissions": "role=frontend user=ada permissions=observe devices=a*,b",
@@ -229,8 +230,8 @@ func TestBrokenFileKeepsTheOld(t *testing.T) {
 	})
 }
 
-// TestOneBrokenFileDoesNotHoldUpAnother: a revocation does not wait for a
-// mistake elsewhere to be mended.
+// TestOneBrokenFileDoesNotHoldUpAnother: a revocation does not wait until a
+// mistake in another file is corrected.
 func TestOneBrokenFileDoesNotHoldUpAnother(t *testing.T) {
 	watched(t, map[string]string{"device-token-file": tokenA + "\n" + tokenB, "frontend-token-file": tokenA}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
 		fs.replace("frontend-token-file", "x")
@@ -289,7 +290,7 @@ func TestEmptiedFileKeepsTheOld(t *testing.T) {
 	}
 }
 
-// TestLastTokenIsReplaced: that is how the only token of a file is revoked.
+// TestLastTokenIsReplaced: replacing the only token of a file revokes it.
 func TestLastTokenIsReplaced(t *testing.T) {
 	watched(t, map[string]string{"device-token-file": tokenA + "\n"}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
 		last := source(t, a, RoleDevice, tokenA)
@@ -301,12 +302,12 @@ func TestLastTokenIsReplaced(t *testing.T) {
 	})
 }
 
-// TestWrittenInPlace: a file that is written bit by bit is read when it is
-// done.
+// TestWrittenInPlace: a file that is written piece by piece is read once it is
+// complete.
 func TestWrittenInPlace(t *testing.T) {
 	watched(t, map[string]string{"device-token-file": tokenA + "\n" + tokenB}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
 		whole := "# new\n" + tokenA + "\n" + tokenB + "\nand-a-third-one-here"
-		for at := range 40 { // as often as it takes to meet a poll at each point
+		for at := range 40 { // to have a poll at each point of the writing
 			pass(100*time.Millisecond + time.Duration(at)*13*time.Millisecond)
 			for i := 0; i <= len(whole); i += 9 {
 				fs.rewrite("device-token-file", whole[:i], time.Now())
@@ -326,7 +327,7 @@ func TestWrittenInPlace(t *testing.T) {
 func TestChangeWithinOneStepOfTheClock(t *testing.T) {
 	watched(t, map[string]string{"device-token-file": tokenA}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
 		step := time.Now()
-		pass(1100 * time.Millisecond) // read again and again by now
+		pass(1100 * time.Millisecond) // several polls
 		fs.rewrite("device-token-file", strings.ToLower(tokenA), step)
 		pass(time.Second)
 		if len(j.revoked) != 1 || len(j.reloaded) != 1 {
@@ -384,7 +385,7 @@ func TestKeysReload(t *testing.T) {
 	})
 }
 
-// TestKeyMoves: the same key in another file is the same key.
+// TestKeyMoves: moving a key to another file revokes nothing.
 func TestKeyMoves(t *testing.T) {
 	watched(t, map[string]string{"jwt-key-file": pemPublic(t, edPublic()), "jwks-file": jwks(jwkRSA("r", &theRSA().PublicKey))}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
 		s := source(t, a, RoleDevice, sign(t, jwt.SigningMethodEdDSA, theEd25519(), members{"alg": "EdDSA"}, with(deviceClaims, "exp", time.Now().Add(time.Hour).Unix())))
@@ -406,7 +407,7 @@ func TestWatchAndClose(t *testing.T) {
 	b.Watch(Events{}) // no callback is needed
 	b.Watch(Events{})
 	fs.replace("device-token-file", tokenB)
-	for b.InForce(source2(b, tokenA)) {
+	for b.InForce(sourceOf(b, tokenA)) {
 		time.Sleep(time.Millisecond)
 	}
 	fs.replace("device-token-file", "x")
@@ -419,101 +420,7 @@ func TestWatchAndClose(t *testing.T) {
 	c.Close()
 }
 
-func source2(a *Authenticator, token string) string {
+func sourceOf(a *Authenticator, token string) string {
 	id, _ := a.Authenticate(RoleDevice, "", token, nil)
 	return id.Source
-}
-
-// TestReload: all files are read at once, and the caller learns what became of
-// each.
-func TestReload(t *testing.T) {
-	watched(t, map[string]string{"device-token-file": tokenA + "\n" + tokenB, "frontend-token-file": tokenA, "jwks-file": jwks(jwkEd25519("e", edPublic()))}, func(t *testing.T, a *Authenticator, fs *memory, j *journal) {
-		reload := func(want ...FileReport) {
-			t.Helper()
-			began := time.Now()
-			got := a.Reload()
-			if time.Since(began) != 0 {
-				t.Errorf("took %v", time.Since(began))
-			}
-			if len(got) != 3 {
-				t.Fatalf("%+v", got)
-			}
-			for i, option := range []string{"device-token-file", "frontend-token-file", "jwks-file"} {
-				w := want[i]
-				if got[i].Option != "--"+option || got[i].Path != option || got[i].Credentials != w.Credentials || got[i].Changed != w.Changed || got[i].Ignored != w.Ignored {
-					t.Errorf("%+v, want %+v", got[i], w)
-				}
-				if (got[i].Err == nil) != (w.Err == nil) || w.Err != nil && !strings.Contains(got[i].Err.Error(), w.Err.Error()) {
-					t.Errorf("%s: %v, want %v", option, got[i].Err, w.Err)
-				}
-				f := a.Files()[i]
-				if f.Path != option || f.Credentials != w.Credentials || f.Ignored != w.Ignored || f.Err != nil || f.Changed {
-					t.Errorf("in force: %+v", f)
-				}
-			}
-		}
-		two, one := FileReport{Credentials: 2}, FileReport{Credentials: 1}
-		reload(two, one, one)
-		if len(j.revoked)+len(j.reloaded)+len(j.failed) != 0 {
-			t.Errorf("unchanged: %+v", j)
-		}
-		lost := source(t, a, RoleDevice, tokenB)
-		fs.replace("device-token-file", tokenA)
-		fs.replace("frontend-token-file", "x")
-		fs.replace("jwks-file", jwks(jwkEd25519("e", edPublic()), members{"kty": "EC"}))
-		broken := FileReport{Credentials: 1, Err: errors.New("line 1: a token of 1 characters")}
-		reload(FileReport{Credentials: 1, Changed: true}, broken, FileReport{Credentials: 1, Ignored: 1, Changed: true})
-		if len(j.revoked) != 1 || !j.revoked[0].Covers(lost) || a.InForce(lost) || len(j.reloaded) != 2 || len(j.failed) != 1 {
-			t.Errorf("%+v", j)
-		}
-		reload(one, broken, FileReport{Credentials: 1, Ignored: 1})
-		if len(j.revoked) != 1 || len(j.reloaded) != 2 || len(j.failed) != 2 {
-			t.Errorf("read again and not changed: %+v", j)
-		}
-		pass(5 * time.Second)
-		if len(j.reloaded) != 2 || len(j.failed) != 2 {
-			t.Errorf("told again by polling: %+v", j)
-		}
-		fs.fail("device-token-file", errors.New("open device-token-file: permission denied"))
-		fs.replace("frontend-token-file", tokenB)
-		reload(FileReport{Credentials: 1, Err: errors.New("permission denied")}, FileReport{Credentials: 1, Changed: true}, FileReport{Credentials: 1, Ignored: 1})
-	})
-}
-
-// TestReloadWithoutWatching returns at once: before Watch, after Close, and
-// without files.
-func TestReloadWithoutWatching(t *testing.T) {
-	a, _ := mustFromFiles(t, Config{}, map[string]string{"device-token-file": tokenA})
-	if got := a.Reload(); got != nil {
-		t.Errorf("%+v", got)
-	}
-	a.Watch(Events{})
-	if got := a.Reload(); len(got) != 1 {
-		t.Errorf("%+v", got)
-	}
-	a.Close()
-	if got := a.Reload(); got != nil {
-		t.Errorf("%+v", got)
-	}
-	b, _ := mustFromFiles(t, Config{}, nil)
-	b.Watch(Events{})
-	if got := b.Reload(); got != nil {
-		t.Errorf("%+v", got)
-	}
-}
-
-// TestReloadWhileClosing: a Reload never waits for a Store that is closing.
-func TestReloadWhileClosing(t *testing.T) {
-	for range 50 {
-		a, _ := mustFromFiles(t, Config{pollInterval: time.Millisecond}, map[string]string{"device-token-file": tokenA})
-		a.Watch(Events{})
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			for a.Reload() != nil {
-			}
-		}()
-		a.Close()
-		<-done
-	}
 }

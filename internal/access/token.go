@@ -12,29 +12,29 @@ import (
 )
 
 const (
-	// MinTokenLen is the least length of a token in characters.
+	// MinTokenLen is the minimum length of a token in characters.
 	MinTokenLen = 16
-	// MaxTokenLen is the greatest.
+	// MaxTokenLen is the maximum length of a token in characters.
 	MaxTokenLen = 512
-	// MaxLabelLen bounds a label in characters.
-	MaxLabelLen = 64
+	// maxLabelLen is the maximum length of a label in characters.
+	maxLabelLen = 64
 
 	hashPrefix = "sha256:"
 )
 
-// Grant is what a line of a token file gives the token's bearer.
+// Grant is what a line of a token file grants to the bearer of the token.
 type Grant struct {
 	Role Role
-	// Name is the device id or the user; empty: any.
+	// Name is the only device id or user that the bearer may take. Empty: any.
 	Name string
-	// Label is for people: it comes back in the log as part of the Source.
+	// Label names the token in the log, as part of [Identity.Source].
 	Label string
-	// Permissions are for front ends only.
+	// Permissions are empty except for a front end.
 	Permissions
 }
 
-// NewToken returns a token of 32 random bytes in base64url: 43 characters,
-// each of which may be in a header, a sub-protocol name and a token file.
+// NewToken returns a token of 32 random bytes in base64url. All of its 43
+// characters are allowed in a header, a sub-protocol name and a token file.
 func NewToken() string {
 	var b [32]byte
 	// Never fails: crypto/rand ends the process rather than return an error.
@@ -42,8 +42,8 @@ func NewToken() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// HashLine returns the line of a token file, without a line break, that grants
-// g to the bearer of the token. Errors name neither.
+// HashLine returns the line of a token file that grants g to the bearer of the
+// token, without a line break. Errors quote neither the token nor the grant.
 func HashLine(token string, g Grant) (string, error) {
 	if err := checkToken(token); err != nil {
 		return "", err
@@ -55,8 +55,9 @@ func HashLine(token string, g Grant) (string, error) {
 	return hashPrefix + hex.EncodeToString(sum[:]) + g.attributes(), nil
 }
 
-// checkToken accepts what may stand both in an Authorization header (RFC 6750
-// section 2.1) and in a sub-protocol name (RFC 9110 section 5.6.2).
+// checkToken returns an error unless the token has an allowed length and only
+// characters that are allowed both in an Authorization header (RFC 6750 section
+// 2.1) and in a sub-protocol name (RFC 9110 section 5.6.2).
 func checkToken[T string | []byte](token T) error {
 	if len(token) < MinTokenLen || len(token) > MaxTokenLen {
 		return fmt.Errorf("a token of %d characters, %d to %d allowed; make one with: labgate token", len(token), MinTokenLen, MaxTokenLen)
@@ -73,7 +74,7 @@ func tokenByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '_' || c == '~' || c == '-'
 }
 
-// check reports what of the grant a line cannot say.
+// check returns an error if no line of a token file can express the grant.
 func (g *Grant) check() error {
 	if g.Name != "" && !protocol.ValidName(g.Name) {
 		return fmt.Errorf("%s: use 1 to %d letters, digits and . _ : - that start with a letter or digit", g.nameKey(), protocol.MaxNameLen)
@@ -84,23 +85,23 @@ func (g *Grant) check() error {
 	switch g.Role {
 	case RoleDevice:
 		if g.Observe || g.Command || len(g.Devices) > 0 {
-			return fmt.Errorf("permissions and devices are for front ends; leave them away for a device")
+			return fmt.Errorf("permissions and devices are for front ends; leave them out for a device")
 		}
 	case RoleFrontend:
 		if !g.Observe && !g.Command {
 			return fmt.Errorf("permissions: none given; use observe, command or both")
 		}
-		if len(g.Devices) == 0 || len(g.Devices) > MaxPatterns {
-			return fmt.Errorf("devices: %d patterns, 1 to %d allowed; use * for all devices", len(g.Devices), MaxPatterns)
+		if len(g.Devices) == 0 || len(g.Devices) > maxPatterns {
+			return fmt.Errorf("devices: %d patterns, 1 to %d allowed; use * for all devices", len(g.Devices), maxPatterns)
 		}
 		for _, p := range g.Devices {
-			if _, err := ParsePattern(string(p)); err != nil {
+			if _, err := parsePattern(string(p)); err != nil {
 				return fmt.Errorf("devices: %w", err)
 			}
 		}
 	case RoleAdmin:
 		if g.Name != "" || g.Observe || g.Command || len(g.Devices) > 0 {
-			return fmt.Errorf("name, permissions and devices are not for the role admin; leave them away")
+			return fmt.Errorf("name, permissions and devices are not for the role admin; leave them out")
 		}
 	default:
 		return fmt.Errorf("role: use device, frontend or admin")
@@ -108,7 +109,7 @@ func (g *Grant) check() error {
 	return nil
 }
 
-// nameKey is how the name is called in a line.
+// nameKey is the attribute that holds the name in a line.
 func (g *Grant) nameKey() string {
 	if g.Role == RoleDevice {
 		return "name"
@@ -116,7 +117,7 @@ func (g *Grant) nameKey() string {
 	return "user"
 }
 
-// attributes writes the grant as a line says it, everything spelled out.
+// attributes returns the grant as the attributes of a line, defaults included.
 func (g *Grant) attributes() string {
 	var b strings.Builder
 	b.WriteString(" role=" + g.Role.String())
@@ -154,9 +155,9 @@ func permissionNames(p Permissions) []string {
 	return names
 }
 
-// ParsePermissions reads permissions and device patterns as they are written
-// in a token file, on the command line and in a JWT. No permissions (nil) means
-// observe; no devices (nil) means all. Errors do not repeat what was read.
+// ParsePermissions reads permissions and device patterns as they are written in
+// a token file, on the command line and in a JWT. Nil permissions mean observe,
+// nil devices mean all devices. Errors do not quote the arguments.
 func ParsePermissions(permissions, devices []string) (Permissions, error) {
 	if permissions == nil {
 		permissions = []string{permObserve}
@@ -175,11 +176,11 @@ func ParsePermissions(permissions, devices []string) (Permissions, error) {
 			return Permissions{}, fmt.Errorf("permissions: number %d is unknown; use observe, command or both", i+1)
 		}
 	}
-	if len(devices) > MaxPatterns {
-		return Permissions{}, fmt.Errorf("devices: %d patterns, at most %d allowed; join some with *", len(devices), MaxPatterns)
+	if len(devices) > maxPatterns {
+		return Permissions{}, fmt.Errorf("devices: %d patterns, at most %d allowed; join some with *", len(devices), maxPatterns)
 	}
 	for i, device := range devices {
-		pattern, err := ParsePattern(device)
+		pattern, err := parsePattern(device)
 		if err != nil {
 			return Permissions{}, fmt.Errorf("devices: number %d: %w", i+1, err)
 		}
@@ -189,8 +190,8 @@ func ParsePermissions(permissions, devices []string) (Permissions, error) {
 }
 
 func checkLabel(label string) error {
-	if len(label) == 0 || len(label) > MaxLabelLen {
-		return fmt.Errorf("%d characters, 1 to %d allowed; shorten it", len(label), MaxLabelLen)
+	if len(label) == 0 || len(label) > maxLabelLen {
+		return fmt.Errorf("%d characters, 1 to %d allowed; shorten it", len(label), maxLabelLen)
 	}
 	for i := range len(label) {
 		if c := label[i]; !nameByte(c) && c != '@' && c != '+' {

@@ -12,12 +12,13 @@ import (
 )
 
 const (
-	// maxTokenFile, maxTokenLines and maxTokenLine bound a token file: bytes in
-	// all, lines with a credential, and bytes in one of them. Enough for a
-	// token each of 10,000 devices several times over.
-	maxTokenFile  = 8 << 20
+	// maxTokenFile bounds a token file in bytes.
+	maxTokenFile = 8 << 20
+	// maxTokenLines bounds the credentials of a token file: enough for several
+	// tokens for each of 10,000 devices.
 	maxTokenLines = 50_000
-	maxTokenLine  = 16 << 10
+	// maxTokenLine bounds a line with a credential in bytes.
+	maxTokenLine = 16 << 10
 )
 
 // credential is one line of a token file.
@@ -138,7 +139,7 @@ func parseClearToken(words []string, role Role) (credential, error) {
 	return c, nil
 }
 
-// parseAttributes reads what follows the hash.
+// parseAttributes reads the attributes that follow the hash.
 func parseAttributes(fields []string, role Role) (Grant, error) {
 	var g Grant
 	values := make(map[string]string, len(fields))
@@ -150,7 +151,7 @@ func parseAttributes(fields []string, role Role) (Grant, error) {
 			return g, fmt.Errorf("attribute %d is unknown; there are role, name, user, label, permissions and devices, and a comment needs a line of its own", i+1)
 		}
 		if value == "" {
-			return g, fmt.Errorf("attribute %s has no value; write %s=VALUE without spaces, or leave it away", key, key)
+			return g, fmt.Errorf("attribute %s has no value; write %s=VALUE without spaces, or leave it out", key, key)
 		}
 		if _, twice := values[key]; twice {
 			return g, fmt.Errorf("attribute %s is there twice; remove one", key)
@@ -198,7 +199,7 @@ func parseAttributes(fields []string, role Role) (Grant, error) {
 	return g, nil
 }
 
-// foreignAttributes are those that a role does not have.
+// foreignAttributes lists the attributes that a role does not have.
 func foreignAttributes(role Role) []string {
 	switch role {
 	case RoleDevice:
@@ -210,7 +211,7 @@ func foreignAttributes(role Role) []string {
 	}
 }
 
-// list splits at commas; an absent attribute gives nil.
+// list splits a value at commas. The list of an absent attribute is nil.
 func list(value string) []string {
 	if value == "" {
 		return nil
@@ -218,8 +219,8 @@ func list(value string) []string {
 	return strings.Split(value, ",")
 }
 
-// same reports whether two grants to one role give the same, whatever they are
-// called.
+// same reports whether two grants for one role are equal except for their
+// labels.
 func (g *Grant) same(o *Grant) bool {
 	return g.Name == o.Name && g.Permissions.equal(o.Permissions)
 }

@@ -113,7 +113,7 @@ func TestParseTokensRefuses(t *testing.T) {
 		{"empty permission", hash + " permissions=,", RoleFrontend, "permissions: number 1"},
 		{"pattern", hash + " devices=a,b/" + tokenB, RoleFrontend, "devices: number 2: character 2"},
 		{"empty pattern", hash + " devices=a,", RoleFrontend, "devices: number 2"},
-		{"patterns", hash + " devices=" + strings.Repeat("a,", MaxPatterns) + "a", RoleFrontend, "65 patterns, at most 64"},
+		{"patterns", hash + " devices=" + strings.Repeat("a,", maxPatterns) + "a", RoleFrontend, "65 patterns, at most 64"},
 		{"label", hash + " label=" + tokenB + "/", RoleDevice, "label: character 27"},
 		{"long label", hash + " label=" + strings.Repeat("x", 65), RoleDevice, "label: 65 characters"},
 		{"contradiction", tokenA + "\n" + hash + " name=a\n", RoleDevice, "line 2: the token of line 1 again"},
@@ -197,8 +197,8 @@ func TestHashLine(t *testing.T) {
 	}
 }
 
-// FuzzParseTokens: what is read is within the limits, is what a line written
-// from it says again, and no error repeats what was in the file.
+// FuzzParseTokens: credentials are within the limits, a line that is written
+// from one is read as the same, and no error quotes the file.
 func FuzzParseTokens(f *testing.F) {
 	hash := hashPrefix + strings.Repeat("ab", 32)
 	for _, seed := range []string{
@@ -218,7 +218,7 @@ func FuzzParseTokens(f *testing.F) {
 		}
 		for _, c := range all {
 			g := c.grant
-			if g.Role == 0 || role%3 != 0 && g.Role != Role(role%3) || g.Name != "" && !protocol.ValidName(g.Name) || len(g.Devices) > MaxPatterns || len(g.Label) > MaxLabelLen {
+			if g.Role == 0 || role%3 != 0 && g.Role != Role(role%3) || g.Name != "" && !protocol.ValidName(g.Name) || len(g.Devices) > maxPatterns || len(g.Label) > maxLabelLen {
 				t.Fatalf("%+v", g)
 			}
 			if g.Role == RoleDevice && (g.Observe || g.Command || g.Devices != nil) || g.Role == RoleFrontend && !g.Observe && !g.Command {
@@ -233,8 +233,8 @@ func FuzzParseTokens(f *testing.F) {
 	})
 }
 
-// mustNotQuote fails when text holds a word of the data that might be a secret:
-// the texts of the errors themselves are made of short words.
+// mustNotQuote fails if the text contains a word of the data that is long enough
+// for a secret. The words of the errors themselves are short.
 func mustNotQuote(t *testing.T, text, data string) {
 	t.Helper()
 	for _, word := range strings.FieldsFunc(data, func(c rune) bool { return !tokenByte(byte(c)) || c > 0x7f }) {
