@@ -52,7 +52,7 @@ type Frontend struct {
 	lastID   atomic.Uint64
 
 	mu           sync.Mutex
-	pending      map[string]chan<- outcome      // by id
+	pending      map[string]pendingRequest      // by id
 	devices      map[string]protocol.DeviceInfo // by device id
 	streams      map[uint32]string              // device ids by stream; offline ones stay until the connection ends
 	welcome      protocol.Welcome
@@ -90,7 +90,7 @@ func DialFrontend(ctx context.Context, cfg Config, fe FrontendConfig) (*Frontend
 		link:     newLink(cfg, u, name),
 		cfg:      fe,
 		idPrefix: hex.EncodeToString(prefix[:]) + "-",
-		pending:  map[string]chan<- outcome{},
+		pending:  map[string]pendingRequest{},
 	}
 	if err := f.link.start(ctx, f); err != nil {
 		return nil, err

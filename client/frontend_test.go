@@ -34,6 +34,8 @@ func TestAnswersFindTheirCommandsByID(t *testing.T) {
 			all = append(all, m)
 		}
 		for _, m := range slices.Backward(all) {
+			// Nobody but the device answers for it.
+			s.send(protocol.Message{Type: "echo.result", Re: m.ID, Src: "@user/mallory", Payload: []byte(`"forged"`)})
 			s.send(protocol.Message{Type: "echo.result", Re: m.ID, Src: m.Dst, Payload: m.Payload})
 		}
 		s.readOn()

@@ -78,6 +78,12 @@ func commandTimeout(ctx context.Context, asked time.Duration) (time.Duration, er
 	return protocol.DefaultTimeoutMS * time.Millisecond, nil
 }
 
+// pendingRequest is a request that waits for its answer.
+type pendingRequest struct {
+	from   string // the device that was asked, "" for the gateway
+	result chan<- outcome
+}
+
 // outcome ends a pending request.
 type outcome struct {
 	answer protocol.Message
@@ -96,7 +102,7 @@ func (f *Frontend) request(ctx context.Context, m protocol.Message, patience tim
 	}
 	result := make(chan outcome, 1)
 	f.mu.Lock()
-	f.pending[m.ID] = result
+	f.pending[m.ID] = pendingRequest{from: m.Dst, result: result}
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -122,12 +128,14 @@ func (f *Frontend) request(ctx context.Context, m protocol.Message, patience tim
 // nobody waits for it.
 func (f *Frontend) resolve(e *protocol.Envelope) bool {
 	f.mu.Lock()
-	result, ok := f.pending[string(e.Re)]
-	delete(f.pending, string(e.Re))
-	f.mu.Unlock()
-	if !ok {
+	request, ok := f.pending[string(e.Re)]
+	// An answer comes from the device that was asked, or from the gateway.
+	if src := string(e.Src); !ok || src != "" && src != request.from {
+		f.mu.Unlock()
 		return false
 	}
+	delete(f.pending, string(e.Re))
+	f.mu.Unlock()
 	r := outcome{answer: e.Message()}
 	if string(e.Type) == protocol.TypeError {
 		var p protocol.ErrorPayload
@@ -136,7 +144,7 @@ func (f *Frontend) resolve(e *protocol.Envelope) bool {
 		}
 		r = outcome{err: &GatewayError{Code: p.Code, Message: p.Message}}
 	}
-	result <- r
+	request.result <- r
 	return true
 }
 
@@ -148,8 +156,8 @@ func (f *Frontend) failPending(cause error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for id, result := range f.pending {
+	for id, request := range f.pending {
 		delete(f.pending, id)
-		result <- outcome{err: err} // has room: each channel gets one outcome
+		request.result <- outcome{err: err} // has room: each channel gets one outcome
 	}
 }

@@ -25,11 +25,14 @@ type Destination struct {
 	Name []byte // device id, user name or session id; a view into what was parsed; nil for the other kinds
 }
 
+// UserPrefix and SessionPrefix stand in front of a user's name and a session's
+// id, in dst as in src.
 const (
-	dstFrontends     = "@frontends"
-	dstUserPrefix    = "@user/"
-	dstSessionPrefix = "@session/"
+	UserPrefix    = "@user/"
+	SessionPrefix = "@session/"
 )
+
+const dstFrontends = "@frontends"
 
 // ParseDestination reads the value of "dst". An absent (empty) one gives
 // DstNone. A session id is accepted only as the gateway writes it: 36
@@ -47,13 +50,13 @@ func ParseDestination(dst []byte) (Destination, error) {
 	if string(dst) == dstFrontends {
 		return Destination{Kind: DstFrontends}, nil
 	}
-	if name, ok := cutPrefix(dst, dstUserPrefix); ok {
+	if name, ok := cutPrefix(dst, UserPrefix); ok {
 		if !validName(name) {
 			return Destination{}, dstError(dst, "does not hold a user name; use 1 to 128 letters, digits and . _ : - after @user/")
 		}
 		return Destination{DstUser, name}, nil
 	}
-	if id, ok := cutPrefix(dst, dstSessionPrefix); ok {
+	if id, ok := cutPrefix(dst, SessionPrefix); ok {
 		if !validUUID(id) {
 			return Destination{}, dstError(dst, "does not hold a session id; copy the 36 lower-case characters that the gateway gave")
 		}

@@ -3,8 +3,8 @@ package protocol
 import "slices"
 
 // Splice is what the gateway writes into a message on its way. The values go
-// into the JSON text as they are: Src must be a valid name or a UUID, ID and Re
-// an Envelope's ID or Re, or made of name characters.
+// into the JSON text as they are: Src must be a valid name, or one of the
+// sources that begin with @; ID and Re an Envelope's ID or Re, or made of name characters.
 type Splice struct {
 	Src string // the true sender, always written
 	ID  string // "" leaves the id as it is

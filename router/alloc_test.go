@@ -88,7 +88,7 @@ func TestAllocationsPerEnvelope(t *testing.T) {
 		rights             session.Rights
 	}{
 		{name: "unicast to a device", text: `{"type":"test.state","dst":"d1","ts":1763720000123456,"payload":{"speed":12.5}}`},
-		{name: "urgent, with a spoofed src", text: `{"src":"bob","type":"test.stop","dst":"d1","urgent":true}`},
+		{name: "urgent, with a spoofed src", text: `{"src":"@user/bob","type":"test.stop","dst":"d1","urgent":true}`},
 		{name: "to a session of a user", text: `{"type":"test.state","dst":"@user/alice","payload":1}`, fromDevice: true},
 		{name: "to all front ends", text: `{"type":"test.state","id":"x","payload":1}`, fromDevice: true},
 		{name: "command and answer", text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"c-00017"}`, most: 2},

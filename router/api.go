@@ -12,7 +12,7 @@ import (
 )
 
 // SourceAPI is the src of messages that come through the HTTP API.
-const SourceAPI = "api"
+const SourceAPI = "@api"
 
 // Command sends a command to a device and waits for its answer, the envelope
 // as a front end would receive it. It fails with a *protocol.Error

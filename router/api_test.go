@@ -189,11 +189,11 @@ func TestAPIBroadcastAndSendUser(t *testing.T) {
 		if n, err := g.broadcast(msg); n != 3 || err != nil {
 			t.Fatal(n, err)
 		}
-		g.only(`{"src":"api","type":"note","payload":[1, 2]}`, a1, a2, b)
+		g.only(`{"src":"@api","type":"note","payload":[1, 2]}`, a1, a2, b)
 		if n, err := g.sendUser("alice", msg); n != 2 || err != nil {
 			t.Fatal(n, err)
 		}
-		g.only(`{"src":"api","type":"note","payload":[1, 2]}`, a1, a2)
+		g.only(`{"src":"@api","type":"note","payload":[1, 2]}`, a1, a2)
 		if n, err := g.sendUser("d1", msg); n != 0 || codeOf(t, err) != protocol.ErrNotFound {
 			t.Fatal(n, err)
 		}

@@ -106,7 +106,7 @@ func TestTypesThatOnlyLookLikeTheGateways(t *testing.T) {
 		g.quiet()
 		for _, typ := range []string{"gateway", "gateways.x", "gateway_x.y", "my.gateway.welcome"} {
 			a.send(`{"type":"` + typ + `","dst":"d1"}`)
-			g.only(`{"src":"alice","type":"`+typ+`","dst":"d1"}`, d)
+			g.only(`{"src":"@user/alice","type":"`+typ+`","dst":"d1"}`, d)
 		}
 	})
 }

@@ -192,7 +192,7 @@ func TestAnswerForAnAskerThatLeft(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		g.only("")
 		again.send(`{"type":"c","id":"1","dst":"d1"}`)
-		g.only(`{"src":"alice","type":"c","id":"1","dst":"d1"}`, d)
+		g.only(`{"src":"@user/alice","type":"c","id":"1","dst":"d1"}`, d)
 	})
 }
 

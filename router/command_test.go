@@ -17,19 +17,19 @@ func TestAnswerGoesOnlyToTheAsker(t *testing.T) {
 		g.quiet()
 
 		a.send(`{"type":"test.start","id":"c1","dst":"d1","payload":{"v":1}}`)
-		g.only(`{"src":"alice","type":"test.start","id":"c1","dst":"d1","payload":{"v":1}}`, d)
+		g.only(`{"src":"@user/alice","type":"test.start","id":"c1","dst":"d1","payload":{"v":1}}`, d)
 		if d.pendingCommands() != 1 || a.waitingFor() != 1 {
 			t.Fatalf("pending %d, %d, want 1 each", d.pendingCommands(), a.waitingFor())
 		}
 		// The dst that a device writes into an answer decides nothing.
-		d.send(`{"type":"test.started","re":"c1","dst":"@frontends","src":"bob","payload":{"ok": true}}`)
+		d.send(`{"type":"test.started","re":"c1","dst":"@frontends","src":"@user/bob","payload":{"ok": true}}`)
 		g.only(`{"src":"d1","type":"test.started","re":"c1","dst":"@frontends","payload":{"ok": true}}`, a)
 		if d.pendingCommands() != 0 || a.waitingFor() != 0 {
 			t.Fatalf("pending %d, %d after the answer", d.pendingCommands(), a.waitingFor())
 		}
 		// The id is free again.
 		a.send(`{"type":"test.start","id":"c1","dst":"d1"}`)
-		g.only(`{"src":"alice","type":"test.start","id":"c1","dst":"d1"}`, d)
+		g.only(`{"src":"@user/alice","type":"test.start","id":"c1","dst":"d1"}`, d)
 		d.send(`{"type":"x","re":"c1"}`)
 		g.only(`{"src":"d1","type":"x","re":"c1"}`, a)
 
@@ -44,7 +44,7 @@ func TestMessageWithoutIDWaitsForNothing(t *testing.T) {
 		d, a := g.device("d1"), g.frontend("alice")
 		g.quiet()
 		a.send(`{"type":"nudge","dst":"d1"}`)
-		g.only(`{"src":"alice","type":"nudge","dst":"d1"}`, d)
+		g.only(`{"src":"@user/alice","type":"nudge","dst":"d1"}`, d)
 		if d.pendingCommands() != 0 || a.waitingFor() != 0 {
 			t.Fatal("something is pending")
 		}
@@ -136,7 +136,7 @@ func TestAPendingIDMustNotBeUsedAgain(t *testing.T) {
 		again(b)
 		// For another device it is another command.
 		b.send(`{"type":"c","id":"1","dst":"d2"}`)
-		g.only(`{"src":"bob","type":"c","id":"1","dst":"d2"}`, other)
+		g.only(`{"src":"@user/bob","type":"c","id":"1","dst":"d2"}`, other)
 		// The commands that were refused have not disturbed the first.
 		d.send(`{"type":"done","re":"` + forB + `"}`)
 		g.only(`{"src":"d1","type":"done","re":"1"}`, b)

@@ -41,6 +41,10 @@ func (r *Router) routeText(s *session.Session, text []byte) {
 // routeFromFrontend remembers the device that the last message was for: the next
 // one is most often for the same.
 func (r *Router) routeFromFrontend(fe *frontend, e *protocol.Envelope) {
+	if e.Re != nil {
+		fe.refuse(protocol.ErrNotAllowed, `field "re": only devices answer; leave it out`, e.ID)
+		return
+	}
 	if fe.last != nil && string(e.Dst) == fe.last.Name() && fe.last.Open() {
 		r.toDevice(fe, e, e.Dst, fe.last)
 		return

@@ -152,7 +152,7 @@ func (n *nodeSender) delivered(to receipt, _ []byte) {
 func (n *nodeSender) count(map[federation.NodeID]string) uint64 { return 0 }
 
 // SourceBus is the src of messages that a program outside published on the bus.
-const SourceBus = "bus"
+const SourceBus = "@bus"
 
 // externalSender is the sender of such a message. There is no session that an
 // answer could go to; what is refused is told by the bus.

@@ -18,23 +18,23 @@ func TestUnicastReachesOnlyTheNamedReceiver(t *testing.T) {
 		g.quiet()
 
 		bob.send(`{"type":"a","dst":"d1","payload":1}`)
-		g.only(`{"src":"bob","type":"a","dst":"d1","payload":1}`, d1)
+		g.only(`{"src":"@user/bob","type":"a","dst":"d1","payload":1}`, d1)
 
 		d2.send(`{"type":"a","dst":"@user/alice"}`)
 		g.only(`{"src":"d2","type":"a","dst":"@user/alice"}`, alice1, alice2)
 
 		anon.send(`{"type":"a","dst":"@user/bob"}`)
-		g.only(`{"src":"`+anon.sess.ID().String()+`","type":"a","dst":"@user/bob"}`, bob)
+		g.only(`{"src":"@session/`+anon.sess.ID().String()+`","type":"a","dst":"@user/bob"}`, bob)
 
 		// A user's sessions talk to each other: the one that sends is one too.
 		alice1.send(`{"type":"a","dst":"@user/alice"}`)
-		g.only(`{"src":"alice","type":"a","dst":"@user/alice"}`, alice1, alice2)
+		g.only(`{"src":"@user/alice","type":"a","dst":"@user/alice"}`, alice1, alice2)
 
 		to := "@session/" + alice2.sess.ID().String()
 		d1.send(`{"type":"a","dst":"` + to + `"}`)
 		g.only(`{"src":"d1","type":"a","dst":"`+to+`"}`, alice2)
 		bob.send(`{"type":"a","dst":"` + to + `"}`)
-		g.only(`{"src":"bob","type":"a","dst":"`+to+`"}`, alice2)
+		g.only(`{"src":"@user/bob","type":"a","dst":"`+to+`"}`, alice2)
 	})
 }
 
@@ -46,7 +46,7 @@ func TestBroadcastReachesAllFrontendsButTheSender(t *testing.T) {
 		g.quiet()
 
 		a.send(`{"type":"a","dst":"@frontends"}`)
-		g.only(`{"src":"alice","type":"a","dst":"@frontends"}`, b, none)
+		g.only(`{"src":"@user/alice","type":"a","dst":"@frontends"}`, b, none)
 
 		d.send(`{"type":"a","dst":"@frontends"}`)
 		g.only(`{"src":"d1","type":"a","dst":"@frontends"}`, a, b, none)
@@ -66,23 +66,27 @@ func TestBroadcastReachesAllFrontendsButTheSender(t *testing.T) {
 	})
 }
 
-func TestAFrontendAnswersADevice(t *testing.T) {
+// TestAFrontendCannotPoseAsADevice: its src says what it is, whatever its name,
+// and what pretends to be an answer is refused.
+func TestAFrontendCannotPoseAsADevice(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
-		d, a := g.device("d1"), g.frontend("alice")
+		d, a, b := g.device("press-1"), g.frontend("alice"), g.frontend("press-1")
 		g.quiet()
-		d.send(`{"type":"ask","id":"q1","dst":"@user/alice"}`)
-		g.only(`{"src":"d1","type":"ask","id":"q1","dst":"@user/alice"}`, a)
+		b.send(`{"type":"test.state_changed","src":"press-1","payload":{"state":"stopped"},"dst":"@frontends"}`)
+		g.only(`{"src":"@user/press-1","type":"test.state_changed","payload":{"state":"stopped"},"dst":"@frontends"}`, a)
 
-		// An answer goes on as it is, also with an id: nothing waits for an
-		// answer to it.
-		a.send(`{"type":"answer","re":"q1","id":"x","dst":"d1"}`)
-		g.only(`{"src":"alice","type":"answer","re":"q1","id":"x","dst":"d1"}`, d)
-		if n := d.pendingCommands(); n != 0 {
-			t.Fatalf("%d pending", n)
+		a.send(`{"type":"test.stop","id":"1","dst":"press-1"}`)
+		d.one()
+		for _, dst := range []string{"@user/alice", "@session/" + a.sess.ID().String(), "@frontends", "press-1"} {
+			b.send(`{"type":"test.stop.result","re":"1","id":"x","dst":"` + dst + `"}`)
+			e := b.oneError(protocol.ErrNotAllowed, "x")
+			if !strings.Contains(e.Message, `"re"`) {
+				t.Error(e.Message)
+			}
 		}
-		d.send(`{"type":"b","re":"x"}`)
-		d.oneError(protocol.ErrNotFound, "")
 		a.none()
+		d.send(`{"type":"test.stop.result","re":"1"}`)
+		g.only(`{"src":"press-1","type":"test.stop.result","re":"1"}`, a)
 	})
 }
 

@@ -44,7 +44,7 @@ func TestAPI(t *testing.T) {
 			t.Errorf("broadcast: %d %v", status, answer)
 		}
 		for _, fe := range []*peer{ann1, ann2, bob} {
-			if m := fe.await("notice.all"); m.Src != "api" || string(m.Payload) != "1" {
+			if m := fe.await("notice.all"); m.Src != "@api" || string(m.Payload) != "1" {
 				t.Errorf("broadcast message %+v", m)
 			}
 		}
@@ -83,7 +83,7 @@ func TestAPICommands(t *testing.T) {
 		}
 		done := post(`{"type":"test.start","payload":{"speed":1.50}}`)
 		c := dev.await("test.start")
-		if c.ID == "" || c.Src != "api" || c.Dst != "d" || string(c.Payload) != `{"speed":1.50}` {
+		if c.ID == "" || c.Src != "@api" || c.Dst != "d" || string(c.Payload) != `{"speed":1.50}` {
 			t.Errorf("command %+v", c)
 		}
 		dev.text(`{"type":"test.started","re":%q,"payload":{"ok":true}}`, c.ID)

@@ -30,7 +30,7 @@ func TestWelcomeCommandAnswer(t *testing.T) {
 
 			fe.text(`{"type":"test.start","id":"c%d","dst":%q,"src":"forged","payload":{"speed":1.50}}`, i, id)
 			c := dev.await("test.start")
-			if c.Src != "ann" || c.ID != fmt.Sprintf("c%d", i) || string(c.Payload) != `{"speed":1.50}` {
+			if c.Src != "@user/ann" || c.ID != fmt.Sprintf("c%d", i) || string(c.Payload) != `{"speed":1.50}` {
 				t.Errorf("command as the device has it: %+v", c)
 			}
 			dev.text(`{"type":"test.started","re":%q,"payload":[1, 2]}`, c.ID)

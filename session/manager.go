@@ -95,10 +95,7 @@ func NewManager(opts Options) (*Manager, error) {
 // caller feeds the returned session only after Add has returned.
 func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	s := &Session{id: m.newID(), m: m, t: t, info: &info, rate: m.rateOf(info.Role)}
-	s.source = info.Name
-	if s.source == "" {
-		s.source = s.id.String()
-	}
+	s.source = sourceOf(s)
 	now := m.coarseNow()
 	s.since = now
 	s.lastHeard.Store(now)
@@ -282,6 +279,18 @@ func (m *Manager) Stop(ctx context.Context) error {
 	m.writers.Wait()
 	m.wheel.Stop()
 	return err
+}
+
+// sourceOf returns the src of a session's messages. A bare name is a device's
+// alone, so that nobody else can pass for one.
+func sourceOf(s *Session) string {
+	switch {
+	case s.info.Role == RoleDevice:
+		return s.info.Name
+	case s.info.Name != "":
+		return protocol.UserPrefix + s.info.Name
+	}
+	return protocol.SessionPrefix + s.id.String()
 }
 
 // newID returns the id of a new session: random, behind the node.

@@ -40,7 +40,7 @@ func TestManagerTables(t *testing.T) {
 	if m.ByDevice("ada") != nil || m.ByDevice("") != nil {
 		t.Error("a front end is found in the device index")
 	}
-	equal(t, "sources", fmt.Sprint(d.Source(), " ", a.Source(), " ", b.Source()), "tensile-1 ada "+b.ID().String())
+	equal(t, "sources", fmt.Sprint(d.Source(), " ", a.Source(), " ", b.Source()), "tensile-1 @user/ada @session/"+b.ID().String())
 	if !(d.Generation() < a.Generation() && a.Generation() < b.Generation()) {
 		t.Error("generations do not grow")
 	}

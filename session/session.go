@@ -178,8 +178,8 @@ func (s *Session) Role() Role { return s.info.Role }
 // Name returns the device id, or the user of a front end ("" for none).
 func (s *Session) Name() string { return s.info.Name }
 
-// Source returns what the gateway puts into src: the device id, the user, or
-// the session id of a front end without a user.
+// Source returns what the gateway puts into src: the device id, @user/NAME, or
+// @session/UUID for a front end without a user.
 func (s *Session) Source() string { return s.source }
 
 // Generation orders the connections of one node: a later one is larger.

@@ -138,7 +138,7 @@ func requireUnharmed(t *testing.T, device, bystander *peer, seq *uint64) {
 	t.Helper()
 	id := fmt.Sprintf("ok-%d", *seq)
 	bystander.sendText(`{"type":"check.alive","id":"%s","dst":"good-1"}`, id)
-	if m := device.awaitText("check.alive", 5*time.Second); m.ID != id || m.Src != "bystander" {
+	if m := device.awaitText("check.alive", 5*time.Second); m.ID != id || m.Src != "@user/bystander" {
 		t.Fatalf("the device got %+v", m)
 	}
 	device.sendBinary(telemetryFrame(*seq, 1))

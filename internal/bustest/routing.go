@@ -70,7 +70,7 @@ func testCommand(t *testing.T, w *world) {
 	asker, other := ns[1].frontend("alice"), ns[1].frontend("bob")
 	asker.send(`{"type":"test.start","dst":"d1","id":"7","extra":[1, 2],"payload":{"v": 1.50}}`)
 	got := d.await("command", isCommand)
-	if got.Type != "test.start" || got.Src != "alice" || string(got.Payload) != `{"v": 1.50}` || got.ID != "7" {
+	if got.Type != "test.start" || got.Src != "@user/alice" || string(got.Payload) != `{"v": 1.50}` || got.ID != "7" {
 		t.Errorf("the device got %+v", got)
 	}
 	d.send(`{"type":"test.started","re":"7","payload":{"ok": true}}`)
@@ -204,7 +204,7 @@ func testSessions(t *testing.T, w *world) {
 	fe.awaitType("hello")
 	from := ns[0].frontend("")
 	from.send(`{"type":"hi","dst":"@session/` + id + `"}`)
-	if m := fe.awaitType("hi"); m.Src != from.s.ID().String() {
+	if m := fe.awaitType("hi"); m.Src != protocol.SessionPrefix+from.s.ID().String() {
 		t.Errorf("src %q", m.Src)
 	}
 	fe.hangUp()

@@ -92,7 +92,7 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 	{
 		ann.text(`{"type":"note.all","dst":"@frontends"}`)
 		for _, fe := range []*peer{early, bob, ann2, nobody} {
-			if m := fe.awaitType("note.all"); m.Src != "ann" {
+			if m := fe.awaitType("note.all"); m.Src != "@user/ann" {
 				t.Errorf("on %s: %+v", fe.welcome.Node, m)
 			}
 		}
@@ -100,7 +100,7 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 		ann.awaitType("note.ann")
 		ann2.awaitType("note.ann")
 		bob.text(`{"type":"note.nobody","dst":"@session/%s"}`, nobody.welcome.Session)
-		if m := nobody.awaitType("note.nobody"); m.Src != "bob" {
+		if m := nobody.awaitType("note.nobody"); m.Src != "@user/bob" {
 			t.Errorf("%+v", m)
 		}
 		for _, fe := range frontends {
@@ -207,7 +207,7 @@ func TestTheDoor(t *testing.T) {
 	publish := func(text string) { redisCLI(t, redis, "PUBLISH", "labgate:door", text) }
 
 	publish(`{"dst":"@user/bob","type":"door.bob","payload":{"n":1.50}}`)
-	if m := bob.awaitType("door.bob"); string(m.Payload) != `{"n":1.50}` || m.Src != "bus" {
+	if m := bob.awaitType("door.bob"); string(m.Payload) != `{"n":1.50}` || m.Src != "@bus" {
 		t.Errorf("%+v", m)
 	}
 	publish(`{"dst":"@session/` + ann.welcome.Session + `","type":"door.ann"}`)
