@@ -4,37 +4,65 @@
 //
 //   node frontend.js [ws://127.0.0.1:8080] [device-id] [samples-per-frame] [seconds]
 //
-// Prints one JSON object; the exit code is 0 when nothing was missing.
+// Connects again when the connection is lost; what it missed meanwhile counts as
+// gaps. Prints one JSON object; the exit code is 0 when nothing was missing.
 'use strict'
 const WebSocket = require('ws')
 
 const [url = 'ws://127.0.0.1:8080', device = 'python-1', perFrame = '100', seconds = '5'] = process.argv.slice(2)
+const STAY_AWAY = [1000, 1002, 1003, 1007, 1009, 4000, 4001, 4005, 4008] // docs/protocol.md, "Closing"
 const expected = 10_000 * Number(seconds)
-const seen = { samples: 0, frames: 0, gaps: 0, repeated: 0, lost: 0, answer: null, finished: false }
+const seen = { samples: 0, frames: 0, gaps: 0, repeated: 0, lost: 0, connections: 0, answer: null, finished: false }
+let ws = null
+let attempt = 0
+let pause = 0 // what the gateway asks for before the next attempt, milliseconds
 let stream = null // the device's number in telemetry frames
+let started = false
 let next = 0n // the sample that must come next
 
-const ws = new WebSocket(`${url}/ws/frontend?telemetry=all`, ['labgate.v1'])
 const timer = setTimeout(() => end('timed out'), (Number(seconds) + 20) * 1000)
-ws.on('error', err => end(err.message))
-ws.on('close', code => end(`closed with ${code}`))
-ws.on('message', (data, isBinary) => isBinary ? onTelemetry(data) : onMessage(JSON.parse(data)))
+connect()
+
+function connect () {
+  const began = performance.now()
+  ws = new WebSocket(`${url}/ws/frontend?telemetry=all`, ['labgate.v1'])
+  ws.on('error', () => {}) // close follows
+  ws.on('unexpected-response', (_, { statusCode, headers }) => {
+    if (statusCode < 500 && statusCode !== 429) end(`refused with ${statusCode}`)
+    pause = 1000 * Number(headers['retry-after'] ?? 0)
+    ws.terminate()
+  })
+  ws.on('close', code => {
+    if (STAY_AWAY.includes(code)) end(`closed with ${code}`)
+    if (performance.now() - began > 20_000) attempt = 0
+    // Full jitter: random up to a bound that doubles from 0.5 s to 20 s.
+    setTimeout(connect, pause + Math.random() * Math.min(20_000, 500 * 2 ** attempt++))
+    pause = 0
+  })
+  ws.on('message', (data, isBinary) => isBinary ? onTelemetry(data) : onMessage(JSON.parse(data)))
+}
 
 function onMessage (message) {
   const { type, payload } = message
-  if (type === 'gateway.welcome') payload.devices.forEach(found)
+  if (type === 'gateway.welcome') {
+    seen.connections++
+    payload.devices.forEach(found)
+  }
   if (type === 'gateway.device_online') found(payload)
-  if (type === 'gateway.lost') seen.lost += payload.to - payload.from
+  if (type === 'gateway.closing') pause = payload.retry_after_ms
+  if (type === 'gateway.lost' && payload.stream === stream) seen.lost += payload.to - payload.from
   if (type === 'gateway.error') end(payload.message)
-  if (message.re === 'start-1') seen.answer = message
+  if (message.re === 'start-1' && message.src === device) seen.answer = message
   if (type === 'stream.finished' && message.src === device) seen.finished = true
   check()
 }
 
 // Once the device is there, its number is known and it can be commanded.
 function found (info) {
-  if (info.device_id !== device || stream !== null) return
+  if (info.device_id !== device) return
   stream = info.stream
+  if (started) return
+  started = true
   const payload = { seconds: Number(seconds), samples_per_frame: Number(perFrame) }
   ws.send(JSON.stringify({ type: 'stream.start', id: 'start-1', dst: device, payload }))
 }
@@ -52,7 +80,7 @@ function onTelemetry (frame) {
 }
 
 function check () {
-  if (seen.finished && seen.answer && seen.samples >= expected) end(null)
+  if (seen.finished && seen.answer && next >= expected) end(null)
 }
 
 function end (error) {
