@@ -17,7 +17,8 @@ const batchSize = 64 << 10
 type batchConn struct {
 	net.Conn
 	timeout time.Duration // for one write to the network
-	heard   atomic.Int64  // UnixNano of the last byte received
+	made    time.Time
+	heard   atomic.Int64 // when the last byte was received, in nanoseconds since made
 
 	// turn holds one token; who has it may write to the network and touch what
 	// follows. It keeps frames whole and in order. Only this connection's own
@@ -28,9 +29,13 @@ type batchConn struct {
 }
 
 func newBatchConn(c net.Conn, timeout time.Duration) *batchConn {
-	b := &batchConn{Conn: c, timeout: timeout, turn: make(chan struct{}, 1)}
-	b.heard.Store(time.Now().UnixNano())
-	return b
+	return &batchConn{Conn: c, timeout: timeout, made: time.Now(), turn: make(chan struct{}, 1)}
+}
+
+// silence is how long nothing was received. The wall clock may be set
+// meanwhile.
+func (b *batchConn) silence() time.Duration {
+	return time.Since(b.made) - time.Duration(b.heard.Load())
 }
 
 // hold makes the following writes collect until release.
@@ -71,7 +76,7 @@ func (b *batchConn) Write(p []byte) (int, error) {
 func (b *batchConn) Read(p []byte) (int, error) {
 	n, err := b.Conn.Read(p)
 	if n > 0 {
-		b.heard.Store(time.Now().UnixNano())
+		b.heard.Store(int64(time.Since(b.made)))
 	}
 	return n, err
 }

@@ -144,7 +144,7 @@ func (l *link) watch(c *conn, over <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		if time.Since(time.Unix(0, c.net.heard.Load())) < interval {
+		if c.net.silence() < interval {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*interval)
