@@ -1,12 +1,13 @@
 // The operator's page: what the gateway says goes in, what the operator does
-// goes out. The drawing happens once per animation frame, the numbers change
-// four times a second, whatever the rate of the telemetry.
+// goes out. The drawing happens at most thirty times a second, the numbers
+// change four times a second, whatever the rate of the telemetry.
 
 import { parseFrame } from "./protocol.js";
 import { Link } from "./link.js";
 import { Log, clip, clock } from "./log.js";
 import { DeviceList, Devices, setText } from "./devices.js";
 import { TelemetryView } from "./telemetry.js";
+import { Pacer } from "./pacer.js";
 
 const TOKEN_KEY = "labgate.token";
 const NUMBERS_EVERY = 250; // ms
@@ -261,8 +262,12 @@ $("log-pause").addEventListener("click", (event) => {
 
 let numbersShown = -Infinity;
 
-function frame(now) {
+const pacer = new Pacer();
+
+function frame() {
   requestAnimationFrame(frame);
+  const now = performance.now();
+  if (!pacer.drawNow(now)) return;
   if (selected !== null) view.draw();
   if (devicesChanged) {
     devicesChanged = false;
@@ -270,7 +275,7 @@ function frame(now) {
   }
   if (now - numbersShown < NUMBERS_EVERY) return;
   numbersShown = now;
-  view.showNumbers(performance.now());
+  view.showNumbers(now);
   showCountdown();
   log.flush();
 }

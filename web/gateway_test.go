@@ -79,6 +79,7 @@ type device struct {
 	commands chan protocol.Message // as received
 	answer   func(*device, protocol.Message)
 	working  sync.WaitGroup
+	page     *tab // that sendSamples waits for
 
 	// mu guards what the stream sends next.
 	mu  sync.Mutex

@@ -182,8 +182,8 @@ func TestPause(t *testing.T) {
 
 // account is what a Stream has counted.
 type account struct {
-	Received, Frames, Missing, Gaps, Reported, Restarts, PassedOver float64
-	End                                                             float64 // of the ring
+	Received, Frames, Missing, Gaps, Reported, Restarts, PassedOver, NotDrawn float64
+	End                                                                       float64 // of the ring
 }
 
 func TestStreamAccount(t *testing.T) {
@@ -201,22 +201,30 @@ func TestStreamAccount(t *testing.T) {
 		{"started over", "take(500, 10); take(0, 10); take(10, 10)", account{Received: 30, Frames: 3, Restarts: 1, End: 20}},
 		{"a repeated frame", "take(0, 10); take(0, 10)", account{Received: 20, Frames: 2, Restarts: 1, End: 10}},
 		{"envelopes", "take(0, 10); take(90, 4, { kind: 2 }); take(10, 10)", account{Received: 20, Frames: 2, PassedOver: 1, End: 20}},
-		{"dt that varies a little", "take(0, 10); take(10, 10, { dt: 100100 })", account{Received: 20, Frames: 2, End: 20}},
-		{"another dt", "take(0, 10); take(10, 10, { dt: 200000 })", account{Received: 20, Frames: 2, End: 10}},
-		{"other channels", "take(0, 10); take(10, 10, { channels: 2 })", account{Received: 20, Frames: 2, End: 10}},
+		{"dt that varies by a few per cent", "for (let n = 0; n < 100; n++) take(10 * n, 10, { dt: 94000 + 12000 * (n % 2) })", account{Received: 1000, Frames: 100, End: 1000}},
+		{"dt that drifts far away", "for (let n = 0; n < 3000; n++) take(n, 1, { dt: 100000 + 50 * n })", account{Received: 3000, Frames: 3000, End: 3000}},
+		{"another dt", "take(0, 10); now = 1000; take(10, 5, { dt: 200000 })", account{Received: 15, Frames: 2, End: 5}},
+		{"other channels", "take(0, 10); now = 1000; take(10, 5, { channels: 2 })", account{Received: 15, Frames: 2, End: 5}},
+		{"other channels again within a second", "take(0, 10); now = 999; take(10, 5, { channels: 2 })", account{Received: 15, Frames: 2, NotDrawn: 5, End: 10}},
+		{"back to the first channels", "take(0, 10); take(10, 5, { channels: 2 }); take(15, 10)", account{Received: 25, Frames: 3, NotDrawn: 5, End: 25}},
+		{"channels beyond those that are shown", "take(0, 10, { channels: 16 }); take(10, 10, { channels: 17 }); take(20, 10, { channels: 16 })", account{Received: 30, Frames: 3, End: 30}},
+		{"values that 32 bits hold as well", "take(0, 10); take(10, 10, { format: 'i16' })", account{Received: 20, Frames: 2, End: 20}},
+		{"a second of gaps beyond the window", "for (let n = 0; n < 10; n++) take(30000 * n, 10)", account{Received: 100, Frames: 10, Missing: 269_910, Gaps: 9, End: 10}},
+		{"as many gaps in as many seconds", "for (let n = 0; n < 10; n++, now += 1000) take(30000 * n, 10)", account{Received: 100, Frames: 10, Missing: 269_910, Gaps: 9, End: 270_010}},
 		{"reported", `take(0, 10); s.lost({ from: 10, to: 30, cause: "slow_consumer" }); s.lost({ from: 40, to: 41, cause: "bus" }); take(50, 10)`, account{Received: 20, Frames: 2, Missing: 40, Gaps: 1, Reported: 21, End: 60}},
 		{"nonsense reported", `take(0, 10); s.lost({ from: 9, to: 3 }); s.lost({}); s.lost({ from: "x", to: 7 })`, account{Received: 10, Frames: 1, End: 10}},
 	} {
 		var got account
 		p.module("/stream.js", `
 			const s = new m.Stream();
+			let now = 0; // ms
 			const take = (seq, count, more = {}) => {
 				const frame = { kind: 1, format: "f32", dt: 100000, channels: 1, t0: 0n, ...more, seq: BigInt(seq), count };
-				s.take({ ...frame, values: new Float32Array(count * frame.channels) }, 0);
+				s.take({ ...frame, values: new Float32Array(count * frame.channels) }, now);
 			};
 			`+c.steps+`;
 			return { received: s.received, frames: s.frames, missing: s.missing, gaps: s.gaps, reported: s.reportedTotal,
-				restarts: s.restarts, passedOver: s.passedOver, end: s.ring.end }`, &got)
+				restarts: s.restarts, passedOver: s.passedOver, notDrawn: s.notDrawn, end: s.ring.end }`, &got)
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
@@ -245,9 +253,10 @@ func TestColumns(t *testing.T) {
 				columns.update(ring, 1);
 				const name = width + " columns, frames of " + step;
 				if (columns.range().max !== 1e6) wrong.push(name + ": the peak is gone");
-				for (let k = Math.max(columns.first, Math.ceil(ring.start / columns.per)); k <= columns.last; k++) {
+				if ((columns.last - columns.first + 1) * columns.per < ring.capacity) wrong.push(name + ": they do not cover the window");
+				for (let k = columns.first + 1; k <= columns.last; k++) {
 					let min = Infinity, max = -Infinity;
-					for (let n = k * columns.per; n < Math.min((k + 1) * columns.per, ring.end); n++) {
+					for (let n = Math.ceil(k * columns.per); n < Math.min(Math.ceil((k + 1) * columns.per), ring.end); n++) {
 						min = Math.min(min, at(n));
 						max = Math.max(max, at(n));
 					}
@@ -309,5 +318,31 @@ func TestRateMeter(t *testing.T) {
 		return rates`, &got)
 	if want := []float64{0, 10_000, 0, 0}; !reflect.DeepEqual(got, want) {
 		t.Errorf("rates %v, want %v", got, want)
+	}
+}
+
+// TestPacer has drawings of several lengths on displays of several rates: at
+// most thirty are made in a second, and half of the time is left for the rest.
+func TestPacer(t *testing.T) {
+	p := modulePage(t)
+	for _, c := range []struct {
+		hertz, drawing  float64 // ms that one drawing takes
+		atLeast, atMost float64 // drawings in ten seconds
+	}{
+		{60, 1, 290, 300}, {60, 15, 290, 300}, {144, 5, 270, 300}, {60, 100, 40, 50}, {60, 300, 15, 17}, {10, 1, 49, 51},
+	} {
+		var drawings float64
+		p.module("/pacer.js", fmt.Sprintf(`
+			const pacer = new m.Pacer(), tick = 1000 / %v, drawing = %v;
+			let drawings = 0;
+			for (let now = 0; now < 10000; ) {
+				const drew = pacer.drawNow(now);
+				drawings += drew;
+				now = (Math.floor((now + (drew ? drawing : 0)) / tick + 1e-6) + 1) * tick;
+			}
+			return drawings`, c.hertz, c.drawing), &drawings)
+		if drawings < c.atLeast || drawings > c.atMost {
+			t.Errorf("%v Hz, %v ms each: %v drawings in ten seconds, want %v to %v", c.hertz, c.drawing, drawings, c.atLeast, c.atMost)
+		}
 	}
 }

@@ -1,13 +1,15 @@
 // Drawing one channel: the least and the greatest value of every pixel column,
 // so that a peak of a single sample is seen however many samples share it.
 
-// Columns holds the extremes of the newest columns of one channel. A column
-// covers the sample numbers [k*per, (k+1)*per): its borders stay where they
-// are while the plot moves, so it is computed once and does not shimmer.
+// Columns holds the extremes of the newest pixel columns of one channel.
+// Column k covers the sample numbers i with floor(i / per) = k. The borders
+// depend on the numbers alone: they stay where they are while the plot moves,
+// so a column is computed once and does not shimmer. per need not be whole, so
+// the columns together cover the ring's capacity exactly.
 export class Columns {
   constructor(width, capacity) {
     this.width = width;
-    this.per = Math.max(1, Math.ceil(capacity / width));
+    this.per = Math.max(1, capacity / width); // samples
     this.min = new Float64Array(width);
     this.max = new Float64Array(width);
     this.last = -1; // the newest column
@@ -20,13 +22,13 @@ export class Columns {
   update(ring, channel) {
     if (ring.end === 0) return;
     const data = ring.channels[channel];
-    this.last = Math.floor((ring.end - 1) / this.per);
-    this.first = Math.max(0, this.last - this.width + 1, Math.floor(ring.start / this.per));
+    this.last = this.#columnOf(ring.end - 1);
+    this.first = Math.max(0, this.last - this.width + 1, this.#columnOf(ring.start));
     for (let k = Math.max(this.complete, this.first); k <= this.last; k++) {
       let min = Infinity;
       let max = -Infinity;
-      const end = Math.min((k + 1) * this.per, ring.end);
-      for (let i = Math.max(k * this.per, ring.start); i < end; i++) {
+      const end = Math.min(this.#firstOf(k + 1), ring.end);
+      for (let i = Math.max(this.#firstOf(k), ring.start); i < end; i++) {
         const v = data[i % ring.capacity];
         if (v < min && v !== -Infinity) min = v;
         if (v > max && v !== Infinity) max = v;
@@ -34,7 +36,7 @@ export class Columns {
       this.min[k % this.width] = min;
       this.max[k % this.width] = max;
     }
-    this.complete = Math.floor(ring.end / this.per);
+    this.complete = this.#columnOf(ring.end);
   }
 
   // range returns the extremes of all columns shown, or null.
@@ -46,6 +48,18 @@ export class Columns {
       max = Math.max(max, this.max[k % this.width]);
     }
     return min <= max ? { min, max } : null;
+  }
+
+  #firstOf(k) {
+    return Math.ceil(k * this.per);
+  }
+
+  // The quotient may be rounded across a border; #firstOf decides.
+  #columnOf(sample) {
+    let k = Math.floor(sample / this.per);
+    if (this.#firstOf(k) > sample) k--;
+    else if (this.#firstOf(k + 1) <= sample) k++;
+    return k;
   }
 }
 
@@ -78,65 +92,77 @@ export class Plot {
   #channel;
   #columns = null;
   #ring = null;
+  #generation = 0; // of the ring
   #scale = null;
-  #drawn = {}; // what the canvas shows: { end, theme, width, height, dt, range }
+  #drawn = {}; // what the canvas shows: { end, theme, width, height, dt }
 
   constructor(canvas, channel) {
     this.#canvas = canvas;
     this.#channel = channel;
   }
 
-  // draw paints the ring's window as it is now and returns the extremes shown,
-  // or null. dt is in nanoseconds, 0 for an axis in samples. theme holds the
-  // colours and the font.
+  // measure takes in the ring's newest samples without drawing and returns the
+  // extremes of the window, or null.
+  measure(ring) {
+    const columns = this.#columnsFor(ring, this.#columns?.width ?? 16);
+    columns.update(ring, this.#channel);
+    return columns.range();
+  }
+
+  // draw paints the ring's window as it is now. dt is in nanoseconds, 0 for an
+  // axis in samples. theme holds the colours and the font.
   draw(ring, dt, theme) {
     const canvas = this.#canvas;
     const ratio = window.devicePixelRatio || 1;
     const width = Math.round(canvas.clientWidth * ratio);
     const height = Math.round(canvas.clientHeight * ratio);
-    if (width === 0 || height === 0) return null;
+    if (width === 0 || height === 0) return;
     const drawn = this.#drawn;
-    if (this.#ring === ring && drawn.end === ring.end && drawn.theme === theme && drawn.width === width && drawn.height === height && drawn.dt === dt) return drawn.range;
+    const unchanged = this.#ring === ring && this.#generation === ring.generation && drawn.end === ring.end;
+    if (unchanged && drawn.theme === theme && drawn.width === width && drawn.height === height && drawn.dt === dt) return;
     if (canvas.width !== width || canvas.height !== height) {
       canvas.width = width;
       canvas.height = height;
     }
     const area = { left: Math.round(64 * ratio), top: Math.round(8 * ratio), right: width - Math.round(10 * ratio), bottom: height - Math.round(22 * ratio) };
-    const columns = this.#columnsFor(ring, Math.max(16, area.right - area.left));
+    area.width = Math.max(16, area.right - area.left);
+    const columns = this.#columnsFor(ring, area.width);
     columns.update(ring, this.#channel);
     const range = columns.range();
-    this.#drawn = { end: ring.end, theme, width, height, dt, range };
+    this.#drawn = { end: ring.end, theme, width, height, dt };
 
     const ctx = canvas.getContext("2d");
     ctx.clearRect(0, 0, width, height);
     ctx.font = `${11 * ratio}px ${theme.font}`;
     ctx.lineWidth = Math.max(1, Math.round(ratio));
-    this.#drawTimeAxis(ctx, area, ratio, columns, dt, theme);
-    if (!range) return null;
+    this.#drawTimeAxis(ctx, area, ratio, ring, dt, theme);
+    if (!range) return;
     this.#scale = scaleFor(range.min, range.max, this.#scale);
     // Infinite where the values span more than numbers can hold.
     if (Number.isFinite(this.#scale.high - this.#scale.low)) this.#drawValueAxis(ctx, area, ratio, theme);
-    this.#drawGaps(ctx, area, ratio, columns, ring, theme);
-    this.#drawTrace(ctx, area, ratio, columns, theme);
-    return range;
+    this.#drawGaps(ctx, area, ratio, ring, theme);
+    if (ring.capacity < area.width) this.#drawPoints(ctx, area, ratio, ring, theme);
+    else this.#drawColumns(ctx, area, ratio, theme);
   }
 
   #columnsFor(ring, width) {
-    if (this.#ring !== ring || this.#columns.width !== width) {
-      if (this.#ring !== ring) this.#scale = null;
+    const same = this.#ring === ring && this.#generation === ring.generation;
+    if (!same || this.#columns.width !== width) {
+      if (!same) this.#scale = null;
       this.#columns = new Columns(width, ring.capacity);
       this.#ring = ring;
+      this.#generation = ring.generation;
     }
     return this.#columns;
   }
 
-  #drawTimeAxis(ctx, area, ratio, columns, dt, theme) {
-    const unit = dt > 0 ? columns.per * dt * 1e-9 : columns.per; // of one column
-    const span = (area.right - area.left) * unit;
-    const step = niceStep(span / Math.max(2, (area.right - area.left) / (110 * ratio)));
+  // The axis spans the ring's capacity, over the whole width of the area.
+  #drawTimeAxis(ctx, area, ratio, ring, dt, theme) {
+    const span = ring.capacity * (dt > 0 ? dt * 1e-9 : 1);
+    const step = niceStep(span / Math.max(2, area.width / (110 * ratio)));
     ctx.textBaseline = "top";
     for (let n = 0; n * step <= span * 1.0001; n++) {
-      const x = area.right - (n * step) / unit;
+      const x = area.right - (n * step * area.width) / span;
       line(ctx, theme.grid, x, area.top, x, area.bottom);
       ctx.fillStyle = theme.muted;
       ctx.textAlign = n === 0 ? "right" : "center";
@@ -159,19 +185,27 @@ export class Plot {
 
   // Missing samples are shaded, at least two pixels wide: one lost frame of
   // ten seconds is to be seen.
-  #drawGaps(ctx, area, ratio, columns, ring, theme) {
+  #drawGaps(ctx, area, ratio, ring, theme) {
     ctx.fillStyle = theme.gap;
     for (const [from, to] of ring.gaps) {
-      const left = Math.max(area.left, area.right - 1 - (columns.last - from / columns.per));
-      const right = area.right - 1 - (columns.last - to / columns.per);
+      const left = Math.max(area.left, this.#x(from - 1, area, ring));
+      const right = this.#x(to, area, ring);
       if (right <= area.left) continue;
       ctx.fillRect(left, area.top, Math.max(2 * ratio, right - left), area.bottom - area.top);
     }
   }
 
-  #drawTrace(ctx, area, ratio, columns, theme) {
-    ctx.beginPath();
+  // A column is one filled rectangle, on whole pixels sideways: a stroke along
+  // hundreds of columns of full height costs a browser without a graphics
+  // processor a hundred times as much. Each column reaches to the one before
+  // it, so that a steep curve has no holes.
+  #drawColumns(ctx, area, ratio, theme) {
+    const columns = this.#columns;
+    const thickness = 1.25 * ratio;
+    ctx.fillStyle = theme.trace;
     let drawing = false;
+    let topBefore = 0;
+    let bottomBefore = 0;
     for (let k = columns.first; k <= columns.last; k++) {
       const min = columns.min[k % columns.width];
       const max = columns.max[k % columns.width];
@@ -179,19 +213,48 @@ export class Plot {
         drawing = false;
         continue;
       }
-      const x = area.right - 0.5 - (columns.last - k);
       const top = this.#y(max, area);
-      // A flat column still gets a dot's height.
-      const bottom = Math.max(this.#y(min, area), top + 0.5);
-      if (drawing) ctx.lineTo(x, top);
-      else ctx.moveTo(x, top);
-      ctx.lineTo(x, bottom);
+      const bottom = this.#y(min, area);
+      const from = drawing ? Math.min(top, bottomBefore) : top;
+      const to = drawing ? Math.max(bottom, topBefore) : bottom;
+      ctx.fillRect(area.right - 1 - (columns.last - k), from - thickness / 2, 1, to - from + thickness);
+      drawing = true;
+      topBefore = top;
+      bottomBefore = bottom;
+    }
+  }
+
+  // Fewer samples than pixels: a line from each to the next, and a dot for
+  // each, which also shows a sample that has no neighbour.
+  #drawPoints(ctx, area, ratio, ring, theme) {
+    const data = ring.channels[this.#channel];
+    const dot = (area.width >= 8 * ratio * ring.capacity ? 3 : 1.25) * ratio;
+    ctx.beginPath();
+    ctx.fillStyle = ctx.strokeStyle = theme.trace;
+    let drawing = false;
+    for (let i = ring.start; i < ring.end; i++) {
+      const v = data[i % ring.capacity];
+      if (!Number.isFinite(v)) {
+        drawing = false;
+        continue;
+      }
+      const x = this.#x(i, area, ring);
+      const y = this.#y(v, area);
+      ctx.fillRect(x - dot / 2, y - dot / 2, dot, dot);
+      if (drawing) ctx.lineTo(x, y);
+      else ctx.moveTo(x, y);
       drawing = true;
     }
-    ctx.strokeStyle = theme.trace;
     ctx.lineWidth = 1.25 * ratio;
     ctx.lineJoin = "bevel";
     ctx.stroke();
+  }
+
+  // x is where a sample lies. The newest column or sample is at the right.
+  #x(sample, area, ring) {
+    const scale = area.width / ring.capacity;
+    const newest = scale > 1 ? (ring.end - 1) * scale : this.#columns.last;
+    return area.right - 1 - (newest - sample * scale);
   }
 
   #y(value, area) {

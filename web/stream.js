@@ -13,6 +13,20 @@ const MAX_SAMPLES = 1 << 19;
 const SAMPLES_WITHOUT_DT = 100_000;
 const MAX_GAPS_KEPT = 256;
 
+// Time in which a stream gets at most one new ring, and at most one window of
+// its samples is marked as missing. Milliseconds. Both take time in proportion
+// to the window, not to what was sent, and a device must not be able to keep
+// the page from sending commands.
+const REBUILD_EVERY = 1000;
+
+// A device that sends the measured dt sends another one each time. Up to this
+// part of dt is jitter; beyond is another rate.
+const DT_JITTER = 0.25;
+// The part of each new dt in the mean, and how far the mean may be from the dt
+// shown, which follows in steps: the time axis must not tremble.
+const DT_SMOOTHING = 1 / 64;
+const DT_STEP = 0.02;
+
 // Ring holds the newest samples of each channel by their number. Numbers count
 // from the first sample that the ring saw. What never came is NaN, so that the
 // time axis stays true.
@@ -23,6 +37,15 @@ export class Ring {
     this.start = 0; // number of the oldest sample kept
     this.end = 0; // number of the next sample
     this.gaps = []; // [from, to) of what is missing, oldest first
+    this.generation = 0; // changes when the ring starts over
+  }
+
+  // clear starts over with the next sample as the first, without a look at
+  // what is kept.
+  clear() {
+    this.start = this.end = 0;
+    this.gaps = [];
+    this.generation++;
   }
 
   // push adds count samples of width interleaved values, of which the ring
@@ -40,14 +63,15 @@ export class Ring {
     this.#advance(count);
   }
 
-  // skip leaves out count samples, fewer than the ring's capacity.
-  skip(count) {
+  // skip leaves out count samples, fewer than the ring's capacity. They are
+  // listed as a gap when they are missing.
+  skip(count, missing = true) {
     const from = this.end % this.capacity;
     for (const channel of this.channels) {
       channel.fill(NaN, from, Math.min(from + count, this.capacity));
       if (from + count > this.capacity) channel.fill(NaN, 0, from + count - this.capacity);
     }
-    this.gaps.push([this.end, this.end + count]);
+    if (missing) this.gaps.push([this.end, this.end + count]);
     if (this.gaps.length > MAX_GAPS_KEPT) this.gaps.shift();
     this.#advance(count);
   }
@@ -63,12 +87,15 @@ export class Ring {
   }
 }
 
-// Stream takes the frames of one device.
+// Stream takes the frames of one device. Times are in milliseconds, by a clock
+// that does not jump.
 export class Stream {
-  ring = null; // null until the first frame; a new one when the stream starts over
+  ring = null; // null until the first frame; another one when the stream changes its shape
   channels = 0; // as sent; the ring may hold fewer
-  dt = 0; // nanoseconds between samples, 0 when the device does not say
+  dt = 0; // nanoseconds between samples, within 2 % of the mean; 0 when the device does not say
+  dtVaries = false;
   lastSample = null; // BigInt, nanoseconds since 1970 by the device's clock
+  lastArrival = null; // milliseconds
 
   received = 0; // samples
   frames = 0;
@@ -77,13 +104,20 @@ export class Stream {
   reported = new Map(); // samples that the gateway says were lost, by cause
   restarts = 0;
   passedOver = 0; // frames of a kind that is not shown
+  notDrawn = 0; // samples received that did not fit into the ring
   arrivals = new RateMeter();
 
   #next = null; // BigInt: the number that comes next if nothing is missing
-  #format = "";
+  #ringNext = null; // BigInt: the number that the ring's next sample has
+  #meanDT = 0;
+  #exact = false; // the ring's values need 64 bits
+  #ringMade = -Infinity;
+  #skipped = 0; // samples, since #skippedSince
+  #skippedSince = -Infinity;
 
-  // take adds a frame. It returns the gap before it, { from, to } as BigInts,
-  // or null. Samples before the first frame seen are not missing.
+  // take adds a frame that arrived now. It returns the gap before it,
+  // { from, to } as BigInts, or null. Samples before the first frame seen are
+  // not missing.
   take(frame, now) {
     if (frame.kind !== KIND_SAMPLES) {
       this.passedOver++;
@@ -92,7 +126,7 @@ export class Stream {
     let gap = null;
     if (this.#next !== null && frame.seq < this.#next) {
       this.restarts++;
-      this.ring = null;
+      this.ring?.clear();
     } else if (this.#next !== null && frame.seq > this.#next) {
       gap = { from: this.#next, to: frame.seq };
       this.missing += Number(gap.to - gap.from);
@@ -103,18 +137,45 @@ export class Stream {
     this.frames++;
     this.arrivals.add(frame.count, now);
     this.lastSample = frame.t0 + BigInt(frame.count - 1) * BigInt(frame.dt);
-
-    // Some devices send the measured dt, which differs a little each time.
-    const sameRate = Math.abs(frame.dt - this.dt) <= this.dt / 50;
-    if (frame.channels !== this.channels || !sameRate || frame.format !== this.#format) this.ring = null;
-    if (gap && this.ring) {
-      const count = Number(gap.to - gap.from);
-      if (count < this.ring.capacity) this.ring.skip(count);
-      else this.ring = null;
-    }
-    this.ring ??= this.#newRing(frame);
-    this.ring.push(frame.values, frame.count, frame.channels);
+    this.lastArrival = now;
+    this.#keep(frame, gap !== null, now);
     return gap;
+  }
+
+  // keep puts the frame's values into the ring, at the place that its number
+  // says.
+  #keep(frame, gap, now) {
+    if (!this.#fits(frame)) {
+      if (now - this.#ringMade < REBUILD_EVERY) {
+        this.notDrawn += frame.count;
+        return;
+      }
+      this.#ringMade = now;
+      this.ring = this.#newRing(frame);
+    }
+    this.channels = frame.channels;
+    if (frame.dt !== this.dt) this.dtVaries = true;
+    this.#meanDT += (frame.dt - this.#meanDT) * DT_SMOOTHING;
+    if (Math.abs(this.#meanDT - this.dt) > this.dt * DT_STEP) this.dt = this.#meanDT;
+    const ring = this.ring;
+    if (ring.end > 0 && frame.seq > this.#ringNext) this.#skip(Number(frame.seq - this.#ringNext), gap, now);
+    ring.push(frame.values, frame.count, frame.channels);
+    this.#ringNext = this.#next;
+  }
+
+  #fits(frame) {
+    if (!this.ring || this.ring.channels.length !== shownChannels(frame) || this.#exact !== isExact(frame)) return false;
+    return frame.dt === this.dt || (frame.dt > 0 && Math.abs(frame.dt - this.dt) <= this.dt * DT_JITTER);
+  }
+
+  #skip(count, missing, now) {
+    if (now - this.#skippedSince >= REBUILD_EVERY) {
+      this.#skippedSince = now;
+      this.#skipped = 0;
+    }
+    this.#skipped += count;
+    if (this.#skipped < this.ring.capacity) this.ring.skip(count, missing);
+    else this.ring.clear();
   }
 
   // lost takes the payload of gateway.lost. It is counted apart from missing:
@@ -135,14 +196,22 @@ export class Stream {
   }
 
   #newRing(frame) {
-    this.channels = frame.channels;
-    this.dt = frame.dt;
-    this.#format = frame.format;
+    this.dt = this.#meanDT = frame.dt;
+    this.dtVaries = false;
+    this.#exact = isExact(frame);
     const wanted = frame.dt > 0 ? Math.ceil((WINDOW_SECONDS * 1e9) / frame.dt) : SAMPLES_WITHOUT_DT;
     const capacity = Math.max(MIN_SAMPLES, Math.min(wanted, MAX_SAMPLES));
-    const exact = frame.format === "f64" || frame.format === "i32";
-    return new Ring(Math.min(frame.channels, MAX_CHANNELS), capacity, exact ? Float64Array : Float32Array);
+    return new Ring(shownChannels(frame), capacity, this.#exact ? Float64Array : Float32Array);
   }
+}
+
+function shownChannels(frame) {
+  return Math.min(frame.channels, MAX_CHANNELS);
+}
+
+// isExact reports whether 32 bits would round the frame's values.
+function isExact({ format }) {
+  return format === "f64" || format === "i32";
 }
 
 // RateMeter counts what arrived during the last two seconds, in slots of a

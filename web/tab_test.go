@@ -29,6 +29,12 @@ type tab struct {
 // tests. It is closed with the test.
 func openTab(t *testing.T, url string) *tab {
 	t.Helper()
+	return openTabWith(t, url, "")
+}
+
+// openTabWith opens a tab in which the script runs before the page's own.
+func openTabWith(t *testing.T, url, script string) *tab {
+	t.Helper()
 	b := sharedBrowser(t)
 	p := &tab{t: t, browser: b}
 	var made struct {
@@ -52,6 +58,7 @@ func openTab(t *testing.T, url string) *tab {
 	p.call("Page.addScriptToEvaluateOnNewDocument", object{
 		"source": `addEventListener("securitypolicyviolation", (e) => console.error("CSP", e.violatedDirective, e.blockedURI, e.sample))`,
 	}, nil)
+	p.call("Page.addScriptToEvaluateOnNewDocument", object{"source": script}, nil)
 	p.call("Page.navigate", object{"url": url}, nil)
 	p.wait(`document.readyState === "complete" && location.href.startsWith(` + fmt.Sprintf("%q", url) + `)`)
 	return p

@@ -11,8 +11,14 @@ export class TelemetryView {
   labels = []; // of the channels, in their order; "" for none
 
   #stream = new Stream();
-  #plots = []; // { plot, figure, title, latest, min, max, range }
+  #plots = []; // { plot, figure, title, latest, min, max, range, inView }
   #theme = readTheme();
+  #observer = new IntersectionObserver((changes) => {
+    for (const { target, isIntersecting } of changes) {
+      const shown = this.#plots.find(({ figure }) => figure === target);
+      if (shown) shown.inView = isIntersecting;
+    }
+  });
 
   constructor() {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -34,18 +40,22 @@ export class TelemetryView {
     this.#stream.lost(payload);
   }
 
+  // draw draws the plots that are in view. The others are drawn when they come
+  // into view.
   draw() {
     const { ring, dt } = this.#stream;
     if (!ring) return;
     if (ring.channels.length !== this.#plots.length) this.#setPlots(ring.channels.length);
-    for (const shown of this.#plots) shown.range = shown.plot.draw(ring, dt, this.#theme);
+    for (const { plot, inView } of this.#plots) {
+      if (inView) plot.draw(ring, dt, this.#theme);
+    }
   }
 
   showNumbers(now) {
     const s = this.#stream;
     const rate = s.arrivals.perSecond(now);
     setData("rate", Math.round(rate), s.frames === 0 ? "–" : `${group(Math.round(rate))} /s`);
-    setText($("nominal"), s.dt > 0 ? `nominal ${group(Number((1e9 / s.dt).toPrecision(6)))} /s` : "");
+    setText($("nominal"), s.dt > 0 ? `nominal ${s.dtVaries ? "about " : ""}${group(Number((1e9 / s.dt).toPrecision(s.dtVaries ? 2 : 6)))} /s` : "");
     setData("received", s.received, group(s.received));
     setText($("frames"), `samples in ${group(s.frames)} ${s.frames === 1 ? "frame" : "frames"}`);
     setData("missing", s.missing, group(s.missing));
@@ -58,6 +68,7 @@ export class TelemetryView {
     this.#showNotes(s);
 
     this.#plots.forEach((shown, channel) => {
+      shown.range = s.ring && shown.plot.measure(s.ring);
       setText(shown.title, this.labels[channel] || `Channel ${channel + 1}`);
       setText(shown.latest, s.ring ? value(s.ring.latest(channel), shown.range) : "–");
       setText(shown.min, value(shown.range?.min, shown.range));
@@ -70,6 +81,7 @@ export class TelemetryView {
     if (s.channels > MAX_CHANNELS) notes.push(`The first ${MAX_CHANNELS} of ${group(s.channels)} channels are shown.`);
     if (s.restarts > 0) notes.push(`The stream started over ${group(s.restarts)} ${s.restarts === 1 ? "time" : "times"}.`);
     if (s.passedOver > 0) notes.push(`${group(s.passedOver)} envelope frames are not shown.`);
+    if (s.notDrawn > 0) notes.push(`${group(s.notDrawn)} samples were received but not drawn: the stream changes its shape more than once a second.`);
     $("stream-note").hidden = notes.length === 0;
     setText($("stream-note"), notes.join(" "));
     $("no-telemetry").hidden = s.frames > 0;
@@ -77,6 +89,8 @@ export class TelemetryView {
 
   #setPlots(count) {
     this.#plots = Array.from({ length: count }, (_, channel) => newPlot(channel));
+    this.#observer.disconnect();
+    for (const { figure } of this.#plots) this.#observer.observe(figure);
     $("plots").replaceChildren(...this.#plots.map((shown) => shown.figure));
   }
 }
@@ -87,7 +101,7 @@ function newPlot(channel) {
   const canvas = document.createElement("canvas");
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `Channel ${channel + 1} over the last seconds; its figures stand above`);
-  const shown = { figure, plot: new Plot(canvas, channel), range: null };
+  const shown = { figure, plot: new Plot(canvas, channel), range: null, inView: false };
   shown.title = append(caption, "span", "title");
   for (const [name, label] of [["latest", "latest"], ["min", "min"], ["max", "max"]]) {
     const pair = append(caption, "span", `reading ${name}`);
