@@ -12,6 +12,7 @@ import { Pacer } from "./pacer.js";
 const TOKEN_KEY = "labgate.token";
 const NUMBERS_EVERY = 250; // ms
 const BAD_FRAME_NOTES_EVERY = 5000; // ms
+const ANSWER_FRESH = 30_000; // ms
 
 const $ = (id) => document.getElementById(id);
 
@@ -24,8 +25,13 @@ const link = new Link({ state: showLink, needToken, text: receivedText, telemetr
 let selected = null; // device id
 let devicesChanged = true;
 let online = false; // there is a connection to the gateway
-let reconnectAt = 0;
+let denied = false; // there is none for want of a token
+let reconnectAt = 0; // by performance.now(); 0 for never
+let live = false; // the selected device was online when last looked at
+let answeredAt = 0; // by performance.now()
+let deviceAnswered = false; // what is shown is the device's answer, not the gateway's
 let lastTrouble = "";
+let troubleSince = ""; // time of day
 let badFrames = 0;
 let badFramesNoted = -Infinity;
 const running = new Set(); // command types that wait for an answer
@@ -103,6 +109,7 @@ function select(id) {
   const hash = new URLSearchParams({ device: id });
   history.replaceState(null, "", `#${hash}`);
   view.reset();
+  live = false;
   showAnswer("", "");
   link.watch(id);
   devicesChanged = true;
@@ -111,10 +118,10 @@ function select(id) {
 function showDevices() {
   const leftOut = list.show(devices.sorted($("filter").value), selected);
   setText($("device-count"), online && devices.size > 0 ? `${devices.onlineCount} online` : "");
-  $("filter").hidden = devices.size < 8;
-  $("device-note").hidden = devices.size > 0 && leftOut === 0;
-  if (leftOut > 0) setText($("device-note"), `${leftOut} more; use the filter to find them.`);
-  else setText($("device-note"), "No device has connected yet.");
+  $("filter").hidden = devices.size < 8 && $("filter").value === "";
+  const note = deviceNote(leftOut);
+  $("device-note").hidden = note === "";
+  setText($("device-note"), note);
 
   $("panel").hidden = selected === null;
   $("no-panel").hidden = selected !== null;
@@ -127,6 +134,28 @@ function showDevices() {
   $("panel-state").dataset.state = device.state;
   showFacts(device);
   view.labels = channelLabels(device);
+  showLiveness(device);
+}
+
+// deviceNote says why the list is empty, or shorter than it could be.
+function deviceNote(leftOut) {
+  if (leftOut > 0) return `${leftOut} more; use the filter to find them.`;
+  if (devices.size > 0) return $("device-list").childElementCount > 0 ? "" : `No device matches “${clip($("filter").value.trim())}”.`;
+  if (denied) return "Without a token that the gateway accepts this page may not see devices.";
+  if (!online) return "Without a connection to the gateway this page does not know which devices there are.";
+  return link.token === "" ? "No device has connected yet." : "No device is connected that this token may see.";
+}
+
+// showLiveness marks what is shown of a device that is gone as what was.
+function showLiveness({ presence }) {
+  const now = presence === "online";
+  if (now === live) return;
+  live = now;
+  const at = timeOfDay();
+  const why = online ? "the device went offline" : "the connection to the gateway was lost";
+  if (live) view.returned();
+  else view.gone(`Not live: ${why} at ${at}. What is shown here came before.`);
+  if (!live && deviceAnswered) ageAnswer(`; ${why} at ${at}`);
 }
 
 // channelLabels reads what a device calls its channels from meta.channels, a
@@ -170,22 +199,34 @@ async function command(type, fields) {
     outcome = { kind: "error", text: error.message };
   }
   running.delete(type);
-  if (device === selected) showAnswer(outcome.kind, `${type}: ${outcome.text}`);
+  if (device !== selected) return;
+  showAnswer(outcome.kind, `${type}: ${outcome.text}`);
+  deviceAnswered = outcome.device === true;
 }
 
 // answerText reads a device's answer: { ok, error } by convention, but the
 // payload may be anything.
 function answerText({ payload }) {
-  if (payload?.ok === false) return { kind: "error", text: clip(String(payload.error ?? "refused, without a reason")) };
+  if (payload?.ok === false) return { device: true, kind: "error", text: clip(String(payload.error ?? "refused, without a reason")) };
   const { ok, ...rest } = payload !== null && typeof payload === "object" && !Array.isArray(payload) ? payload : { value: payload };
   const details = Object.entries(rest).filter(([, value]) => value !== undefined);
   const text = details.map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ");
-  return { kind: "ok", text: clip([ok === true ? "ok" : "", text].filter(Boolean).join(", ") || "answered") };
+  return { device: true, kind: "ok", text: clip([ok === true ? "ok" : "", text].filter(Boolean).join(", ") || "answered") };
 }
 
 function showAnswer(kind, text) {
-  $("answer").dataset.kind = kind;
-  setText($("answer"), text);
+  answeredAt = performance.now();
+  deviceAnswered = false;
+  Object.assign($("answer").dataset, { kind, old: "false" });
+  setText($("answer-time"), kind === "" ? "" : timeOfDay());
+  setText($("answer-text"), text);
+  setText($("answer-note"), "");
+}
+
+// ageAnswer marks an answer as an old one. Its time stays.
+function ageAnswer(note) {
+  $("answer").dataset.old = "true";
+  if (note) setText($("answer-note"), note);
 }
 
 $("start").addEventListener("click", () => {
@@ -198,25 +239,33 @@ $("speed").addEventListener("keydown", (event) => {
   if (event.key === "Enter") $("start").click();
 });
 
+// timeOfDay is now to the second.
+function timeOfDay() {
+  return clock(new Date()).slice(0, 8);
+}
+
 // --- Connection and token ---
 
-function showLink({ phase, text, until }) {
+function showLink({ phase, text, until, denied: forWantOfToken = false }) {
+  const trouble = phase === "waiting" || phase === "stopped";
+  if (phase === "online") troubleSince = "";
+  else if (trouble) troubleSince ||= timeOfDay();
   $("link").dataset.phase = phase;
-  setText($("link-text"), text);
+  setText($("link-text"), trouble && !forWantOfToken ? `${text} (since ${troubleSince})` : text);
   reconnectAt = until ?? 0;
-  $("connect").hidden = phase !== "waiting" && phase !== "stopped";
-  if (online && phase !== "online") {
-    devices.disconnected();
-    devicesChanged = true;
-  }
+  denied = forWantOfToken;
+  showCountdown();
+  devicesChanged = true;
+  $("connect").hidden = !trouble;
+  if (online && phase !== "online") devices.disconnected();
   online = phase === "online";
   // A gateway that stays away is one note, not one for each attempt.
   if (online) lastTrouble = "";
-  if ((phase === "waiting" || phase === "stopped") && text !== lastTrouble) problem((lastTrouble = text));
+  if (trouble && text !== lastTrouble) problem((lastTrouble = text));
 }
 
 function showCountdown() {
-  const seconds = Math.ceil((reconnectAt - Date.now()) / 1000);
+  const seconds = Math.ceil((reconnectAt - performance.now()) / 1000);
   setText($("link-countdown"), reconnectAt > 0 && seconds > 0 ? `; next attempt in ${seconds} s` : "");
 }
 
@@ -277,6 +326,7 @@ function frame() {
   numbersShown = now;
   view.showNumbers(now);
   showCountdown();
+  if (now - answeredAt >= ANSWER_FRESH && $("answer").dataset.kind !== "waiting") ageAnswer();
   log.flush();
 }
 

@@ -71,7 +71,7 @@ export class Devices {
   // sorted returns the devices that match the filter, those online first.
   sorted(filter) {
     const wanted = filter.trim().toLowerCase();
-    const text = (d) => [d.id, d.type, d.customer, ...d.meta.flat()].join("\n").toLowerCase();
+    const text = (d) => [d.id, d.type, d.customer, d.node, d.presence, d.state, ...d.meta.flat()].join("\n").toLowerCase();
     const found = [...this.#byID.values()].filter((d) => wanted === "" || text(d).includes(wanted));
     return found.sort((a, b) => Number(b.presence === "online") - Number(a.presence === "online") || collator.compare(a.id, b.id));
   }

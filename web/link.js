@@ -7,6 +7,9 @@ import { SUBPROTOCOL, closeCode, validToken } from "./protocol.js";
 // ("full jitter"), plus what the gateway asked for. Milliseconds.
 const MIN_PAUSE = 500;
 const MAX_PAUSE = 20_000;
+// The same bound for a page that somebody looks at: those are few, and an
+// operator is not to wait for a gateway that is back.
+const MAX_PAUSE_WATCHED = 1500;
 const MAX_ASKED = 5 * 60_000;
 
 const WELCOME_TIMEOUT = 10_000;
@@ -18,13 +21,17 @@ const ANSWER_TIMEOUT = 5_000;
 // that does not say so.
 const COMMAND_TIMEOUT = 15_000;
 
-export function pauseBefore(attempt, asked, random) {
-  return Math.min(Math.max(asked, 0) || 0, MAX_ASKED) + random * Math.min(MAX_PAUSE, MIN_PAUSE * 2 ** Math.min(attempt, 30));
+export function pauseBefore(attempt, asked, random, watched = false) {
+  const most = watched ? MAX_PAUSE_WATCHED : MAX_PAUSE;
+  return Math.min(Math.max(asked, 0) || 0, MAX_ASKED) + random * Math.min(most, MIN_PAUSE * 2 ** Math.min(attempt, 30));
 }
 
 // Link calls the handlers it is given:
-//   state({ phase, text, until })  phase is connecting, online, waiting or stopped;
-//                                  until is when the next attempt starts, by Date.now()
+//   state({ phase, text, until, denied })
+//                                  phase is connecting, online, waiting or stopped;
+//                                  until is when the next attempt starts, by
+//                                  performance.now(), which does not jump;
+//                                  denied: stopped for want of a token
 //   needToken()                    the gateway wants another token
 //   text(message)                  a message, also one that answers a request
 //   telemetry(buffer)              a telemetry frame
@@ -35,8 +42,9 @@ export class Link {
   #socket = null;
   #online = false;
   #attempt = 0;
-  #asked = 0;
+  #asked = 0; // what the gateway wants to be waited, milliseconds
   #timer = 0;
+  #waiting = null; // before the next attempt: { text, earliest }
   #epoch = 0; // changes with every attempt and every end of one
   #heard = 0;
   #askedForLife = 0;
@@ -48,6 +56,14 @@ export class Link {
   constructor(handlers) {
     this.#on = handlers;
     setInterval(() => this.#checkLife(), 1000);
+    // Somebody looks again, or the network is back: now the pause is too long.
+    document.addEventListener("visibilitychange", () => this.#hurry());
+    addEventListener("online", () => this.#hurry());
+  }
+
+  // token is the one in use, "" for none.
+  get token() {
+    return this.#token;
   }
 
   // connect starts over at once, with this token or none.
@@ -93,10 +109,10 @@ export class Link {
 
   #open() {
     this.#epoch++;
+    this.#waiting = null;
     this.#on.state({ phase: "connecting", text: "Connecting" });
     if (this.#token !== "" && !validToken(this.#token)) {
-      this.#stop("The token holds characters that a token cannot have: use letters, digits and . _ ~ -");
-      this.#on.needToken();
+      this.#deny("The token holds characters that a token cannot have: use letters, digits and . _ ~ -");
       return;
     }
     const url = new URL("ws/frontend?telemetry=none", document.baseURI);
@@ -118,7 +134,7 @@ export class Link {
   }
 
   #received(data) {
-    this.#heard = Date.now();
+    this.#heard = performance.now();
     this.#askedForLife = 0;
     if (typeof data !== "string") {
       this.#on.telemetry(data);
@@ -163,8 +179,9 @@ export class Link {
     const epoch = ++this.#epoch;
     const { name, reconnect } = closeCode(code);
     if (!reconnect) {
-      this.#stop(`The gateway closed the connection: ${name.replaceAll("_", " ")} (${code}).`);
-      if (code === 4001) this.#on.needToken();
+      const text = `The gateway closed the connection: ${name.replaceAll("_", " ")} (${code})`;
+      if (code === 4001) this.#deny(text);
+      else this.#stop(text);
       return;
     }
     let reason = name === "abnormal" ? "The connection was lost" : `The gateway closed the connection: ${name.replaceAll("_", " ")} (${code})`;
@@ -173,21 +190,33 @@ export class Link {
       const refused = await this.#whyRefused();
       if (epoch !== this.#epoch) return; // somebody pressed Connect meanwhile
       if (refused?.status === 401) {
-        this.#stop(this.#token === "" ? "The gateway wants a token." : "The gateway does not accept this token.");
-        this.#on.needToken();
+        this.#deny(this.#token === "" ? "The gateway wants a token." : "The gateway does not accept this token.");
         return;
       }
       if (refused?.status === 403) {
-        this.#stop("The gateway does not allow this page's origin; add it with --allowed-origins.");
+        this.#stop("The gateway does not allow this page's origin; add it with --allowed-origins");
         return;
       }
       reason = refused ? "The gateway does not take the connection now" : "The gateway cannot be reached";
       this.#asked = Math.max(this.#asked, refused?.retryAfter ?? 0);
     }
-    const pause = pauseBefore(this.#attempt++, this.#asked, Math.random());
+    this.#waiting = { text: reason, earliest: performance.now() + pauseBefore(0, this.#asked, 0) };
+    this.#wait(pauseBefore(this.#attempt++, this.#asked, Math.random(), watched()));
     this.#asked = 0;
+  }
+
+  #wait(pause) {
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#open(), pause);
-    this.#on.state({ phase: "waiting", text: reason, until: Date.now() + pause });
+    this.#on.state({ phase: "waiting", text: this.#waiting.text, until: performance.now() + pause });
+  }
+
+  // hurry shortens the pause before the next attempt, but not what the gateway
+  // asked for.
+  #hurry() {
+    if (this.#waiting === null || !watched()) return;
+    this.#attempt = 0;
+    this.#wait(pauseBefore(this.#attempt++, this.#waiting.earliest - performance.now(), Math.random(), true));
   }
 
   async #whyRefused() {
@@ -208,6 +237,7 @@ export class Link {
   #drop() {
     clearTimeout(this.#timer);
     this.#timer = 0;
+    this.#waiting = null;
     const socket = this.#socket;
     this.#socket = null;
     this.#online = false;
@@ -225,6 +255,13 @@ export class Link {
     this.#on.state({ phase: "stopped", text });
   }
 
+  // deny stops until there is another token.
+  #deny(text) {
+    this.#drop();
+    this.#on.state({ phase: "stopped", text, denied: true });
+    this.#on.needToken();
+  }
+
   #ask(type, payload) {
     this.request(type, { payload }, { timeout: ANSWER_TIMEOUT }).catch((error) => this.#on.problem(`${type}: ${error.message}`));
   }
@@ -233,7 +270,7 @@ export class Link {
   // page's timers are slow, so silence alone proves nothing.
   #checkLife() {
     if (!this.#online) return;
-    const now = Date.now();
+    const now = performance.now();
     if (this.#askedForLife > 0) {
       if (now - this.#askedForLife >= ANSWER_TIMEOUT) this.#ended(true, 1006);
     } else if (now - this.#heard >= QUIET) {
@@ -244,4 +281,9 @@ export class Link {
       else this.#ask("gateway.subscribe", { devices: [watched] });
     }
   }
+}
+
+// watched reports whether somebody may be looking at the page.
+function watched() {
+  return document.visibilityState === "visible";
 }

@@ -171,6 +171,9 @@ func TestPause(t *testing.T) {
 		{"0, 1e12, 0", 300_000},
 		{"0, -5, 0", 0},
 		{"0, NaN, 0", 0},
+		{"0, 0, 1, true", 500},
+		{"9, 0, 1, true", 1500},
+		{"9, 4000, 1, true", 5500},
 	} {
 		var got float64
 		p.module("/link.js", "return m.pauseBefore("+c.call+")", &got)

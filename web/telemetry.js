@@ -5,6 +5,9 @@ import { Plot, tickLabel } from "./plot.js";
 import { clock } from "./log.js";
 import { setText } from "./devices.js";
 
+// After this long without a frame its age is shown. Milliseconds.
+const QUIET = 5000;
+
 const $ = (id) => document.getElementById(id);
 
 export class TelemetryView {
@@ -13,6 +16,8 @@ export class TelemetryView {
   #stream = new Stream();
   #plots = []; // { plot, figure, title, latest, min, max, range, inView }
   #theme = readTheme();
+  #stale = ""; // why what is shown is not what is now, or ""
+  #returned = false; // the next frame makes it live again
   #observer = new IntersectionObserver((changes) => {
     for (const { target, isIntersecting } of changes) {
       const shown = this.#plots.find(({ figure }) => figure === target);
@@ -29,15 +34,29 @@ export class TelemetryView {
   // reset begins a new account, for another device.
   reset() {
     this.#stream = new Stream();
+    this.#stale = "";
     this.#setPlots(0);
   }
 
   take(frame, now) {
+    if (this.#returned) this.#stale = "";
     return this.#stream.take(frame, now);
   }
 
   lost(payload) {
     this.#stream.lost(payload);
+  }
+
+  // gone marks what is shown as what was; why says so.
+  gone(why) {
+    this.#stale = why;
+    this.#returned = false;
+  }
+
+  // returned is called when the device is there again. The mark goes with its
+  // next frame.
+  returned() {
+    this.#returned = true;
   }
 
   // draw draws the plots that are in view. The others are drawn when they come
@@ -65,6 +84,8 @@ export class TelemetryView {
     setText($("causes"), [...s.reported].map(([cause, n]) => `${cause.replaceAll("_", " ")} ${group(n)}`).join(", ") || "by the gateway");
     $("reported-box").dataset.some = s.reportedTotal > 0;
     setText($("last-sample"), s.lastSample === null ? "–" : clock(new Date(Number(s.lastSample / 1_000_000n))));
+    const silence = s.lastArrival === null ? 0 : now - s.lastArrival;
+    setText($("last-sample-note"), silence >= QUIET ? `device clock; arrived ${group(Math.round(silence / 1000))} s ago` : "device clock");
     this.#showNotes(s);
 
     this.#plots.forEach((shown, channel) => {
@@ -85,6 +106,10 @@ export class TelemetryView {
     $("stream-note").hidden = notes.length === 0;
     setText($("stream-note"), notes.join(" "));
     $("no-telemetry").hidden = s.frames > 0;
+    const stale = s.frames > 0 ? this.#stale : "";
+    $("stale-note").hidden = stale === "";
+    setText($("stale-note"), stale);
+    $("telemetry").dataset.stale = String(stale !== "");
   }
 
   #setPlots(count) {
