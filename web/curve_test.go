@@ -143,16 +143,18 @@ func TestTimeAxis(t *testing.T) {
 		dt      uint32
 		samples uint64
 		window  float64 // seconds; samples when dt is 0
-		kept    float64 // samples
+		span    float64 // the same in samples
+		kept    float64 // samples of it that came
 	}{
-		{"1 Hz", 1_000_000_000, 40, 16, 16},
-		{"100 Hz", 10_000_000, 1500, 10, 1000},
-		{"150 Hz", 6_666_667, 2000, 10, 1500},
-		{"10 kHz", 100_000, 101_000, 10, 100_000},
-		{"without dt", 0, 101_000, 100_000, 100_000},
+		{"1 Hz", 1_000_000_000, 40, 16, 16, 16},
+		{"100 Hz", 10_000_000, 1500, 10, 1000, 1000},
+		{"150 Hz", 6_666_667, 2000, 10, 1500, 1500},
+		{"10 kHz", 100_000, 101_000, 10, 100_000, 100_000},
+		{"without dt", 0, 101_000, 100_000, 100_000, 100_000},
+		{"without dt, few", 0, 40, 64, 64, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := connectDevice(t, s.Addr(), fmt.Sprintf("axis-%d", c.dt), nil, nil)
+			d := connectDevice(t, s.Addr(), fmt.Sprintf("axis-%d-%d", c.dt, c.samples), nil, nil)
 			p := openPlots(t, s.Addr(), d.id)
 			d.page = p
 			d.sendSamples(c.samples, protocol.TelemetryHeader{DT: c.dt, Channels: 1}, func(n uint64, _ int) float32 { return float32(math.Sin(float64(n))) })
@@ -165,7 +167,7 @@ func TestTimeAxis(t *testing.T) {
 				}
 				p.eval(traceScript, &seen)
 				area := seen.Width - 74 // between the axis and the margin
-				if gap := seen.Left - 64; gap > 3+area/c.kept {
+				if gap := seen.Left - 64; gap > 3+area/c.span+area*(1-c.kept/c.span) {
 					t.Errorf("%d wide: the curve begins %v pixels from the left edge, of %v", width, gap, area)
 				}
 				if gap := seen.Width - 10 - seen.Right; gap > 3 {

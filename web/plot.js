@@ -5,11 +5,13 @@
 // Column k covers the sample numbers i with floor(i / per) = k. The borders
 // depend on the numbers alone: they stay where they are while the plot moves,
 // so a column is computed once and does not shimmer. per need not be whole, so
-// the columns together cover the ring's capacity exactly.
+// the columns together cover the window exactly.
 export class Columns {
-  constructor(width, capacity) {
+  // width is in columns, span is the window in samples.
+  constructor(width, span) {
     this.width = width;
-    this.per = Math.max(1, capacity / width); // samples
+    this.span = span;
+    this.per = Math.max(1, span / width); // samples
     this.min = new Float64Array(width);
     this.max = new Float64Array(width);
     this.last = -1; // the newest column
@@ -87,6 +89,16 @@ export function tickLabel(value, step) {
   return text.replaceAll(",", "\u202f").replace(/^-(?=[0.\u202f]*$)/, "").replace("-", "\u2212");
 }
 
+// spanOf returns how many samples the time axis spans: all that the ring may
+// hold, which with a dt are some seconds. Without one nobody knows how soon the
+// ring is full, so the axis doubles whenever it is full itself.
+export function spanOf(ring, dt) {
+  if (dt > 0) return ring.capacity;
+  let span = 64;
+  while (span < ring.end - ring.start) span *= 2;
+  return Math.min(span, ring.capacity);
+}
+
 export class Plot {
   #canvas;
   #channel;
@@ -103,8 +115,8 @@ export class Plot {
 
   // measure takes in the ring's newest samples without drawing and returns the
   // extremes of the window, or null.
-  measure(ring) {
-    const columns = this.#columnsFor(ring, this.#columns?.width ?? 16);
+  measure(ring, dt) {
+    const columns = this.#columnsFor(ring, this.#columns?.width ?? 16, spanOf(ring, dt));
     columns.update(ring, this.#channel);
     return columns.range();
   }
@@ -126,7 +138,7 @@ export class Plot {
     }
     const area = { left: Math.round(64 * ratio), top: Math.round(8 * ratio), right: width - Math.round(10 * ratio), bottom: height - Math.round(22 * ratio) };
     area.width = Math.max(16, area.right - area.left);
-    const columns = this.#columnsFor(ring, area.width);
+    const columns = this.#columnsFor(ring, area.width, spanOf(ring, dt));
     columns.update(ring, this.#channel);
     const range = columns.range();
     this.#drawn = { end: ring.end, theme, width, height, dt };
@@ -135,30 +147,29 @@ export class Plot {
     ctx.clearRect(0, 0, width, height);
     ctx.font = `${11 * ratio}px ${theme.font}`;
     ctx.lineWidth = Math.max(1, Math.round(ratio));
-    this.#drawTimeAxis(ctx, area, ratio, ring, dt, theme);
+    this.#drawTimeAxis(ctx, area, ratio, dt, theme);
     if (!range) return;
     this.#scale = scaleFor(range.min, range.max, this.#scale);
     // Infinite where the values span more than numbers can hold.
     if (Number.isFinite(this.#scale.high - this.#scale.low)) this.#drawValueAxis(ctx, area, ratio, theme);
     this.#drawGaps(ctx, area, ratio, ring, theme);
-    if (ring.capacity < area.width) this.#drawPoints(ctx, area, ratio, ring, theme);
+    if (columns.span < area.width) this.#drawPoints(ctx, area, ratio, ring, theme);
     else this.#drawColumns(ctx, area, ratio, theme);
   }
 
-  #columnsFor(ring, width) {
+  #columnsFor(ring, width, span) {
     const same = this.#ring === ring && this.#generation === ring.generation;
-    if (!same || this.#columns.width !== width) {
+    if (!same || this.#columns.width !== width || this.#columns.span !== span) {
       if (!same) this.#scale = null;
-      this.#columns = new Columns(width, ring.capacity);
+      this.#columns = new Columns(width, span);
       this.#ring = ring;
       this.#generation = ring.generation;
     }
     return this.#columns;
   }
 
-  // The axis spans the ring's capacity, over the whole width of the area.
-  #drawTimeAxis(ctx, area, ratio, ring, dt, theme) {
-    const span = ring.capacity * (dt > 0 ? dt * 1e-9 : 1);
+  #drawTimeAxis(ctx, area, ratio, dt, theme) {
+    const span = this.#columns.span * (dt > 0 ? dt * 1e-9 : 1);
     const step = niceStep(span / Math.max(2, area.width / (110 * ratio)));
     ctx.textBaseline = "top";
     for (let n = 0; n * step <= span * 1.0001; n++) {
@@ -228,7 +239,7 @@ export class Plot {
   // each, which also shows a sample that has no neighbour.
   #drawPoints(ctx, area, ratio, ring, theme) {
     const data = ring.channels[this.#channel];
-    const dot = (area.width >= 8 * ratio * ring.capacity ? 3 : 1.25) * ratio;
+    const dot = (area.width >= 8 * ratio * this.#columns.span ? 3 : 1.25) * ratio;
     ctx.beginPath();
     ctx.fillStyle = ctx.strokeStyle = theme.trace;
     let drawing = false;
@@ -252,7 +263,7 @@ export class Plot {
 
   // x is where a sample lies. The newest column or sample is at the right.
   #x(sample, area, ring) {
-    const scale = area.width / ring.capacity;
+    const scale = area.width / this.#columns.span;
     const newest = scale > 1 ? (ring.end - 1) * scale : this.#columns.last;
     return area.right - 1 - (newest - sample * scale);
   }

@@ -89,7 +89,7 @@ export class TelemetryView {
     this.#showNotes(s);
 
     this.#plots.forEach((shown, channel) => {
-      shown.range = s.ring && shown.plot.measure(s.ring);
+      shown.range = s.ring && shown.plot.measure(s.ring, s.dt);
       setText(shown.title, this.labels[channel] || `Channel ${channel + 1}`);
       setText(shown.latest, s.ring ? value(s.ring.latest(channel), shown.range) : "–");
       setText(shown.min, value(shown.range?.min, shown.range));
