@@ -4,6 +4,7 @@
 # make lint   golangci-lint and go vet
 # make bench  which goals the gateway reaches on this machine (half an hour)
 # make bench-tuning  what options of labgate serve change
+# make bench-compare OLD=binary  what changed from an older labgate to this one
 # make bench-peers  the same work through other brokers
 # make fuzz   every parser that the network reaches, for five minutes
 # make soak   everything at once for ten minutes, with the books balanced
@@ -19,7 +20,7 @@ FUZZTIME ?=
 SOAK_TIME ?= 10m
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run cluster build setup test lint ci vet bench bench-tuning bench-peers fuzz soak cross clean
+.PHONY: run cluster build setup test lint ci vet bench bench-tuning bench-compare bench-peers fuzz soak cross clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/labgate ./cmd/labgate
@@ -61,6 +62,11 @@ bench: build
 
 bench-tuning: build
 	@GO=$(GO) scripts/bench tuning $(ARGS)
+
+# OLD is a binary of labgate to compare with, NEW another one than this tree's.
+bench-compare: build
+	@test -n "$(OLD)" || { echo "make bench-compare OLD=path/of/an/older/labgate" >&2; exit 2; }
+	@GO=$(GO) scripts/bench-compare "$(OLD)" "$(or $(NEW),bin/labgate)" $(ARGS)
 
 # The same work through what a lab would install instead.
 bench-peers: build

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 )
 
 const (
@@ -32,6 +31,7 @@ type CompareOptions struct {
 	// Threshold is the least change of a median that counts for FailOnWorse, as
 	// a part: 0.05 is 5 %.
 	Threshold float64
+	Markdown  bool // the output is a Markdown table
 }
 
 // ParseThreshold reads a threshold in percent, "5%" or "5".
@@ -59,8 +59,7 @@ func Compare(out io.Writer, a, b io.Reader, o CompareOptions) error {
 	if err != nil {
 		return err
 	}
-	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(tw, "\tn\tfirst\tspread\tsecond\tspread\tchange\tp\tverdict\t\n")
+	table := &compareTable{}
 	shared := 0
 	var worse []string
 	for _, x := range before {
@@ -69,12 +68,12 @@ func Compare(out io.Writer, a, b io.Reader, o CompareOptions) error {
 			continue
 		}
 		shared++
-		worse = append(worse, compareGroups(tw, x, after[i], o.Threshold)...)
+		worse = append(worse, compareGroups(table, x, after[i], o.Threshold)...)
 	}
 	if shared == 0 {
 		return errors.New("bench: no case is in both files")
 	}
-	if err := tw.Flush(); err != nil {
+	if err := table.write(out, o.Markdown); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "\nMedians; spread is (highest - lowest) / median. Verdict: Mann-Whitney U test, two-sided, alpha %g, from %d runs on each side on.\n", alpha, minSamples)
@@ -115,7 +114,7 @@ func (r *Report) work() string {
 
 // compareGroups writes one case and returns what became worse by more than the
 // threshold.
-func compareGroups(out io.Writer, a, b *reportGroup, threshold float64) (worse []string) {
+func compareGroups(table *compareTable, a, b *reportGroup, threshold float64) (worse []string) {
 	notes := ""
 	x, y := a.reports[0], b.reports[0]
 	if x.Host != y.Host {
@@ -130,7 +129,7 @@ func compareGroups(out io.Writer, a, b *reportGroup, threshold float64) (worse [
 			worse = append(worse, fmt.Sprintf("%s: %d runs failed, %d before", a.key, n, m))
 		}
 	}
-	fmt.Fprintf(out, "%s%s\t\t\t\t\t\t\t\t\t\n", a.key, notes)
+	table.begin(a.key + notes)
 	first, second := gather(a.good()), gather(b.good())
 	for _, f := range first {
 		i := slices.IndexFunc(second, func(g *figureSet) bool { return g.name == f.name })
@@ -138,7 +137,7 @@ func compareGroups(out io.Writer, a, b *reportGroup, threshold float64) (worse [
 			continue
 		}
 		c := compareFigure(f, second[i])
-		fmt.Fprintf(out, "%s\t%d, %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", f.name, len(f.values), len(second[i].values),
+		table.add(f.name, fmt.Sprintf("%d, %d", len(f.values), len(second[i].values)),
 			figure3(c.first), percent(spread(f.values)), figure3(c.second), percent(spread(second[i].values)),
 			change(c.change), probability(c.p), c.verdict)
 		if c.verdict == VerdictWorse && math.Abs(c.change) > threshold {
@@ -146,38 +145,6 @@ func compareGroups(out io.Writer, a, b *reportGroup, threshold float64) (worse [
 		}
 	}
 	return worse
-}
-
-// figure3 keeps three decimals where they say something.
-func figure3(v float64) string {
-	if v != 0 && math.Abs(v) < 100 {
-		return fmt.Sprintf("%.3f", v)
-	}
-	return count(v)
-}
-
-func percent(part float64) string {
-	if math.IsNaN(part) || math.IsInf(part, 0) {
-		return "-"
-	}
-	return fmt.Sprintf("%.1f %%", part*100)
-}
-
-func change(part float64) string {
-	switch {
-	case math.IsNaN(part):
-		return "-"
-	case math.IsInf(part, 0):
-		return "from 0"
-	}
-	return fmt.Sprintf("%+.1f %%", part*100)
-}
-
-func probability(p float64) string {
-	if math.IsNaN(p) {
-		return "-"
-	}
-	return fmt.Sprintf("%.4f", p)
 }
 
 // readReports groups the reports of a file by case, in the order of their

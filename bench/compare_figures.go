@@ -3,6 +3,8 @@ package bench
 import (
 	"math"
 	"slices"
+
+	"github.com/labgate/labgate/bench/internal/stats"
 )
 
 // The verdicts on a figure.
@@ -44,7 +46,7 @@ type comparison struct {
 }
 
 func compareFigure(a, b *figureSet) comparison {
-	c := comparison{first: median(a.values), second: median(b.values), p: math.NaN(), verdict: VerdictFew}
+	c := comparison{first: stats.Median(a.values), second: stats.Median(b.values), p: math.NaN(), verdict: VerdictFew}
 	if c.first != c.second {
 		c.change = (c.second - c.first) / math.Abs(c.first)
 	}
@@ -65,23 +67,13 @@ func compareFigure(a, b *figureSet) comparison {
 	return c
 }
 
-// median is the middle value, or the mean of the two in the middle.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return (v[(n-1)/2] + v[n/2]) / 2
-}
-
 // spread is the range of values as a part of their median.
 func spread(values []float64) float64 {
 	width := slices.Max(values) - slices.Min(values)
 	if width == 0 {
 		return 0
 	}
-	return width / math.Abs(median(values))
+	return width / math.Abs(stats.Median(values))
 }
 
 // namedFigure is one figure of a report.

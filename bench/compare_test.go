@@ -115,6 +115,10 @@ func TestCompare(t *testing.T) {
 			name: "a failed run is left out", b: fanouts("x", 100, 101, 102, 103) + strings.Replace(fanouts("x", 1), "true", "false", 1),
 			o: CompareOptions{FailOnWorse: true}, says: []string{"5, 4", "0 of 5, 1 of 5"}, fails: "x: 1 runs failed, 0 before",
 		},
+		{name: "Markdown", b: slow, o: CompareOptions{Markdown: true}, says: []string{
+			"| case, figure | n | first | spread | second | spread | change | p | verdict |\n|---|---:|---:|---:|---:|---:|---:|---:|---|\n",
+			"| **x** |  |  |  |  |  |  |  |  |\n", "| telemetry deliveries/s | 5, 5 | 102 | 3.9 % | 82.000 | 4.9 % | -19.6 % | 0.0079 | **worse** |\n",
+		}},
 		{name: "other work", b: strings.ReplaceAll(slow, `"results"`, `"options":{"saturate":true},"results"`), says: []string{"different work: fanout", "saturation"}},
 	} {
 		var out bytes.Buffer

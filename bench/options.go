@@ -92,8 +92,12 @@ type Options struct {
 	Drop        string `json:"drop,omitempty"`         // storm: "reset" (RST) or "fin" (FIN without a close frame)
 	Prefix      string `json:"prefix,omitempty"`       // of device and user names; empty: one of this run's own
 
-	ServerPID int    `json:"server_pid,omitempty"` // the gateway's process, for CPU and memory; 0: unknown
-	AdminURL  string `json:"admin_url,omitempty"`  // the gateway's admin listener, for its goroutines
+	// ServerPID is the gateway's process, for its CPU time and memory, and
+	// FrontendPID that of the gateway at FrontendTarget: both are added up.
+	// 0: unknown.
+	ServerPID   int    `json:"server_pid,omitempty"`
+	FrontendPID int    `json:"frontend_pid,omitempty"`
+	AdminURL    string `json:"admin_url,omitempty"` // the gateway's admin listener, for its goroutines
 
 	DeviceToken   string `json:"-"` // bearer token of devices
 	FrontendToken string `json:"-"` // bearer token of front ends
@@ -185,6 +189,9 @@ type optionError struct{ option, problem string }
 
 func (e *optionError) Error() string { return fmt.Sprintf("bench: option %s: %s", e.option, e.problem) }
 
+// knowsProcess says whether the gateway's CPU time and memory can be read.
+func (o *Options) knowsProcess() bool { return o.ServerPID > 0 || o.FrontendPID > 0 }
+
 // check refuses what cannot be run. o has its defaults.
 func (o *Options) check() error {
 	bad := func(option, format string, args ...any) error {
@@ -244,6 +251,10 @@ func (o *Options) check() error {
 		return bad("label", "%d bytes, at most %d allowed; shorten it", len(o.Label), maxLabel)
 	case o.ServerPID < 0:
 		return bad("server-pid", "%d must be a process id", o.ServerPID)
+	case o.FrontendPID < 0:
+		return bad("frontend-pid", "%d must be a process id", o.FrontendPID)
+	case o.FrontendPID > 0 && o.FrontendTarget == "":
+		return bad("frontend-pid", "is for the gateway at --frontend-target, which is not set")
 	}
 	if err := o.checkDurations(bad); err != nil {
 		return err

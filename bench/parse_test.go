@@ -96,22 +96,19 @@ func TestField(t *testing.T) {
 	}
 }
 
-func TestParseProc(t *testing.T) {
-	const stat = "4242 (a name) S) R 1 2 3 4 5 6 7 8 9 10 1250 250 13 14 15"
-	if s, err := parseStat([]byte(stat)); err != nil || s != 15 {
-		t.Errorf("%v s, %v; want 15 s", s, err)
+// TestSampleServer uses this process as the gateway, once and as both nodes.
+func TestSampleServer(t *testing.T) {
+	pid := os.Getpid()
+	one := sampleServer(&Options{ServerPID: pid})
+	if one.err != nil || one.rssKiB == 0 || one.peakKiB < one.rssKiB || one.cpuSeconds <= 0 {
+		t.Errorf("this process: %+v", one)
 	}
-	for _, bad := range []string{"", "1 (x) R", "1 (x) R 1 2 3 4 5 6 7 8 9 10 a b"} {
-		if _, err := parseStat([]byte(bad)); err == nil {
-			t.Errorf("%q was taken", bad)
-		}
+	two := sampleServer(&Options{ServerPID: pid, FrontendPID: pid})
+	if two.err != nil || two.peakKiB < 2*one.peakKiB || two.cpuSeconds < 2*one.cpuSeconds {
+		t.Errorf("twice this process: %+v, once: %+v", two, one)
 	}
-	rss, peak := parseStatus([]byte("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t    1024 kB\nThreads:\t3\n"))
-	if rss != 1024 || peak != 2048 {
-		t.Errorf("rss %d, peak %d; want 1024 and 2048", rss, peak)
-	}
-	if s := sampleServer(&Options{ServerPID: os.Getpid()}); s.err != nil || s.rssKiB == 0 || s.peakKiB < s.rssKiB {
-		t.Errorf("this process: %+v", s)
+	if s := sampleServer(&Options{FrontendTarget: "http://x", FrontendPID: 1 << 30}); s.err == nil || !strings.Contains(s.err.Error(), "frontend-pid") {
+		t.Errorf("error %v, want one that names the option", s.err)
 	}
 }
 

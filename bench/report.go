@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/labgate/labgate/bench/internal/host"
 )
 
 // Report is the outcome of one run; as JSON, one object.
@@ -99,15 +101,8 @@ type LoadResult struct {
 	Late *Latency `json:"late,omitempty"`
 }
 
-// Host is the machine the load ran on.
-type Host struct {
-	CPU        string `json:"cpu"`
-	CPUs       int    `json:"cpus"`       // that this process may use
-	GOMAXPROCS int    `json:"gomaxprocs"` // of this process
-	Kernel     string `json:"kernel"`
-	OS         string `json:"os"`
-	Arch       string `json:"arch"`
-}
+// Host is the machine on which the load generator ran.
+type Host = host.Facts
 
 // Error is the result of a run that finished and failed its checks.
 type Error struct{ Problems []Problem }
@@ -129,7 +124,7 @@ func (e *Error) Error() string {
 func newReport(o *Options) *Report {
 	return &Report{
 		Label: o.Label, Scenario: o.Scenario, Time: time.Now().UTC().Truncate(time.Second), Options: *o,
-		Host: hostInfo(), GoVersion: runtime.Version(), Commit: commit(),
+		Host: host.Read(), GoVersion: runtime.Version(), Commit: commit(),
 	}
 }
 

@@ -90,7 +90,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 
 // serverResult compares two marks.
 func (r *runner) serverResult(a, b mark) *ServerResult {
-	if r.o.ServerPID == 0 && r.o.AdminURL == "" {
+	if !r.o.knowsProcess() && r.o.AdminURL == "" {
 		return nil
 	}
 	s := &ServerResult{
@@ -108,7 +108,7 @@ func (r *runner) serverResult(a, b mark) *ServerResult {
 }
 
 func loadResult(a, b mark) *LoadResult {
-	l := &LoadResult{CPUSeconds: float64(b.own - a.own)}
+	l := &LoadResult{CPUSeconds: b.own - a.own}
 	if seconds := float64(b.at-a.at) / 1e9; seconds > 0 {
 		l.CPUShare = l.CPUSeconds / seconds
 		l.BytesPerS = float64(b.bytesIn-a.bytesIn) / seconds

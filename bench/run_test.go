@@ -375,6 +375,7 @@ func TestRunRefusesWithoutAReport(t *testing.T) {
 		{"frame size", func(o *Options) { o.Size = 129 }, "use 128"},
 		{"admin", func(o *Options) { o.AdminURL = "http://192.0.2.1:1" }, "--allow-remote"},
 		{"pid", func(o *Options) { o.ServerPID = 1 << 30 }, "server-pid"},
+		{"pid of no second node", func(o *Options) { o.FrontendPID = 1 }, "frontend-target"},
 		{"rate", func(o *Options) { o.Rate = -1 }, "rate"},
 		{"bare", func(o *Options) { o.Bare = BareEcho }, "bare"},
 		{"command devices", func(o *Options) { o.CommandDevices = 1 }, "command-devices"},

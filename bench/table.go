@@ -40,7 +40,7 @@ func (r *Report) WriteTable(out io.Writer) error {
 	}
 	if i := res.Idle; i != nil {
 		row("idle", fmt.Sprintf("%d open after %.1f s, %d closed by the gateway", i.Connections, i.HeldSeconds, i.Closed))
-		if r.Options.ServerPID > 0 {
+		if r.Options.knowsProcess() {
 			row("  each, resident", fmt.Sprintf("%.1f KiB", i.PerConnKiB))
 		}
 		if r.Options.AdminURL != "" {
@@ -58,7 +58,7 @@ func (r *Report) WriteTable(out io.Writer) error {
 		clusterRows(row, c)
 	}
 	if s := res.Server; s != nil {
-		if r.Options.ServerPID > 0 {
+		if r.Options.knowsProcess() {
 			row("server", fmt.Sprintf("%.2f CPU s (%.0f %% of a core), %.3f µs a message, %s resident, peak %s",
 				s.CPUSeconds, 100*s.CPUShare, s.CPUPerDelivery, kib(s.RSSKiB), kib(s.PeakRSSKiB)))
 		}

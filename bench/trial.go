@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/labgate/labgate/bench/internal/host"
 )
 
 // Phases of a recorder in a trial.
@@ -234,12 +236,12 @@ type mark struct {
 	unicast    uint64
 	answers    uint64
 	bytesIn    int64
-	own        usage
+	own        float64 // CPU time of the load generator, in seconds
 	server     serverSample
 }
 
 func (w *world) mark() mark {
-	m := mark{bytesIn: w.bytesIn, own: ownUsage()}
+	m := mark{bytesIn: w.bytesIn, own: host.OwnCPUTime()}
 	if w.telemetry != nil {
 		for _, c := range w.frontends {
 			m.telemetry += c.frames

@@ -52,6 +52,19 @@ func TestGoalsNameWorks(t *testing.T) {
 	}
 }
 
+// TestCompareCases: a label that two works share would mix their figures.
+func TestCompareCases(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range compareCases {
+		for _, w := range c.works {
+			if seen[w.label] || w.server[0] != "labgate" || len(w.loads) != 1 {
+				t.Errorf("case %s, %q: seen %v, server %s, %d loads", c.name, w.label, seen[w.label], w.server[0], len(w.loads))
+			}
+			seen[w.label] = true
+		}
+	}
+}
+
 // sample makes a measurement of a label in a round from reports as JSON.
 func sample(t *testing.T, label string, round int, reports ...string) *Sample {
 	t.Helper()
@@ -193,18 +206,6 @@ func TestParsers(t *testing.T) {
 	if l, err := parseLimit([]byte(`{"verified":true,"deliveries_per_s":2,"cpu_us_per_delivery":1}`)); err != nil || l.PerSecond != 2 {
 		t.Errorf("parseLimit: %+v, %v", l, err)
 	}
-	// 100 + 20 + 3 and 5 of steal: waiting, interrupts and guests are no work.
-	if busy, err := parseMachine("cpu  100 20 3 4000 50000 600000 7000000 5 9 9\ncpu0 1"); err != nil || busy != 1.28 {
-		t.Errorf("parseMachine: %v, %v", busy, err)
-	}
-	for _, text := range []string{"", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3", "cpu a 2 3 4 5 6 7 8"} {
-		if _, err := parseMachine(text); err == nil {
-			t.Errorf("parseMachine(%q): no error", text)
-		}
-	}
-	if got := cpuinfo("a : b\nmodel name\t: X 1\nmodel name: Y\n", "model name"); got != "X 1" {
-		t.Errorf("cpuinfo: %q", got)
-	}
 	first := make(chan ready, 1)
 	last := watchLog(strings.NewReader("noise\n{\"message\":\"ready\",\"listen\":\"a:1\",\"admin\":\"a:2\"}\n"+strings.Repeat("x\n", 2*logLines)), first)
 	if r := <-first; r.Listen != "a:1" || r.Admin != "a:2" || len(last) != logLines {
@@ -220,10 +221,20 @@ func TestOptions(t *testing.T) {
 	if o.Rounds != 1 || o.Measure != time.Second || !o.selected("low") || o.selected("fanout") || !o.needed("fanout") || o.needed("storm") {
 		t.Errorf("options %+v", o)
 	}
-	if o, err := parseOptions([]string{"tuning"}, io.Discard); err != nil || !o.Tuning || o.Rounds != 3 {
+	if o, err := parseOptions([]string{"tuning"}, io.Discard); err != nil || o.Command != commandTuning || o.Rounds != 3 {
 		t.Errorf("tuning: %+v, %v", o, err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err = parseOptions([]string{"compare", "--cases", "idle", "--threshold", "7%", "--markdown", self, self}, io.Discard)
+	if err != nil || o.Gateways != [2]string{self, self} || o.Threshold != 0.07 || !o.Markdown || o.Rounds != 5 || !o.selected("idle") || o.selected("storm") {
+		t.Errorf("compare: %+v, %v", o, err)
+	}
 	for _, args := range [][]string{
+		{"compare"}, {"compare", self}, {"compare", self, self, self}, {"compare", self, self + ".absent"},
+		{"compare", "--threshold", "much", self, self}, {"compare", "--cases", "urgent", self, self},
 		{"--cases", "nonsense"}, {"more"}, {"--rounds", "0"}, {"--rounds", "101"}, {"--server-cpu", "1"}, {"--measure", "1ms"},
 		{"--small", "1h"}, {"--nonsense"}, {"tuning", "--cases", "low"},
 	} {

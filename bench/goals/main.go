@@ -6,6 +6,8 @@
 //
 //	goals           the table of goals, with the references that ratios name
 //	goals tuning    what single options of labgate serve change
+//	goals compare OLD NEW
+//	                what changed between two labgate binaries
 //
 // It writes every report to goals-DATE.jsonl, which labgate bench compare
 // reads, and a table to goals-DATE.md. Its exit status is not 0 when something
@@ -25,7 +27,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stderr)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -40,11 +42,15 @@ func main() {
 // errUsage ends the program with 2, the explanation having been printed.
 var errUsage = errors.New("usage")
 
-// run measures; log gets the progress.
-func run(ctx context.Context, args []string, log io.Writer) error {
+// run measures. log gets the progress and the table, out the table of a
+// comparison.
+func run(ctx context.Context, args []string, out, log io.Writer) error {
 	o, err := parseOptions(args, log)
 	if err != nil {
 		return err
+	}
+	if o.Command == commandCompare {
+		return compare(ctx, o, out, log)
 	}
 	head, err := newHead(o)
 	if err != nil {
@@ -54,11 +60,11 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &runner{o: o, out: w}
+	r := &runner{o: o, out: w, maxAgain: maxAgain}
 	failed := r.rounds(ctx)
 	var text string
 	var verdicts []*Verdict
-	if o.Tuning {
+	if o.Command == commandTuning {
 		text = tuningTable(head, r.samples)
 	} else {
 		verdicts = judgeAll(goals, r.samples, o.selected)

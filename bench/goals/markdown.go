@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/labgate/labgate/bench/internal/stats"
 )
 
 // goalsTable is the result for people.
@@ -56,7 +58,7 @@ func intro(b *strings.Builder, title string, h *Head, samples []*Sample) {
 		highest = max(highest, s.Other)
 	}
 	if len(others) > 0 {
-		fmt.Fprintf(b, "Others on the machine took %.1f %% of a core during a measurement (median; %.0f %% at most).", median(others)*100, highest*100)
+		fmt.Fprintf(b, "Others on the machine took %.1f %% of a core during a measurement (median; %.0f %% at most).", stats.Median(others)*100, highest*100)
 		if highest > foreignShare {
 			b.WriteString(" Take the figures as a hint.")
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/bench"
+	"github.com/labgate/labgate/bench/internal/host"
 )
 
 const (
@@ -59,7 +60,7 @@ type limitReport struct {
 // measure runs a work once.
 func (r *runner) measure(ctx context.Context, w *work) *Sample {
 	s := &Sample{Type: "measurement", Label: w.label, At: time.Now().UTC().Format(time.RFC3339)}
-	busy, begun := readMachine(), time.Now()
+	busy, begun := busyCPUTime(), time.Now()
 	var ours float64 // CPU seconds of what was started
 	var err error
 	if w.loads == nil {
@@ -72,9 +73,15 @@ func (r *runner) measure(ctx context.Context, w *work) *Sample {
 	if err != nil {
 		s.Error = err.Error()
 	}
-	s.Other = max(readMachine()-busy-ours, 0) / time.Since(begun).Seconds()
+	s.Other = max(busyCPUTime()-busy-ours, 0) / time.Since(begun).Seconds()
 	s.limited = loadLimited(s)
 	return s
+}
+
+// busyCPUTime is the CPU time of all processes so far, in seconds; 0: unknown.
+func busyCPUTime() float64 {
+	busy, _ := host.BusyCPUTime()
+	return busy
 }
 
 // selfMeasured runs a program that starts its own receiver.
@@ -177,7 +184,7 @@ func (r *runner) loadArgs(w *work, l *load, srv *server) ([]string, error) {
 	if l.outlast {
 		d += outlastBy
 	}
-	argv := append([]string{"labgate", "bench"}, l.args...)
+	argv := append([]string{r.o.loadProgram(), "bench"}, l.args...)
 	argv = append(argv, "--json", "--label="+w.label, "--target", "http://"+srv.addr, "--server-pid", strconv.Itoa(srv.pid()),
 		"--duration", d.String(), "--step-duration", r.o.Step.String())
 	if srv.admin != "" {

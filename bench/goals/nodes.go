@@ -9,9 +9,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/labgate/labgate/bench"
 )
 
 // nodes is what a gateway needs to be one of two: a Redis and the other one, on
@@ -42,7 +45,12 @@ func startNodes(o *Options, w *work) (*nodes, *work, error) {
 	first := *w
 	first.server, first.loads = joined("a"), nil
 	for _, l := range w.loads {
-		l.args = append(append([]string(nil), l.args...), "--frontend-target", "http://"+n.other.addr, "--redis-addr", n.addr)
+		l.args = append(append([]string(nil), l.args...), "--frontend-target", "http://"+n.other.addr)
+		if l.args[0] == bench.ScenarioCluster {
+			l.args = append(l.args, "--redis-addr", n.addr)
+		} else {
+			l.args = append(l.args, "--frontend-pid", strconv.Itoa(n.other.pid()))
+		}
 		first.loads = append(first.loads, l)
 	}
 	return n, &first, nil

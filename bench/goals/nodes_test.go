@@ -25,6 +25,15 @@ func TestNodes(t *testing.T) {
 	if got, want := fmt.Sprint(first.loads[0].args), fmt.Sprintf("[cluster --frontend-target http://%s --redis-addr %s]", n.other.addr, n.addr); got != want {
 		t.Errorf("the load: %s, want %s", got, want)
 	}
+	plain := work{server: cases[i].works[0].server, loads: benchRun("commands")}
+	if second, first, err := startNodes(o, &plain); err != nil {
+		t.Error(err)
+	} else {
+		if got, want := fmt.Sprint(first.loads[0].args), fmt.Sprintf("[commands --frontend-target http://%s --frontend-pid %d]", second.other.addr, second.other.pid()); got != want {
+			t.Errorf("the load: %s, want %s", got, want)
+		}
+		second.stop()
+	}
 	if len(cases[i].works[0].loads[0].args) != 1 {
 		t.Errorf("the case itself has changed: %v", cases[i].works[0].loads[0].args)
 	}

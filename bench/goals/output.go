@@ -15,21 +15,26 @@ import (
 
 // output writes the result as it grows, and the table at the end.
 type output struct {
-	base  string // of the two files' names
-	file  *os.File
-	log   io.Writer
-	begun time.Time
+	base   string // of the two files' names
+	file   *os.File
+	log    io.Writer
+	prefix string // of the lines in log
+	begun  time.Time
+	err    error // of all lines
 }
 
 func newOutput(o *Options, head *Head, log io.Writer) (*output, error) {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return nil, err
 	}
-	kind := "goals-"
-	if o.Tuning {
-		kind = "tuning-"
+	kind := "goals"
+	if o.Command != "" {
+		kind = o.Command
 	}
-	w := &output{base: filepath.Join(o.Out, kind+o.Date), log: log, begun: time.Now()}
+	w := &output{base: filepath.Join(o.Out, kind+"-"+o.Date), log: log, begun: time.Now()}
+	if o.Command == commandCompare {
+		w.base, w.prefix = w.base+"-"+head.Gateway, head.Gateway+", "
+	}
 	var err error
 	if w.file, err = os.Create(w.base + ".jsonl"); err != nil {
 		return nil, err
@@ -37,7 +42,15 @@ func newOutput(o *Options, head *Head, log io.Writer) (*output, error) {
 	return w, w.line(head)
 }
 
-func (w *output) line(v any) error { return json.NewEncoder(w.file).Encode(v) }
+// line writes v on a line of its own; close repeats the error.
+func (w *output) line(v any) error {
+	err := json.NewEncoder(w.file).Encode(v)
+	w.err = errors.Join(w.err, err)
+	return err
+}
+
+// close ends the file; the error is that of any line, too.
+func (w *output) close() error { return errors.Join(w.err, w.file.Close()) }
 
 // sample writes a measurement with its reports.
 func (w *output) sample(s *Sample) error {
@@ -72,7 +85,7 @@ func brief(s *Sample) string {
 
 // progress tells whoever waits.
 func (w *output) progress(format string, args ...any) {
-	_, _ = fmt.Fprintf(w.log, "%4.0fs  %s\n", time.Since(w.begun).Seconds(), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(w.log, "%4.0fs  %s%s\n", time.Since(w.begun).Seconds(), w.prefix, fmt.Sprintf(format, args...))
 }
 
 // finish adds the verdicts and writes the table.
@@ -81,7 +94,7 @@ func (w *output) finish(verdicts []*Verdict, text string) error {
 	for _, v := range verdicts {
 		errs = append(errs, w.line(v))
 	}
-	errs = append(errs, w.file.Close(), os.WriteFile(w.base+".md", []byte(text), 0o644))
+	errs = append(errs, w.close(), os.WriteFile(w.base+".md", []byte(text), 0o644))
 	_, _ = io.WriteString(w.log, "\n"+text+"\n")
 	if err := errors.Join(errs...); err != nil {
 		return err

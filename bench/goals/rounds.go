@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/labgate/labgate/bench/internal/stats"
 )
 
-// maxAgain bounds the time of measurements that are made again, as on a busy
-// machine the run would take twice as long.
+// maxAgain is the default of runner.maxAgain.
 const maxAgain = 5 * time.Minute
 
 // runner carries out a run. It belongs to one goroutine; loads only read it.
@@ -20,6 +21,9 @@ type runner struct {
 	out     *output
 	samples []*Sample
 	again   time.Duration // spent on measuring again
+	// maxAgain bounds the time of measurements that are made again: on a busy
+	// machine the run would take twice as long.
+	maxAgain time.Duration
 }
 
 // rounds measures everything once a round. Every second round takes the works
@@ -49,10 +53,7 @@ func (r *runner) rounds(ctx context.Context) error {
 
 // plan is what is to be measured in a round.
 func (r *runner) plan() (plan []testCase) {
-	if r.o.Tuning {
-		return tuningCases()
-	}
-	for _, c := range cases {
+	for _, c := range r.o.cases() {
 		if r.o.needed(c.name) {
 			plan = append(plan, c)
 		}
@@ -64,7 +65,7 @@ func (r *runner) plan() (plan []testCase) {
 // quieter one counts. A failure is never measured away.
 func (r *runner) work(ctx context.Context, round int, w *work) error {
 	s := r.measure(ctx, w)
-	if s.Error == "" && s.Other > foreignShare && w.repeatable() && r.again < maxAgain {
+	if s.Error == "" && s.Other > foreignShare && w.repeatable() && r.again < r.maxAgain {
 		begun := time.Now()
 		if again := r.measure(ctx, w); again.Error != "" || again.Other < s.Other {
 			s = again
@@ -100,5 +101,5 @@ func (r *runner) saturation(label string, part float64) (float64, error) {
 	if len(rates) == 0 {
 		return 0, fmt.Errorf("no rate known: %s found none", label)
 	}
-	return median(rates) * part, nil
+	return stats.Median(rates) * part, nil
 }

@@ -43,10 +43,15 @@ type ready struct {
 	Message string `json:"message"`
 }
 
-// pinned is a program of ours on given processors. It ends with this one at
-// the latest. taskset becomes the program, so the process id stays.
+// pinned is a program on given processors: a path, or a name in the directory
+// bin. It ends with this process at the latest. taskset becomes the program, so
+// the process id stays.
 func pinned(ctx context.Context, bin, processors string, argv, env []string) *exec.Cmd {
-	args := append([]string{"-c", processors, filepath.Join(bin, argv[0])}, argv[1:]...)
+	program := argv[0]
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(bin, program)
+	}
+	args := append([]string{"-c", processors, program}, argv[1:]...)
 	cmd := exec.CommandContext(ctx, "taskset", args...)
 	// No GOMAXPROCS, GOGC, LABGATE_... of whoever called.
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}, env...)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/labgate/labgate/bench/internal/stats"
 )
 
 // settings are the ways to start the gateway that goals tuning compares: the
@@ -92,7 +94,7 @@ func tuningTable(h *Head, samples []*Sample) string {
 				b.WriteString(" not measured |")
 				continue
 			}
-			fmt.Fprintf(&b, " %s |", number(median(values)))
+			fmt.Fprintf(&b, " %s |", number(stats.Median(values)))
 		}
 		b.WriteString("\n")
 	}

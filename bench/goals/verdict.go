@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/labgate/labgate/bench/internal/stats"
 )
 
 // What can be said of a goal.
@@ -70,7 +72,7 @@ func (g *goal) judge(samples []*Sample) *Verdict {
 	if len(values) == 0 {
 		return v
 	}
-	v.Rounds, v.Median, v.Min, v.Max = len(values), median(values), slices.Min(values), slices.Max(values)
+	v.Rounds, v.Median, v.Min, v.Max = len(values), stats.Median(values), slices.Min(values), slices.Max(values)
 	decides := v.Median
 	if g.worst {
 		decides = v.Max
@@ -79,7 +81,7 @@ func (g *goal) judge(samples []*Sample) *Verdict {
 		if len(ratios) == 0 {
 			return v
 		}
-		v.Against, v.Ratio = median(against), median(ratios)
+		v.Against, v.Ratio = stats.Median(against), stats.Median(ratios)
 		decides = v.Ratio
 	}
 	switch {
@@ -105,14 +107,4 @@ func (g *goal) referenceIn(samples []*Sample, round int) float64 {
 		}
 	}
 	return 0
-}
-
-// median is the middle value, or the mean of the two in the middle.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return (v[(n-1)/2] + v[n/2]) / 2
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/labgate/labgate/bench/internal/host"
 )
 
 // readBuffer is how much one read takes at most, as in the load generators.
@@ -90,7 +92,7 @@ func receive(ctx context.Context, socks *sockets) (*ReceiveReport, error) {
 				open--
 			default:
 				if r.Bytes == 0 {
-					begun, cpu = time.Now(), cpuTime()
+					begun, cpu = time.Now(), host.OwnCPUTime()
 				}
 				r.Bytes += int64(m)
 			}
@@ -98,7 +100,7 @@ func receive(ctx context.Context, socks *sockets) (*ReceiveReport, error) {
 	}
 	if r.Bytes > 0 {
 		r.Seconds = time.Since(begun).Seconds()
-		r.CPUShare = (cpuTime() - cpu) / r.Seconds
+		r.CPUShare = (host.OwnCPUTime() - cpu) / r.Seconds
 	}
 	return r, nil
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/lesismal/nbio/mempool"
 	"github.com/lesismal/nbio/nbhttp"
 	"github.com/lesismal/nbio/nbhttp/websocket"
+
+	"github.com/labgate/labgate/bench/internal/host"
 )
 
 const (
@@ -82,7 +84,7 @@ func runServe(ctx context.Context, name string, args []string, out, log io.Write
 	if err := e.Start(); err != nil {
 		return err
 	}
-	begun, cpu := time.Now(), cpuTime()
+	begun, cpu := time.Now(), host.OwnCPUTime()
 	_, _ = fmt.Fprintf(log, `{"case":%q,"listen":%q,"message":"ready"}`+"\n", name, e.Addrs[0])
 	select {
 	case <-ctx.Done():
@@ -95,7 +97,7 @@ func runServe(ctx context.Context, name string, args []string, out, log io.Write
 		Case: name, Seconds: time.Since(begun).Seconds(), Accepted: count.accepted.Load(),
 		Received: count.received.Load(), Forwarded: count.forwarded.Load(), Dropped: count.dropped.Load(), Host: hostInfo(),
 	}
-	r.CPUShare = (cpuTime() - cpu) / r.Seconds
+	r.CPUShare = (host.OwnCPUTime() - cpu) / r.Seconds
 	if *asJSON {
 		return writeJSON(out, r)
 	}

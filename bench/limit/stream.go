@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/labgate/labgate/bench/internal/host"
 	"github.com/labgate/labgate/internal/wsframe"
 )
 
@@ -139,11 +140,11 @@ func (s *stream) measure(ctx context.Context, warmup, duration time.Duration) (*
 	if err := s.until(ctx, time.Now().Add(warmup)); err != nil {
 		return nil, err
 	}
-	begun, cpu, sent := time.Now(), cpuTime(), s.sent
+	begun, cpu, sent := time.Now(), host.OwnCPUTime(), s.sent
 	if err := s.until(ctx, begun.Add(duration)); err != nil {
 		return nil, err
 	}
-	seconds, cpu, sent := time.Since(begun).Seconds(), cpuTime()-cpu, s.sent-sent
+	seconds, cpu, sent := time.Since(begun).Seconds(), host.OwnCPUTime()-cpu, s.sent-sent
 	if err := s.complete(ctx); err != nil {
 		return nil, err
 	}

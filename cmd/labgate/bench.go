@@ -20,6 +20,7 @@ type BenchCmd struct {
 
 	FailOnWorse bool   `help:"compare: fail when a figure is worse, or when more runs failed."`
 	Threshold   string `default:"5%" help:"compare: change of a median from which on --fail-on-worse counts it."`
+	Markdown    bool   `help:"compare: print a Markdown table."`
 
 	Target         string `default:"http://127.0.0.1:8080" help:"The gateway's address. Loopback only, unless --allow-remote."`
 	FrontendTarget string `help:"Where front ends connect, if elsewhere: another node."`
@@ -60,8 +61,9 @@ type BenchCmd struct {
 	Drop        string `help:"storm: how connections end, reset or fin (reset)."`
 	Prefix      string `help:"Start of device and user names (one of this run's own)."`
 
-	ServerPID int    `name:"server-pid" help:"The gateway's process, to report its CPU time and memory."`
-	AdminURL  string `name:"admin-url" help:"The gateway's admin listener, to report its goroutines."`
+	ServerPID   int    `name:"server-pid" help:"The gateway's process, to report its CPU time and memory."`
+	FrontendPID int    `name:"frontend-pid" help:"The process of the gateway at --frontend-target: its CPU time and memory are added."`
+	AdminURL    string `name:"admin-url" help:"The gateway's admin listener, to report its goroutines."`
 
 	DeviceToken   string `help:"Bearer token of devices."`
 	FrontendToken string `help:"Bearer token of front ends."`
@@ -107,7 +109,7 @@ func (c *BenchCmd) options() bench.Options {
 		ConnectRate: c.ConnectRate, ConnectConcurrency: c.ConnectConcurrency, ConnectTimeout: c.ConnectTimeout,
 		Sources: c.Sources, Saturate: c.Saturate, StepDuration: c.StepDuration,
 		AllowLoss: c.AllowLoss, AllowRemote: c.AllowRemote, Role: c.Role, Drop: c.Drop, Prefix: c.Prefix, Bare: c.Bare,
-		ServerPID: c.ServerPID, AdminURL: c.AdminURL, DeviceToken: c.DeviceToken, FrontendToken: c.FrontendToken,
+		ServerPID: c.ServerPID, FrontendPID: c.FrontendPID, AdminURL: c.AdminURL, DeviceToken: c.DeviceToken, FrontendToken: c.FrontendToken,
 	}
 }
 
@@ -129,7 +131,7 @@ func (c *BenchCmd) compare(out io.Writer) error {
 		defer f.Close()
 		files[i] = f
 	}
-	return bench.Compare(out, files[0], files[1], bench.CompareOptions{FailOnWorse: c.FailOnWorse, Threshold: threshold})
+	return bench.Compare(out, files[0], files[1], bench.CompareOptions{FailOnWorse: c.FailOnWorse, Threshold: threshold, Markdown: c.Markdown})
 }
 
 // isTerminal says whether w is a character device.

@@ -27,9 +27,13 @@ var may = map[string][]string{
 	"server":            {"protocol", "internal/access", "internal/wsframe", "session", "router", "router/federation", "web"},
 	"cluster":           {"protocol", "router/federation"},
 	"client":            {"protocol"},
-	"bench":             {"protocol", "internal/wsframe", "client"},
-	"bench/limit":       {"internal/wsframe"},
-	"bench/goals":       {"bench"},
+	"bench":             {"protocol", "internal/wsframe", "client", "bench/internal/host", "bench/internal/stats"},
+	"bench/limit":       {"internal/wsframe", "bench/internal/host"},
+	"bench/goals":       {"bench", "bench/internal/host", "bench/internal/stats"},
+
+	"bench/internal/host":  {},
+	"bench/internal/stats": {},
+
 	"internal/access":   {"protocol"},
 
 	"internal/redistest": {},
@@ -47,7 +51,7 @@ var foreign = map[string][]string{
 	"github.com/google/uuid":     {"session", "router", "router/federation", "cluster", "server", "client"},
 	"github.com/redis/rueidis":   {"cluster"},
 	"github.com/golang-jwt/":     {"internal/access"},
-	"golang.org/x/sys/unix":      {"cluster", "server", "bench", "bench/limit"},
+	"golang.org/x/sys/unix":      {"cluster", "server", "bench", "bench/limit", "bench/internal/host"},
 }
 
 func TestImports(t *testing.T) {
