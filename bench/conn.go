@@ -1,12 +1,11 @@
 package bench
 
 import (
-	"errors"
-	"fmt"
-)
+	"net/netip"
 
-// errEOF is the end of the stream without a close frame.
-var errEOF = errors.New("connection closed by the gateway without a close frame")
+	"github.com/labgate/labgate/bench/internal/wsconn"
+	"github.com/labgate/labgate/internal/wsframe"
+)
 
 // role says what a connection does in the run.
 type role uint8
@@ -34,21 +33,15 @@ const maxUnsent = 16 << 20
 
 // conn is one connection. It belongs to the run's goroutine.
 type conn struct {
-	w     *world
-	poll  *poller // watches fd
-	fd    int
-	index int // within its role
-	role  role
-	state connState
-	armed bool // EPOLLOUT wanted
+	w       *world
+	sock    wsconn.Conn
+	index   int // within its role
+	role    role
+	state   connState
+	blocked []*sender // wait until sock has no unsent bytes
 
-	carry   []byte    // start of an unfinished frame, or of the HTTP answer
-	out     []byte    // accepted by write, not taken by the kernel
-	outDone int       // of out, already taken
-	blocked []*sender // wait for out to empty
-
-	partialOp byte   // opcode of a fragmented message under way; 0: none
-	partial   []byte // its fragments so far
+	partialOp wsframe.Opcode // opcode of a fragmented message under way; 0: none
+	partial   []byte         // its fragments so far
 
 	hs      *handshake // until the connection is open
 	session string     // from gateway.welcome
@@ -56,39 +49,25 @@ type conn struct {
 	receiver // what it got, front ends and unicast devices
 }
 
+// open begins to connect.
+func (c *conn) open(dst netip.AddrPort, src netip.Addr) error {
+	poll := c.w.poll
+	if c.role == roleExtra {
+		poll = c.w.crowd
+	}
+	if err := c.sock.Open(poll, dst, src); err != nil {
+		return err
+	}
+	c.w.register(c)
+	return nil
+}
+
 // write sends b or keeps what the kernel does not take.
 func (c *conn) write(b []byte) {
 	if c.state == stateClosed {
 		return
 	}
-	if c.outDone < len(c.out) {
-		if len(c.out)-c.outDone+len(b) > maxUnsent {
-			c.fail(fmt.Errorf("gateway does not read: %d bytes unsent", len(c.out)-c.outDone))
-			return
-		}
-		c.out = append(c.out, b...)
-		return
-	}
-	n, err := sockWrite(c.fd, b)
-	if err != nil {
-		c.fail(err)
-		return
-	}
-	if n < len(b) {
-		c.out, c.outDone = append(c.out[:0], b[n:]...), 0
-		c.arm(true)
-	}
-}
-
-// full says whether unsent bytes wait; senders then hold back.
-func (c *conn) full() bool { return c.outDone < len(c.out) }
-
-func (c *conn) arm(on bool) {
-	if c.armed == on {
-		return
-	}
-	c.armed = on
-	if err := c.poll.modify(c.fd, on); err != nil {
+	if err := c.sock.Write(b, maxUnsent); err != nil {
 		c.fail(err)
 	}
 }
@@ -96,24 +75,17 @@ func (c *conn) arm(on bool) {
 // onWritable goes on with what waits.
 func (c *conn) onWritable(now int64) {
 	if c.state == stateDialing {
-		c.onConnected(now)
+		c.onConnected()
 		return
 	}
-	if c.full() {
-		n, err := sockWrite(c.fd, c.out[c.outDone:])
-		if err != nil {
-			c.fail(err)
-			return
-		}
-		if c.outDone += n; c.full() {
-			return
-		}
-		c.out, c.outDone = c.out[:0], 0
-		if cap(c.out) > 64<<10 {
-			c.out = nil
-		}
+	done, err := c.sock.Flush()
+	if err != nil {
+		c.fail(err)
+		return
 	}
-	c.arm(false)
+	if !done {
+		return
+	}
 	blocked := c.blocked
 	c.blocked = nil
 	for _, s := range blocked {
@@ -125,23 +97,17 @@ func (c *conn) onWritable(now int64) {
 // onReadable makes one read and takes the frames out of it.
 func (c *conn) onReadable() {
 	w := c.w
-	n := copy(w.buf, c.carry)
-	if n == len(w.buf) {
-		// One frame larger than the buffer: maxIncoming bounds it.
-		w.buf = append(w.buf, make([]byte, len(w.buf))...)
-	}
-	m, err := sockRead(c.fd, w.buf[n:])
+	data, n, err := c.sock.Read(&w.buf)
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	if m == 0 {
+	if n == 0 {
 		return
 	}
 	now := w.clock.now()
 	w.now = now
-	w.bytesIn += int64(m)
-	data := w.buf[:n+m]
+	w.bytesIn += int64(n)
 	if c.state == stateUpgrade {
 		if data, err = c.readUpgrade(data); err != nil {
 			c.fail(err)
@@ -154,19 +120,7 @@ func (c *conn) onReadable() {
 			return
 		}
 	}
-	c.keep(data)
-}
-
-// keep stores the rest of a read until the next one.
-func (c *conn) keep(rest []byte) {
-	if len(rest) == 0 {
-		if cap(c.carry) > 4<<10 {
-			c.carry = nil // an idle connection holds nothing big
-		}
-		c.carry = c.carry[:0]
-		return
-	}
-	c.carry = append(c.carry[:0], rest...)
+	c.sock.Keep(data)
 }
 
 // fail ends the connection for a reason that is not ours.
@@ -185,13 +139,11 @@ func (c *conn) shut(reset bool) {
 		return
 	}
 	c.state = stateClosed
-	c.w.conns[c.fd] = nil
-	if reset {
-		sockReset(c.fd)
-	} else {
-		sockClose(c.fd)
+	if fd := c.sock.FD(); fd >= 0 {
+		c.w.conns[fd] = nil
 	}
-	c.carry, c.out, c.outDone, c.partial, c.partialOp, c.blocked = nil, nil, 0, nil, 0, nil
+	c.sock.Close(reset)
+	c.partial, c.partialOp, c.blocked = nil, 0, nil
 }
 
 // sendClose starts the close handshake; the gateway is to end it.

@@ -10,8 +10,7 @@
 //
 // One goroutine owns a run: it drives an epoll loop, the schedules and the
 // checks, and takes no lock. A run therefore uses at most one core, which is
-// how the gateway is measured: server on one core, load on the other. Frames
-// from the gateway are cut by a scanner of this package's own rather than by
-// internal/wsframe, so that a framing mistake of the gateway cannot hide
-// behind the same mistake here.
+// how the gateway is measured: server on one core, load on the other. Sockets
+// and frame headers are those of bench/internal/wsconn, not internal/wsframe: a
+// framing mistake of the gateway cannot hide behind the same mistake here.
 package bench

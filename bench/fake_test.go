@@ -2,8 +2,6 @@ package bench
 
 import (
 	"bufio"
-	"crypto/sha1"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/bench/internal/wsconn"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 )
@@ -126,7 +125,7 @@ func (g *fakeGateway) serve(nc net.Conn) {
 		p.name = strings.TrimPrefix(req.URL.Path, "/ws/frontend/")
 		p.all = req.URL.Query().Get("telemetry") == "all"
 	}
-	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + acceptGUID))
+	accept := wsconn.Accept(req.Header.Get("Sec-WebSocket-Key"))
 	bad := g.badAccept
 	if g.bare != "" {
 		p.name = req.URL.Path
@@ -134,10 +133,10 @@ func (g *fakeGateway) serve(nc net.Conn) {
 		bad = bad || req.Header.Get("Sec-WebSocket-Protocol") != ""
 	}
 	if bad {
-		sum[0]++
+		accept = wsconn.Accept("another key")
 	}
 	head := fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
-		base64.StdEncoding.EncodeToString(sum[:]), req.Header.Get("Sec-WebSocket-Protocol"))
+		accept, req.Header.Get("Sec-WebSocket-Protocol"))
 	g.join(p, head)
 	defer g.leave(p)
 
@@ -264,7 +263,7 @@ func (p *fakePeer) telemetry(frame []byte) {
 		case f[0] == '{':
 			p.raw(wsframe.AppendFrame(nil, wsframe.OpText, f))
 		case p.g.fragment:
-			p.raw(append([]byte{opBinary, 32}, f[:32]...))
+			p.raw(append([]byte{byte(wsframe.OpBinary), 32}, f[:32]...))
 			p.raw(wsframe.AppendFrame(nil, wsframe.OpPing, []byte("?")))
 			rest := wsframe.AppendFrame(nil, wsframe.OpContinuation, f[32:])
 			p.raw(rest)

@@ -72,7 +72,7 @@ func (g *generator) nextDue() int64 {
 func (s *sender) flush(now int64) {
 	g, w, n := s.gen, s.c.w, uint64(len(s.gen.senders))
 	for s.owed > 0 && s.c.state == stateOpen {
-		if s.c.full() {
+		if s.c.sock.Full() {
 			if !s.blocked {
 				s.blocked = true
 				s.c.blocked = append(s.c.blocked, s)

@@ -1,14 +1,6 @@
 package bench
 
-import "github.com/HdrHistogram/hdrhistogram-go"
-
-// Range and precision of latencies, in ns: from a quarter of a microsecond to
-// ten minutes, to three digits.
-const (
-	minLatency = 256
-	maxLatency = 600e9
-	digits     = 3
-)
+import "github.com/labgate/labgate/bench/internal/stats"
 
 // recorder sorts latencies by the phase in which their message was due. A
 // message that was due before a stall and answered after it counts for the
@@ -20,14 +12,14 @@ type recorder struct {
 type latencyPhase struct {
 	name string
 	from int64
-	hist *hdrhistogram.Histogram // nil: not kept
+	hist *stats.Histogram // nil: not kept
 }
 
 // begin starts a phase at a time, in ns; keep says whether it is recorded.
 func (r *recorder) begin(name string, from int64, keep bool) {
 	p := latencyPhase{name: name, from: from}
 	if keep {
-		p.hist = hdrhistogram.New(minLatency, maxLatency, digits)
+		p.hist = &stats.Histogram{}
 	}
 	r.phases = append(r.phases, p)
 }
@@ -38,7 +30,7 @@ func (r *recorder) record(due, arrived int64) {
 	for i := len(r.phases) - 1; i >= 0; i-- {
 		if p := &r.phases[i]; due >= p.from {
 			if p.hist != nil {
-				_ = p.hist.RecordValue(min(max(arrived-due, 0), maxLatency))
+				p.hist.Record(arrived - due)
 			}
 			return
 		}
@@ -48,7 +40,7 @@ func (r *recorder) record(due, arrived int64) {
 // summary is the named phase's; nil when nothing was recorded.
 func (r *recorder) summary(name string) *Latency {
 	for i := range r.phases {
-		if p := &r.phases[i]; p.name == name && p.hist != nil && p.hist.TotalCount() > 0 {
+		if p := &r.phases[i]; p.name == name && p.hist != nil && p.hist.Count() > 0 {
 			return newLatency(p.hist)
 		}
 	}
@@ -58,7 +50,7 @@ func (r *recorder) summary(name string) *Latency {
 // p99 is the last phase's so far, in ns.
 func (r *recorder) p99() int64 {
 	if n := len(r.phases); n > 0 && r.phases[n-1].hist != nil {
-		return r.phases[n-1].hist.ValueAtPercentile(99)
+		return r.phases[n-1].hist.Quantile(0.99)
 	}
 	return 0
 }
@@ -75,10 +67,10 @@ type Latency struct {
 	Max   float64 `json:"max_us"`
 }
 
-func newLatency(h *hdrhistogram.Histogram) *Latency {
-	at := func(q float64) float64 { return float64(h.ValueAtPercentile(q)) / 1e3 }
+func newLatency(h *stats.Histogram) *Latency {
+	at := func(q float64) float64 { return float64(h.Quantile(q)) / 1e3 }
 	return &Latency{
-		Count: h.TotalCount(), Mean: h.Mean() / 1e3,
-		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(h.Max()) / 1e3,
+		Count: h.Count(), Mean: h.Mean() / 1e3,
+		P50: at(0.5), P90: at(0.9), P99: at(0.99), P999: at(0.999), Max: float64(h.Max()) / 1e3,
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/bench/internal/stats"
 )
 
 // TestCoordinatedOmission plays a responder that stalls once, and compares
@@ -83,7 +85,7 @@ func TestRecorderSortsByDueTime(t *testing.T) {
 		phase string
 		count int64
 		max   float64 // µs
-	}{{"before", 2, 9000}, {"during", 3, maxLatency / 1e3}} {
+	}{{"before", 2, 9000}, {"during", 3, stats.MaxDuration / 1e3}} {
 		l := r.summary(tc.phase)
 		if l == nil || l.Count != tc.count || math.Abs(l.Max-tc.max) > tc.max*0.001 {
 			t.Errorf("%s: %+v, want %d up to %v µs", tc.phase, l, tc.count, tc.max)

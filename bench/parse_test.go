@@ -8,8 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/labgate/labgate/protocol"
 )
 
 func TestParseTarget(t *testing.T) {
@@ -138,34 +136,5 @@ func TestCheckFileLimit(t *testing.T) {
 	}
 	if err := checkFileLimit(20000, 20000); err == nil || !strings.Contains(err.Error(), "at most 19936") {
 		t.Errorf("error %v, want the number that fits", err)
-	}
-}
-
-func TestCheckUpgrade(t *testing.T) {
-	const key = "dGhlIHNhbXBsZSBub25jZQ==" // RFC 6455 section 1.3
-	good := []string{"HTTP/1.1 101 Switching Protocols", "Upgrade: WebSocket", "Connection: upgrade",
-		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "Sec-WebSocket-Protocol: labgate.v1"}
-	for _, tc := range []struct {
-		line int
-		with string
-		says string
-	}{
-		{line: -1},
-		{0, "HTTP/1.1 401 Unauthorized", "401"},
-		{0, "SSH-2.0", "no HTTP answer"},
-		{1, "X: y", "Upgrade"},
-		{2, "X: y", "Connection"},
-		{3, "Sec-WebSocket-Accept: x", "Accept"},
-		{4, "Sec-WebSocket-Protocol: other", "sub-protocol"},
-		{4, "X: y", "sub-protocol"},
-	} {
-		lines := append([]string(nil), good...)
-		if tc.line >= 0 {
-			lines[tc.line] = tc.with
-		}
-		err := checkUpgrade(strings.Join(lines, "\r\n"), nil, key, protocol.Subprotocol)
-		if (err != nil) != (tc.says != "") || err != nil && !strings.Contains(err.Error(), tc.says) {
-			t.Errorf("%q: error %v, want one saying %q", tc.with, err, tc.says)
-		}
 	}
 }

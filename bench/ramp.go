@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/labgate/labgate/bench/internal/wsconn"
 )
 
 // peer is a connection to be made.
@@ -189,25 +191,22 @@ func (r *ramp) attempt(p peer, from, now int64) {
 	if r.from != 0 {
 		from = r.from
 	}
-	c := &conn{w: w, fd: -1, index: p.index, role: p.role, hs: &handshake{ramp: r, peer: p, from: from, begun: now}}
-	r.active++
-	dst := w.target
+	dst, token := &w.target, w.o.DeviceToken
 	if p.frontend {
-		dst = w.frontendTarget
+		dst, token = &w.frontendTarget, w.o.FrontendToken
 	}
+	c := &conn{w: w, index: p.index, role: p.role, hs: &handshake{
+		Handshake: wsconn.Handshake{Host: dst.host, Path: dst.path + p.path, Subprotocol: w.o.subprotocol(), Token: token},
+		ramp:      r, peer: p, from: from, begun: now,
+	}}
+	r.active++
 	var src netip.Addr
 	if sources := sourceAddrs(dst.addr.Addr(), w.o.Sources); sources != nil {
 		src = sources[w.sourced%len(sources)]
 		w.sourced++
 	}
-	fd, err := sockConnect(dst.addr, src)
-	if err != nil {
+	if err := c.open(dst.addr, src); err != nil {
 		r.failed(c, err)
-		return
-	}
-	c.fd = fd
-	if err := w.attach(c); err != nil {
-		c.fail(err)
 		return
 	}
 	r.pending = append(r.pending, c)

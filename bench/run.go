@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+
+	"github.com/labgate/labgate/bench/internal/wsconn"
 )
 
 // errIncomplete ends a run whose population did not come up; the problems say
@@ -56,7 +58,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("bench: not finished within --timeout %v", o.Timeout))
 	defer cancel()
-	defer preciseTimers()()
+	defer wsconn.PreciseTimers()()
 
 	var found problems
 	switch {

@@ -1,12 +1,14 @@
 package bench
 
 import (
-	"bytes"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/bench/internal/wsconn"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 )
@@ -36,28 +38,16 @@ func telemetryRead(size int) (w *world, c *conn, data []byte, frames int) {
 	return w, c, data, frames
 }
 
-// feed cuts data in two at a place, as reads may.
-func feed(c *conn, data []byte, cut int) error {
-	for _, part := range [][]byte{data[:cut], data[cut:]} {
-		buf := append(bytes.Clone(c.carry), part...)
-		rest, err := c.scan(buf, c.w.now)
-		if err != nil {
-			return err
-		}
-		c.keep(rest)
-	}
-	return nil
-}
-
 func TestScanAtEveryCut(t *testing.T) {
 	_, _, data, frames := telemetryRead(600)
 	for cut := range len(data) + 1 {
 		w, c, data, _ := telemetryRead(600)
-		if err := feed(c, data, cut); err != nil {
-			t.Fatalf("cut at %d: %v", cut, err)
+		rest, err := c.scan(data[:cut:cut], w.now)
+		if err == nil {
+			rest, err = c.scan(append(rest, data[cut:]...), w.now)
 		}
-		if int(c.frames) != frames || len(c.carry) != 0 || len(w.problems.list) != 0 {
-			t.Fatalf("cut at %d: %d of %d frames, %d bytes left, problems %v", cut, c.frames, frames, len(c.carry), w.problems.list)
+		if err != nil || int(c.frames) != frames || len(rest) != 0 || len(w.problems.list) != 0 {
+			t.Fatalf("cut at %d: %d of %d frames, %d bytes left, problems %v, %v", cut, c.frames, frames, len(rest), w.problems.list, err)
 		}
 	}
 }
@@ -81,12 +71,30 @@ func TestScanRefuses(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, c, _, _ := telemetryRead(1)
-			c.out = []byte("pretend that the socket is full")
+			connectTo(t, c)
 			if _, err := c.scan(tc.data, 0); err == nil || !strings.Contains(err.Error(), tc.says) {
 				t.Fatalf("error %v, want one saying %q", err, tc.says)
 			}
 		})
 	}
+}
+
+// connectTo opens c to a listener that reads nothing.
+func connectTo(t *testing.T, c *conn) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	poll, err := wsconn.NewPoller(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(poll.Close)
+	if err := c.sock.Open(poll, netip.MustParseAddrPort(ln.Addr().String()), netip.Addr{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.sock.Close(true) })
 }
 
 func TestReceiveDoesNotAllocate(t *testing.T) {

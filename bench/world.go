@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/labgate/labgate/bench/internal/wsconn"
 )
 
 const (
@@ -33,14 +35,14 @@ type world struct {
 	target         target
 	frontendTarget target
 	clock          clock
-	poll           *poller
-	crowd          *poller // of roleExtra; part of poll
+	poll           *wsconn.Poller
+	crowd          *wsconn.Poller // of roleExtra; nested in poll
 
 	// Event loop.
 	conns    []*conn // by descriptor
-	buf      []byte  // one read
-	scratch  []byte  // one write of a sender
-	now      int64   // clock of the read under way
+	buf      wsconn.Buffer
+	scratch  []byte // one write of a sender
+	now      int64  // clock of the read under way
 	tickers  []ticker
 	nextTick int64
 	bytesIn  int64
@@ -67,7 +69,7 @@ type world struct {
 func newWorld(ctx context.Context, o *Options, prefix string) (*world, error) {
 	w := &world{
 		o: o, prefix: prefix, clock: newClock(),
-		buf: make([]byte, readBuffer), scratch: make([]byte, 0, maxBatch+maxFrame),
+		buf: wsconn.NewBuffer(readBuffer, maxIncoming+readBuffer), scratch: make([]byte, 0, maxBatch+maxFrame),
 		tables: map[string]*streamTable{},
 	}
 	var err error
@@ -80,14 +82,14 @@ func newWorld(ctx context.Context, o *Options, prefix string) (*world, error) {
 			return nil, err
 		}
 	}
-	if w.poll, err = newPoller(pollEvents); err != nil {
+	if w.poll, err = wsconn.NewPoller(pollEvents); err != nil {
 		return nil, err
 	}
-	if w.crowd, err = newPoller(crowdEvents); err != nil {
-		w.poll.close()
+	if w.crowd, err = wsconn.NewPoller(crowdEvents); err != nil {
+		w.poll.Close()
 		return nil, err
 	}
-	if err = w.poll.add(w.crowd.fd, false); err != nil {
+	if err = w.poll.Nest(w.crowd); err != nil {
 		w.close()
 		return nil, err
 	}
@@ -101,8 +103,8 @@ func (w *world) close() {
 			c.shut(true)
 		}
 	}
-	w.crowd.close()
-	w.poll.close()
+	w.crowd.Close()
+	w.poll.Close()
 }
 
 // run drives sockets and schedules until a time, or until done says so; done
@@ -145,14 +147,14 @@ func (w *world) turn(now int64) {
 // the crowd come last, so that thousands of them that connect at once do not
 // hold up what is being measured.
 func (w *world) dispatch(timeout int64) error {
-	n, err := w.poll.wait(timeout)
+	n, err := w.poll.Wait(timeout)
 	if err != nil {
 		return err
 	}
 	crowd := false
 	for i := range n {
-		fd, readable, writable := w.poll.ready(i)
-		if fd == w.crowd.fd {
+		fd, readable, writable := w.poll.Ready(i)
+		if fd == w.crowd.FD() {
 			crowd = true
 			continue
 		}
@@ -161,11 +163,11 @@ func (w *world) dispatch(timeout int64) error {
 	if !crowd {
 		return nil
 	}
-	if n, err = w.crowd.wait(0); err != nil {
+	if n, err = w.crowd.Wait(0); err != nil {
 		return err
 	}
 	for i := range n {
-		w.serve(w.crowd.ready(i))
+		w.serve(w.crowd.Ready(i))
 	}
 	return nil
 }
@@ -189,17 +191,13 @@ func (w *world) serve(fd int, readable, writable bool) {
 	}
 }
 
-// attach begins to watch a new socket.
-func (w *world) attach(c *conn) error {
-	for len(w.conns) <= c.fd {
+// register makes a connection known by its descriptor.
+func (w *world) register(c *conn) {
+	fd := c.sock.FD()
+	for len(w.conns) <= fd {
 		w.conns = append(w.conns, nil)
 	}
-	w.conns[c.fd] = c
-	c.armed = true
-	if c.poll = w.poll; c.role == roleExtra {
-		c.poll = w.crowd
-	}
-	return c.poll.add(c.fd, true)
+	w.conns[fd] = c
 }
 
 // onDown follows the end of a connection that we did not end.

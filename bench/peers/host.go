@@ -4,53 +4,25 @@ package main
 
 import (
 	"debug/buildinfo"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 
+	"github.com/labgate/labgate/bench/internal/host"
 	"github.com/labgate/labgate/bench/peers/target"
 )
 
 // Host is the machine of a run.
 type Host struct {
-	CPU    string `json:"cpu"`
-	CPUs   int    `json:"cpus"`
-	Kernel string `json:"kernel"`
-	Go     string `json:"go"`
+	host.Facts
+	Go string `json:"go"` // version of this program's
 }
 
+// hostInfo counts all processors: this process may be pinned to one.
 func hostInfo() Host {
-	return Host{CPU: cpuModel(), CPUs: onlineCPUs(), Kernel: firstLine("/proc/sys/kernel/osrelease"), Go: runtime.Version()}
-}
-
-func cpuModel() string {
-	for line := range strings.Lines(readFile("/proc/cpuinfo")) {
-		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-// onlineCPUs counts them all; this process may be tied to one.
-func onlineCPUs() (n int) {
-	for line := range strings.Lines(readFile("/proc/cpuinfo")) {
-		if strings.HasPrefix(line, "processor") {
-			n++
-		}
-	}
-	return n
-}
-
-func firstLine(path string) string {
-	line, _, _ := strings.Cut(readFile(path), "\n")
-	return line
-}
-
-func readFile(path string) string {
-	b, _ := os.ReadFile(path)
-	return string(b)
+	h := Host{Facts: host.Read(), Go: runtime.Version()}
+	h.CPUs = host.Processors()
+	return h
 }
 
 // version is that of the product a target is made of.

@@ -3,8 +3,9 @@
 package main
 
 import (
-	"math"
 	"slices"
+
+	"github.com/labgate/labgate/bench/internal/stats"
 )
 
 // A metric is one figure of a record.
@@ -94,7 +95,7 @@ func summarize(records []*Record) []*Summary {
 			for _, r := range good {
 				values = append(values, m.of(r))
 			}
-			s.Median, s.Min, s.Max = median(values), slices.Min(values), slices.Max(values)
+			s.Median, s.Min, s.Max = stats.Median(values), slices.Min(values), slices.Max(values)
 			all = append(all, s)
 		}
 	}
@@ -116,14 +117,4 @@ func find(all []*Summary, target, name, metric string) *Summary {
 		}
 	}
 	return nil
-}
-
-// median is the middle value, or the mean of the two in the middle.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return (v[(n-1)/2] + v[n/2]) / 2
 }

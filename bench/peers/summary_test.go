@@ -73,17 +73,6 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-func TestMedian(t *testing.T) {
-	for _, c := range []struct {
-		values []float64
-		want   float64
-	}{{[]float64{3}, 3}, {[]float64{3, 1}, 2}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 1, 3, 2}, 2.5}} {
-		if got := median(c.values); got != c.want {
-			t.Errorf("%v: %g", c.values, got)
-		}
-	}
-}
-
 func TestOptions(t *testing.T) {
 	o, err := parseOptions([]string{"--quick", "--targets", "nats,nbio relay", "--cases", "idle"}, &strings.Builder{})
 	if err != nil || o.Rounds != 1 || len(o.Targets) != 2 || len(o.Cases) != 1 {

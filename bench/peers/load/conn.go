@@ -4,9 +4,9 @@ package load
 
 import (
 	"fmt"
+	"net/netip"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/labgate/labgate/bench/internal/wsconn"
 	"github.com/labgate/labgate/bench/peers/wire"
 	"github.com/labgate/labgate/internal/wsframe"
 )
@@ -27,26 +27,34 @@ const maxUnsent = 1 << 20
 
 // conn is one connection. It belongs to its population's goroutine.
 type conn struct {
-	p      *Population
-	fd     int
-	spec   wire.Spec
-	client wire.Client
-	state  connState
-	key    string // of the WebSocket handshake
+	p         *Population
+	sock      wsconn.Conn
+	spec      wire.Spec
+	client    wire.Client
+	state     connState
+	handshake wsconn.Handshake
 
-	// Reading.
-	rest   []byte // the end of the last read that was not used
+	// The frame under way.
 	opcode wsframe.Opcode
-	left   int  // of its payload
-	inside bool // a frame is under way
+	left   int  // of its payload, in bytes
+	inside bool // its header was read
 
-	// Writing.
-	out     []byte // not taken by the kernel
-	outDone int    // of out, taken
-	armed   bool   // EPOLLOUT wanted
-	sender  *sender
+	sender *sender
+	check  checker
+}
 
-	check checker
+// open begins to connect; the poller's events then drive the connection.
+func (c *conn) open(to netip.AddrPort) error {
+	p := c.p
+	if err := c.sock.Open(p.poll, to, netip.Addr{}); err != nil {
+		return err
+	}
+	fd := c.sock.FD()
+	for len(p.conns) <= fd {
+		p.conns = append(p.conns, nil)
+	}
+	p.conns[fd] = c
+	return nil
 }
 
 // write sends b or keeps what the kernel does not take.
@@ -54,34 +62,7 @@ func (c *conn) write(b []byte) {
 	if c.state == stateClosed {
 		return
 	}
-	if c.full() {
-		if len(c.out)-c.outDone+len(b) > maxUnsent {
-			c.fail(fmt.Errorf("server does not read: %d bytes unsent", len(c.out)-c.outDone))
-			return
-		}
-		c.out = append(c.out, b...)
-		return
-	}
-	n, err := send(c.fd, b)
-	if err != nil {
-		c.fail(err)
-		return
-	}
-	if n < len(b) {
-		c.out, c.outDone = append(c.out[:0], b[n:]...), 0
-		c.arm(true)
-	}
-}
-
-// full says whether unsent bytes wait.
-func (c *conn) full() bool { return c.outDone < len(c.out) }
-
-func (c *conn) arm(on bool) {
-	if c.armed == on {
-		return
-	}
-	c.armed = on
-	if err := c.p.poll.control(unix.EPOLL_CTL_MOD, c.fd, on); err != nil {
+	if err := c.sock.Write(b, maxUnsent); err != nil {
 		c.fail(err)
 	}
 }
@@ -89,27 +70,22 @@ func (c *conn) arm(on bool) {
 // onWritable goes on with what waits.
 func (c *conn) onWritable() {
 	if c.state == stateDialing {
-		if err := dialled(c.fd); err != nil {
+		if err := c.sock.Dialled(); err != nil {
 			c.fail(err)
 			return
 		}
 		c.state = stateUpgrading
-		c.arm(false)
-		c.write(c.request())
+		c.write(c.handshake.Request())
 		return
 	}
-	if c.full() {
-		n, err := send(c.fd, c.out[c.outDone:])
-		if err != nil {
-			c.fail(err)
-			return
-		}
-		if c.outDone += n; c.full() {
-			return
-		}
-		c.out, c.outDone = c.out[:0], 0
+	done, err := c.sock.Flush()
+	if err != nil {
+		c.fail(err)
+		return
 	}
-	c.arm(false)
+	if !done {
+		return
+	}
 	if c.sender != nil && c.state == stateOpen {
 		c.sender.blocked = false
 		c.sender.flush()
@@ -119,21 +95,15 @@ func (c *conn) onWritable() {
 // onReadable makes one read and uses what it brought.
 func (c *conn) onReadable() {
 	p := c.p
-	n := copy(p.buf, c.rest)
-	if n == len(p.buf) {
-		c.fail(fmt.Errorf("message of more than %d bytes", n))
-		return
-	}
-	m, err := receive(c.fd, p.buf[n:])
+	rest, n, err := c.sock.Read(&p.buf)
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	if m == 0 {
+	if n == 0 {
 		return
 	}
 	p.now = p.clock.now()
-	rest := p.buf[:n+m]
 	if c.state == stateUpgrading {
 		rest, err = c.upgraded(rest)
 	}
@@ -151,10 +121,7 @@ func (c *conn) onReadable() {
 		c.state = stateOpen
 		p.opened(c)
 	}
-	c.rest = append(c.rest[:0], rest...)
-	if cap(c.rest) > 4<<10 && len(c.rest) < 1<<10 {
-		c.rest = append([]byte(nil), c.rest...) // an idle connection keeps nothing big
-	}
+	c.sock.Keep(rest)
 }
 
 // Deliver takes a message of the topic.
@@ -170,7 +137,7 @@ func (c *conn) Deliver(payload []byte) {
 		p.notes.add("receiver %d got a message for %d", c.spec.Index, pair)
 	default:
 		if c.check.take(seq, &p.tally) && due >= p.measureFrom {
-			p.latency.record(p.now - due)
+			p.latency.Record(p.now - due)
 		}
 	}
 }
@@ -193,9 +160,10 @@ func (c *conn) shut() {
 		return
 	}
 	c.state = stateClosed
-	c.p.conns[c.fd] = nil
-	reset(c.fd)
-	c.rest, c.out, c.outDone = nil, nil, 0
+	if fd := c.sock.FD(); fd >= 0 {
+		c.p.conns[fd] = nil
+	}
+	c.sock.Close(true)
 }
 
 func (c *conn) String() string {

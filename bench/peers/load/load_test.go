@@ -4,8 +4,6 @@ package load
 
 import (
 	"bufio"
-	"crypto/sha1"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/bench/internal/wsconn"
 	"github.com/labgate/labgate/bench/peers/wire"
 	"github.com/labgate/labgate/internal/wsframe"
 )
@@ -75,12 +74,11 @@ func (s *fakeServer) serve(c net.Conn) {
 	if err != nil {
 		return
 	}
-	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + acceptGUID))
 	s.mu.Lock()
 	s.paths[req.URL.Path] = append(s.paths[req.URL.Path], c)
 	s.mu.Unlock()
 	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-		base64.StdEncoding.EncodeToString(sum[:]))
+		wsconn.Accept(req.Header.Get("Sec-WebSocket-Key")))
 	_, _ = c.Write(wsframe.AppendFrame(nil, wsframe.OpText, []byte(wire.Greeting)))
 	head := make([]byte, 8) // of a masked frame of 126 to 65535 bytes
 	for {

@@ -81,15 +81,3 @@ func TestCheckerCounts(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
-
-func TestParseMachine(t *testing.T) {
-	got, err := parseMachine("cpu  100 20 300 7000 5 6 70 8 0 0\ncpu0 1 1 1 1\n")
-	if err != nil || got != 4.28 {
-		t.Errorf("%g, %v", got, err)
-	}
-	for _, bad := range []string{"", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3", "cpu x 2 3 4 5 6 7 8"} {
-		if _, err := parseMachine(bad); err == nil {
-			t.Errorf("%q was accepted", bad)
-		}
-	}
-}

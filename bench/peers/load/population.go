@@ -7,16 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/labgate/labgate/bench/internal/stats"
+	"github.com/labgate/labgate/bench/internal/wsconn"
 	"github.com/labgate/labgate/bench/peers/wire"
 )
 
 const (
-	readBuffer = 256 << 10 // shared: one read takes what has come
+	readBuffer = 256 << 10 // shared: one read takes what has arrived
+	pollEvents = 512       // sockets served in one round
 	maxSleep   = 50 * time.Millisecond
 	never      = 1<<63 - 1
 )
@@ -36,9 +36,10 @@ type Options struct {
 // that opened it, which is tied to its thread meanwhile.
 type Population struct {
 	o       Options
-	poll    *poller
+	poll    *wsconn.Poller
+	unpin   func() // undoes wsconn.PreciseTimers
 	clock   clock
-	buf     []byte
+	buf     wsconn.Buffer
 	scratch []byte // one write of a sender
 	payload payload
 
@@ -53,7 +54,7 @@ type Population struct {
 	now       int64 // clock of the read under way
 
 	measureFrom int64 // latency counts for messages due from here on
-	latency     histogram
+	latency     stats.Histogram
 	tally       tally
 	notes       notes
 	openErr     error
@@ -80,16 +81,13 @@ func Open(ctx context.Context, o Options) (*Population, error) {
 	if o.Concurrency == 0 {
 		o.Concurrency = 64
 	}
-	poll, err := newPoller()
+	poll, err := wsconn.NewPoller(pollEvents)
 	if err != nil {
 		return nil, err
 	}
-	runtime.LockOSThread()
-	// Woken on time, not up to 50 µs later.
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	p := &Population{
-		o: o, poll: poll, clock: newClock(), nextTurn: never,
-		buf: make([]byte, readBuffer), scratch: make([]byte, 0, maxBatch+4<<10),
+		o: o, poll: poll, unpin: wsconn.PreciseTimers(), clock: newClock(), nextTurn: never,
+		buf: wsconn.NewBuffer(readBuffer, readBuffer), scratch: make([]byte, 0, maxBatch+4<<10),
 	}
 	if p.payload = payload(newBinaryPayload()); o.Text {
 		p.payload = newTextPayload()
@@ -108,9 +106,8 @@ func (p *Population) Close() {
 			c.shut()
 		}
 	}
-	p.poll.close()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // back to the default
-	runtime.UnlockOSThread()
+	p.poll.Close()
+	p.unpin()
 }
 
 // open connects the receivers, then the senders.
@@ -155,17 +152,16 @@ func (p *Population) connect(ctx context.Context) error {
 }
 
 func (p *Population) dial(spec wire.Spec) error {
-	fd, err := dial(p.o.Addr)
-	if err != nil {
+	r := p.o.Protocol.Request(spec)
+	c := &conn{
+		p: p, spec: spec, client: p.o.Protocol.Client(spec),
+		handshake: wsconn.Handshake{Host: p.o.Addr.String(), Path: r.Path, Subprotocol: r.Subprotocol},
+	}
+	if err := c.open(p.o.Addr); err != nil {
 		return err
 	}
-	c := &conn{p: p, fd: fd, spec: spec, client: p.o.Protocol.Client(spec), armed: true}
-	for len(p.conns) <= fd {
-		p.conns = append(p.conns, nil)
-	}
-	p.conns[fd] = c
 	p.active++
-	return p.poll.control(unix.EPOLL_CTL_ADD, fd, true)
+	return nil
 }
 
 // opened follows the end of a connection's handshakes.
@@ -208,12 +204,12 @@ func (p *Population) run(ctx context.Context, until int64, done func() bool) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := p.poll.wait(min(p.nextTurn, until, now+int64(maxSleep)) - now)
+		n, err := p.poll.Wait(min(p.nextTurn, until, now+int64(maxSleep)) - now)
 		if err != nil {
 			return err
 		}
 		for i := range n {
-			p.serve(p.poll.events[i])
+			p.serve(p.poll.Ready(i))
 			if p.now >= p.nextTurn {
 				p.turn(p.now) // serving hundreds of sockets takes long
 			}
@@ -221,17 +217,16 @@ func (p *Population) run(ctx context.Context, until int64, done func() bool) err
 	}
 }
 
-func (p *Population) serve(ev unix.EpollEvent) {
-	c := p.conns[ev.Fd]
+func (p *Population) serve(fd int, readable, writable bool) {
+	c := p.conns[fd]
 	if c == nil {
 		return // closed earlier in this round
 	}
-	const ended = unix.EPOLLHUP | unix.EPOLLERR
-	if ev.Events&(unix.EPOLLOUT|ended) != 0 && c.armed {
+	if writable && (c.state == stateDialing || c.sock.Full()) {
 		c.onWritable()
 		p.now = p.clock.now()
 	}
-	if ev.Events&(unix.EPOLLIN|ended) != 0 && c.state != stateClosed && c.state != stateDialing {
+	if readable && c.state != stateClosed && c.state != stateDialing {
 		c.onReadable()
 	}
 }

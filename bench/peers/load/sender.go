@@ -2,6 +2,8 @@
 
 package load
 
+import "github.com/labgate/labgate/bench/internal/stats"
+
 // maxBatch is what a sender joins into one write, in bytes.
 const maxBatch = 64 << 10
 
@@ -22,7 +24,7 @@ type generator struct {
 	senders []*sender
 	next    uint64 // first message not handed over
 	ready   []*sender
-	late    histogram // from due to the turn that handed it over: the load program's own part
+	late    stats.Histogram // from due to the turn that handed it over: the load program's own part
 }
 
 // sender is the sending side of one connection.
@@ -42,7 +44,7 @@ type sender struct {
 // begin starts a new schedule.
 func (g *generator) begin(s schedule) {
 	g.sched, g.next = s, 0
-	g.late.reset()
+	g.late.Reset()
 	for _, s := range g.senders {
 		s.sent, s.owed = 0, 0
 	}
@@ -59,7 +61,7 @@ func (g *generator) turn(now int64) (next int64) {
 			s.queued = true
 			g.ready = append(g.ready, s)
 		}
-		g.late.record(now - due)
+		g.late.Record(now - due)
 		g.next++
 		due = g.sched.due(g.next)
 	}
@@ -78,7 +80,7 @@ func (g *generator) turn(now int64) (next int64) {
 func (s *sender) flush() {
 	p, n := s.c.p, uint64(len(s.gen.senders))
 	for s.owed > 0 && s.c.state == stateOpen {
-		if s.c.full() {
+		if s.c.sock.Full() {
 			s.blocked = true
 			return
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/labgate/labgate/bench/internal/host"
+	"github.com/labgate/labgate/bench/internal/stats"
 	"github.com/labgate/labgate/bench/peers/wire"
 )
 
@@ -86,12 +88,12 @@ type mark struct {
 }
 
 func (p *Population) mark(s *Step) (m mark, err error) {
-	m.received, m.own = p.tally.received, ownCPU()
+	m.received, m.own = p.tally.received, host.OwnCPUTime()
 	if s.ServerCPU != nil {
 		m.server, err = s.ServerCPU()
 	}
 	if err == nil {
-		m.machine, err = machineCPU()
+		m.machine, err = host.BusyCPUTime()
 	}
 	m.at = p.clock.now()
 	return m, err
@@ -108,7 +110,7 @@ func (p *Population) Step(ctx context.Context, s Step) (*Outcome, error) {
 	start := p.clock.now() + int64(startDelay)
 	from := start + int64(s.Warmup)
 	until := from + int64(s.Measure)
-	p.latency.reset()
+	p.latency.Reset()
 	p.measureFrom, p.tick = from, int64(s.Tick)
 	p.gen.begin(schedule{start: start, until: until, interval: 1e9 / s.Rate})
 	p.ticking, p.nextTurn = true, start
@@ -196,8 +198,8 @@ func (p *Population) outcome(s *Step, before *tally, sentBefore uint64, a, b mar
 	if delivered > 0 {
 		o.CPUPerM = (b.server - a.server) * 1e6 / delivered
 	}
-	us := func(h *histogram, q float64) float64 { return float64(h.quantile(q)) / 1e3 }
-	o.P50, o.P99, o.Max = us(&p.latency, 0.5), us(&p.latency, 0.99), float64(p.latency.max)/1e3
+	us := func(h *stats.Histogram, q float64) float64 { return float64(h.Quantile(q)) / 1e3 }
+	o.P50, o.P99, o.Max = us(&p.latency, 0.5), us(&p.latency, 0.99), float64(p.latency.Max())/1e3
 	o.LateP99 = us(&p.gen.late, 0.99)
 	return o
 }

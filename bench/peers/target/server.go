@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/labgate/labgate/bench/internal/host"
 )
 
 const (
@@ -165,41 +165,22 @@ func (s *Server) Ended() error {
 	}
 }
 
-// CPU is the CPU time of the process so far, in seconds: user and system time
-// of all its threads, as in /proc/PID/stat, but in nanoseconds instead of ticks
-// of 10 ms, so that a second at a light load gives more than two digits.
+// CPU is the user and system time of the process so far, in seconds.
 func (s *Server) CPU() (float64, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(cpuClock(s.cmd.Process.Pid), &ts); err != nil {
-		return 0, errors.Join(os.NewSyscallError("clock_gettime", err), s.Ended())
+	cpu, err := host.CPUTime(s.cmd.Process.Pid)
+	if err != nil {
+		return 0, errors.Join(err, s.Ended())
 	}
-	return float64(ts.Nano()) / 1e9, nil
-}
-
-// cpuClock is the clock of a process's CPU time: what clock_getcpuclockid(3)
-// returns.
-func cpuClock(pid int) int32 {
-	const sched = 2 // CPUCLOCK_SCHED
-	return int32(^pid)<<3 | sched
+	return cpu, nil
 }
 
 // RSS is the resident memory of the process, in KiB.
 func (s *Server) RSS() (int64, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(s.cmd.Process.Pid) + "/status")
+	rss, _, err := host.Memory(s.cmd.Process.Pid)
 	if err != nil {
 		return 0, errors.Join(err, s.Ended())
 	}
-	return parseRSS(b)
-}
-
-// parseRSS reads VmRSS of /proc/PID/status.
-func parseRSS(b []byte) (int64, error) {
-	for line := range strings.Lines(string(b)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			return strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		}
-	}
-	return 0, errors.New("no VmRSS in status")
+	return rss, nil
 }
 
 // freePort finds a port that nobody listens on.

@@ -13,16 +13,6 @@ import (
 	"github.com/labgate/labgate/bench/peers/wire"
 )
 
-func TestParseRSS(t *testing.T) {
-	got, err := parseRSS([]byte("Name:\tx\nVmPeak:\t   99 kB\nVmRSS:\t   12345 kB\nThreads:\t1\n"))
-	if err != nil || got != 12345 {
-		t.Errorf("%d, %v", got, err)
-	}
-	if _, err := parseRSS([]byte("Name:\tx\n")); err == nil {
-		t.Error("a status without VmRSS was accepted")
-	}
-}
-
 func TestConfigurationsStayOnLoopback(t *testing.T) {
 	addr := netip.MustParseAddrPort("127.0.0.1:4321")
 	for _, target := range All() {
