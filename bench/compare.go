@@ -17,15 +17,15 @@ const (
 	maxReportLine = 4 << 20
 	// minSamples on each side are needed for a verdict.
 	minSamples = 5
-	// alpha is how often a difference may be seen where there is none. It is
-	// strict, as one comparison looks at a hundred figures: of five and five
-	// only those that do not overlap at all pass.
+	// alpha is the probability of a false verdict. It is small because one
+	// comparison looks at a hundred figures: with five runs on each side, a
+	// verdict needs two sides that do not overlap.
 	alpha = 0.01
 	// maxThreshold bounds CompareOptions.Threshold.
 	maxThreshold = 10
 )
 
-// CompareOptions says when a comparison fails.
+// CompareOptions are the options of Compare.
 type CompareOptions struct {
 	FailOnWorse bool // when a figure is worse, or when more runs failed
 	// Threshold is the least change of a median that counts for FailOnWorse, as
@@ -46,10 +46,10 @@ func ParseThreshold(s string) (float64, error) {
 // Compare reads two files of reports, one JSON object a line, and writes for
 // each case that is in both the medians of its figures, their spread, the
 // change and a verdict. Reports are of one case when they have the same label
-// or, without one, did the same work. Lines that have a "type" are no reports
-// and are left out.
+// or, without one, did the same work. Lines with a "type" are no reports
+// and are skipped.
 //
-// The error says with FailOnWorse what became worse.
+// With FailOnWorse the error lists the figures that are worse.
 func Compare(out io.Writer, a, b io.Reader, o CompareOptions) error {
 	before, err := readReports("first", a)
 	if err != nil {
@@ -85,11 +85,11 @@ func Compare(out io.Writer, a, b io.Reader, o CompareOptions) error {
 
 // reportGroup is the reports of one case in a file, in their order.
 type reportGroup struct {
-	key     string // what makes them one
+	key     string // see groupKey
 	reports []*Report
 }
 
-// good are the reports whose figures count.
+// good returns the reports of runs without a fault; only their figures count.
 func (g *reportGroup) good() []*Report {
 	return slices.DeleteFunc(slices.Clone(g.reports), func(r *Report) bool { return !r.OK })
 }
@@ -104,7 +104,7 @@ func groupKey(r *Report) string {
 	return r.Scenario + r.work()
 }
 
-// work is what the report's run did.
+// work describes the load of the report's run.
 func (r *Report) work() string {
 	if r.Options.Saturate {
 		return r.Options.describe() + ", saturation"
@@ -112,8 +112,8 @@ func (r *Report) work() string {
 	return r.Options.describe()
 }
 
-// compareGroups writes one case and returns what became worse by more than the
-// threshold.
+// compareGroups adds one case to the table and returns the figures that are
+// worse by more than the threshold.
 func compareGroups(table *compareTable, a, b *reportGroup, threshold float64) (worse []string) {
 	notes := ""
 	x, y := a.reports[0], b.reports[0]

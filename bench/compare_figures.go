@@ -11,14 +11,14 @@ import (
 const (
 	VerdictBetter = "better"
 	VerdictWorse  = "worse"
-	VerdictSame   = "same"    // no difference that chance would not explain
+	VerdictSame   = "same"    // chance explains the difference
 	VerdictFew    = "too few" // runs for a verdict
 )
 
 // figureSet is one figure over the runs of a case.
 type figureSet struct {
 	name   string
-	higher bool // is better
+	higher bool // a higher value is better
 	values []float64
 }
 
@@ -37,10 +37,10 @@ func gather(reports []*Report) (all []*figureSet) {
 	return all
 }
 
-// comparison is what became of one figure.
+// comparison is the result for one figure.
 type comparison struct {
 	first, second float64 // medians
-	change        float64 // of the median, as a part of the first; infinite when that was 0
+	change        float64 // of the median, relative to the first; infinite when the first is 0
 	p             float64 // of the rank test; not a number when there was none
 	verdict       string
 }
@@ -79,11 +79,11 @@ func spread(values []float64) float64 {
 // namedFigure is one figure of a report.
 type namedFigure struct {
 	name   string
-	higher bool // is better
+	higher bool // a higher value is better
 	value  float64
 }
 
-// figures are what a report is compared by.
+// figures returns the figures by which reports are compared.
 func figures(r *Report) (fs []namedFigure) {
 	rate := func(name string, v float64) { fs = append(fs, namedFigure{name, true, v}) }
 	cost := func(name string, v float64) { fs = append(fs, namedFigure{name, false, v}) }

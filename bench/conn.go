@@ -7,13 +7,13 @@ import (
 	"github.com/labgate/labgate/internal/wsframe"
 )
 
-// role says what a connection does in the run.
+// role is a connection's part in the run.
 type role uint8
 
 const (
 	roleDevice   role = iota // sends telemetry, answers commands, receives unicast
 	roleFrontend             // receives telemetry, sends commands and unicast
-	roleExtra                // idle and storm: is there
+	roleExtra                // idle and storm: only stays connected
 )
 
 type connState uint8
@@ -23,12 +23,12 @@ const (
 	stateUpgrade                   // request sent, answer awaited
 	stateGreeting                  // upgraded, gateway.welcome awaited
 	stateOpen
-	stateClosing // our close frame is out
+	stateClosing // our close frame was sent
 	stateClosed
 )
 
-// maxUnsent bounds what a connection holds for a gateway that does not read.
-// Senders stop at the first unsent byte; answers, pongs and the like go on.
+// maxUnsent bounds the unsent bytes of a connection whose gateway does not read.
+// Senders stop at the first unsent byte; answers and pongs are still queued.
 const maxUnsent = 16 << 20
 
 // conn is one connection. It belongs to the run's goroutine.
@@ -46,7 +46,7 @@ type conn struct {
 	hs      *handshake // until the connection is open
 	session string     // from gateway.welcome
 
-	receiver // what it got, front ends and unicast devices
+	receiver // account of what front ends and unicast devices received
 }
 
 // open begins to connect.
@@ -72,7 +72,7 @@ func (c *conn) write(b []byte) {
 	}
 }
 
-// onWritable goes on with what waits.
+// onWritable sends unsent bytes, then resumes blocked senders.
 func (c *conn) onWritable(now int64) {
 	if c.state == stateDialing {
 		c.onConnected()
@@ -123,7 +123,7 @@ func (c *conn) onReadable() {
 	c.sock.Keep(data)
 }
 
-// fail ends the connection for a reason that is not ours.
+// fail ends the connection after an error of the gateway or the network.
 func (c *conn) fail(err error) {
 	if c.state == stateClosed {
 		return
@@ -133,7 +133,7 @@ func (c *conn) fail(err error) {
 	c.w.onDown(c, was, err)
 }
 
-// shut frees the socket and what the connection held.
+// shut closes the socket and frees the connection's memory.
 func (c *conn) shut(reset bool) {
 	if c.state == stateClosed {
 		return
@@ -146,7 +146,7 @@ func (c *conn) shut(reset bool) {
 	c.partial, c.partialOp, c.blocked = nil, 0, nil
 }
 
-// sendClose starts the close handshake; the gateway is to end it.
+// sendClose starts the close handshake, which the gateway then completes.
 func (c *conn) sendClose() {
 	if c.state != stateOpen && c.state != stateGreeting {
 		c.shut(true)

@@ -169,7 +169,8 @@ func (f *commandFlow) record(g uint64, now int64) {
 	lat.record(f.gen.sched.due(g), now)
 }
 
-// failed takes gateway.error in place of an answer; false: re is not ours.
+// failed takes gateway.error in place of an answer. It returns false when re is
+// no command of this run.
 func (f *commandFlow) failed(c *conn, re []byte, p *protocol.ErrorPayload) bool {
 	g, ok := parseHex(re)
 	st := f.state(&checkFields{seq: g, index: c.index})

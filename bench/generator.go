@@ -1,12 +1,12 @@
 package bench
 
-// maxBatch is what a sender joins into one write, in bytes.
+// maxBatch bounds the messages that a sender joins into one write, in bytes.
 const maxBatch = 64 << 10
 
 // generator hands the messages of one schedule to its senders in turn: message
 // g belongs to sender g mod n, so that the senders are spread evenly in time.
-// When the gateway does not read, messages wait as numbers, not as bytes; they
-// keep the time at which they were due.
+// While the gateway does not read, due messages are only counted; they keep
+// the time at which they were due.
 type generator struct {
 	// Static after creation.
 	sched   schedule
@@ -16,8 +16,8 @@ type generator struct {
 
 	next  uint64 // first message not handed to its sender
 	ready []*sender
-	lag   recorder // from due to written: late, and the gateway's not reading
-	late  recorder // from due to the turn that handed it over: the load generator's own part
+	lag   recorder // from due to written; includes late
+	late  recorder // from due to the tick that handed it over: the load generator's own delay
 }
 
 // sender is the sending side of one connection.
@@ -68,7 +68,7 @@ func (g *generator) nextDue() int64 {
 	return never
 }
 
-// flush writes what the sender owes, as many messages a write as fit.
+// flush writes the messages that are owed, up to maxBatch bytes in a write.
 func (s *sender) flush(now int64) {
 	g, w, n := s.gen, s.c.w, uint64(len(s.gen.senders))
 	for s.owed > 0 && s.c.state == stateOpen {
@@ -92,8 +92,7 @@ func (s *sender) flush(now int64) {
 	}
 }
 
-// pending says whether there is more to write: of the schedule, whose last part
-// may be due and have no turn before the next tick, or of what had its turn.
+// pending says whether messages are left to write: of the schedule, or owed.
 func (g *generator) pending() bool { return g.nextDue() != never || g.owed() > 0 }
 
 // owed is how many messages open connections have not written yet.

@@ -2,9 +2,8 @@ package bench
 
 import "github.com/labgate/labgate/bench/internal/stats"
 
-// recorder sorts latencies by the phase in which their message was due. A
-// message that was due before a stall and answered after it counts for the
-// phase it belongs to, with all of its delay.
+// recorder sorts latencies by the phase in which the message was due, however
+// late it arrived.
 type recorder struct {
 	phases []latencyPhase
 }
@@ -37,7 +36,7 @@ func (r *recorder) record(due, arrived int64) {
 	}
 }
 
-// summary is the named phase's; nil when nothing was recorded.
+// summary returns the latencies of the named phase; nil when it has none.
 func (r *recorder) summary(name string) *Latency {
 	for i := range r.phases {
 		if p := &r.phases[i]; p.name == name && p.hist != nil && p.hist.Count() > 0 {
@@ -47,7 +46,7 @@ func (r *recorder) summary(name string) *Latency {
 	return nil
 }
 
-// p99 is the last phase's so far, in ns.
+// p99 is that of the last phase so far, in ns.
 func (r *recorder) p99() int64 {
 	if n := len(r.phases); n > 0 && r.phases[n-1].hist != nil {
 		return r.phases[n-1].hist.Quantile(0.99)

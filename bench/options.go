@@ -9,29 +9,29 @@ import (
 // The scenarios that Run knows.
 const (
 	ScenarioFanout    = "fanout"    // devices' telemetry frames of a given size to every front end
-	ScenarioUnicast   = "unicast"   // text from each front end to a device of its own
+	ScenarioUnicast   = "unicast"   // text from each front end to its own device
 	ScenarioTelemetry = "telemetry" // devices at a sample rate, S samples a frame, to every front end
 	ScenarioCommands  = "commands"  // round trips front end, device, front end
 	ScenarioIdle      = "idle"      // connections kept open
-	ScenarioStorm     = "storm"     // connections dropped and made again all at once
-	ScenarioCluster   = "cluster"   // what it takes to be on two nodes: messages, commands and telemetry across
+	ScenarioStorm     = "storm"     // all connections dropped at once, then reconnected
+	ScenarioCluster   = "cluster"   // messages, commands and telemetry across two nodes
 )
 
 // Scenarios lists the names that Options.Scenario takes.
 var Scenarios = []string{ScenarioFanout, ScenarioUnicast, ScenarioTelemetry, ScenarioCommands, ScenarioIdle, ScenarioStorm, ScenarioCluster}
 
-// What a bare server does with a message, in Options.Bare.
+// The values of Options.Bare: what a bare server does with a message.
 const (
 	BareRelay = "relay" // unicast, commands: to the other connection of the same path, /relay/N
 	BareEcho  = "echo"  // unicast: back to its sender
-	BareIdle  = "idle"  // idle: nothing, there are none
+	BareIdle  = "idle"  // idle: no messages are sent
 )
 
 // Options describes one run. Zero values mean the scenario's default, which
 // Run fills in; the report shows the values used.
 type Options struct {
 	Scenario string `json:"scenario"`
-	// Label is what the report calls the case; empty: nothing.
+	// Label is the name of the case in the report; empty: none.
 	Label string `json:"-"`
 	// Target is the gateway's base URL: http:// or ws://, host and port.
 	Target string `json:"target"`
@@ -57,19 +57,19 @@ type Options struct {
 
 	// CommandRate adds commands/s to fanout and telemetry.
 	CommandRate float64 `json:"command_rate,omitempty"`
-	// CommandDevices adds devices to fanout and telemetry that send none, for the
-	// commands: their answers do not stand behind telemetry in one connection.
-	// 0: the commands are for those that send it.
+	// CommandDevices adds devices to fanout and telemetry that only answer
+	// commands, so that no answer waits behind telemetry in the device's own
+	// connection. 0: the devices that send telemetry answer the commands.
 	CommandDevices int           `json:"command_devices,omitempty"`
 	UrgentShare    float64       `json:"urgent_share,omitempty"` // of the commands, 0 to 1
 	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty"`
 
 	Duration time.Duration `json:"duration_ns"` // the measured part
 	Warmup   time.Duration `json:"warmup_ns"`   // before it, sent and verified but not measured
-	Drain    time.Duration `json:"drain_ns"`    // after it, longest wait without progress for what is still under way
+	Drain    time.Duration `json:"drain_ns"`    // after it, longest wait without a delivery for messages still in flight
 	Timeout  time.Duration `json:"timeout_ns"`  // the whole run
-	// Tick is the least time between two turns of the senders; what becomes
-	// due within one goes out in one write per connection.
+	// Tick is the least time between two passes over the senders. Messages that
+	// become due within a tick leave in one write per connection.
 	Tick time.Duration `json:"tick_ns"`
 
 	ConnectRate        float64       `json:"connect_rate,omitempty"` // connections/s; 0: as fast as ConnectConcurrency lets
@@ -81,8 +81,9 @@ type Options struct {
 	Saturate     bool          `json:"saturate,omitempty"`
 	StepDuration time.Duration `json:"step_duration_ns,omitempty"`
 
-	// Bare says that Target is no gateway but a server that only passes messages
-	// on, to measure a gateway against: BareRelay, BareEcho; empty: a gateway.
+	// Bare says that Target is not a gateway but a bare server of bench/limit,
+	// the reference for a gateway: BareRelay, BareEcho or BareIdle; empty: a
+	// gateway.
 	Bare string `json:"bare,omitempty"`
 
 	AllowLoss   bool   `json:"allow_loss,omitempty"`   // accept loss that the gateway reported exactly
@@ -109,7 +110,7 @@ type Options struct {
 // Limits of the options.
 const (
 	maxPeers         = 20000
-	maxPairs         = 4 << 20 // receivers × streams, each with a state of its own
+	maxPairs         = 4 << 20 // receivers × streams, each with its own state
 	maxRate          = 50e6
 	maxFrame         = 1 << 20
 	maxSize          = 1 << 20
@@ -138,7 +139,7 @@ func (o Options) withDefaults() Options {
 		ScenarioCluster:   {devices: 20, frontends: 20, size: 128, rate: 500},
 	}[o.Scenario]
 	if o.Saturate {
-		// Low enough to be clean on anything, high enough to get on.
+		// Low enough to be clean on any machine, high enough for a short search.
 		d.rate = 2000
 	}
 	orInt(&o.Devices, d.devices)
@@ -192,7 +193,7 @@ func (e *optionError) Error() string { return fmt.Sprintf("bench: option %s: %s"
 // knowsProcess says whether the gateway's CPU time and memory can be read.
 func (o *Options) knowsProcess() bool { return o.ServerPID > 0 || o.FrontendPID > 0 }
 
-// check refuses what cannot be run. o has its defaults.
+// check refuses options that cannot be run. o has its defaults.
 func (o *Options) check() error {
 	bad := func(option, format string, args ...any) error {
 		return &optionError{option, fmt.Sprintf(format, args...)}

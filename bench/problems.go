@@ -56,7 +56,7 @@ func (p *problems) merge(o *problems) {
 	}
 }
 
-// addTally turns what a tally says into problems; what names the units.
+// addTally adds the faults of a tally; what names the units.
 func (p *problems) addTally(t *tally, what string, allowLoss bool) {
 	p.addN(problemMissing, t.missing, "%d %s neither arrived nor were reported by gateway.lost", t.missing, what)
 	if !allowLoss {
@@ -68,9 +68,8 @@ func (p *problems) addTally(t *tally, what string, allowLoss bool) {
 	p.addN(problemUnverified, t.overflow, "more than %d open ranges in one stream", maxOpenSpans)
 }
 
-// overload says whether a kind of problem is what a gateway driven beyond its
-// limit may show: it ends the search for the highest clean rate, but is no
-// fault.
+// overload says whether a kind of problem is a normal effect of overload, which
+// ends the search for the highest clean rate but is no fault.
 func overload(kind string) bool {
 	switch kind {
 	case problemClosed, problemLost, problemNotSent, problemRefused:

@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// PublishResult is what a Redis passes on when nothing else is asked of it.
+// PublishResult is the throughput of a Redis without other load.
 type PublishResult struct {
 	Size int `json:"size"` // bytes of a message
-	// PerSecond is with fifty connections that publish one message at a time
-	// each, as redis-benchmark does.
+	// PerSecond is the rate of fifty connections that each publish one message
+	// at a time, as redis-benchmark does.
 	PerSecond float64 `json:"per_s"`
-	// Pipelined is with one connection that has 256 under way, the most that a
-	// client can get out of this Redis, or nearly so.
+	// Pipelined is the rate of one connection with 256 commands in flight, which
+	// is close to the most that a client gets from this Redis.
 	Pipelined float64 `json:"pipelined_per_s"`
 }
 
 const (
 	publishConns    = 50
 	publishPipeline = 256
-	publishTimeout  = 5 * time.Second // of anything that Redis is asked
+	publishTimeout  = 5 * time.Second // of a command
 )
 
 // measurePublish publishes in two ways, each for Options.StepDuration, and
@@ -44,8 +44,8 @@ func measurePublish(ctx context.Context, o *Options) (*PublishResult, error) {
 	return res, err
 }
 
-// publishRate publishes over some connections, with so many messages under way
-// on each, and returns how many messages a second a subscriber received.
+// publishRate publishes over conns connections with under messages in flight on
+// each, and returns the messages/s that a subscriber received.
 func publishRate(ctx context.Context, o *Options, conns, under int) (float64, error) {
 	channel := o.Prefix + "-publish"
 	sub, err := dialRedis(ctx, o.Redis)
@@ -71,7 +71,7 @@ func publishRate(ctx context.Context, o *Options, conns, under int) (float64, er
 	if err != nil {
 		return 0, err
 	}
-	// One of another size tells the receiver that this was all.
+	// A message of another size marks the end for the receiver.
 	if err := pubs[0].call("PUBLISH", channel, "end"); err != nil {
 		return 0, err
 	}
@@ -86,14 +86,13 @@ func publishRate(ctx context.Context, o *Options, conns, under int) (float64, er
 	return float64(got.n) / seconds, nil
 }
 
-// receipt is what a subscriber got.
+// receipt is the result of a subscriber.
 type receipt struct {
 	n   uint64
 	err error
 }
 
-// redisConn is a connection to Redis that speaks RESP2, and of that what this
-// takes.
+// redisConn is a connection to Redis with the part of RESP2 that is needed here.
 type redisConn struct {
 	conn net.Conn
 	in   *bufio.Reader
@@ -152,9 +151,9 @@ func (c *redisConn) subscribe(channel string) error {
 	return nil
 }
 
-// publishAll keeps commands under way on each connection until a time, and
-// returns how many it made. What came back on a connection is followed by as
-// many, so that Redis does not wait for the others.
+// publishAll keeps under commands in flight on each connection until a time, and
+// returns how many commands it sent. Each answer is followed by the next command
+// on the same connection, so that Redis never waits.
 func publishAll(ctx context.Context, conns []*redisConn, under int, channel string, message []byte, until time.Time) (sent uint64, err error) {
 	half := max(under/2, 1)
 	batch := bytes.Repeat(appendCommand(nil, "PUBLISH", channel, string(message)), half)
@@ -197,7 +196,7 @@ func publishAll(ctx context.Context, conns []*redisConn, under int, channel stri
 	return sent, nil
 }
 
-// answers reads what n PUBLISH commands are answered with.
+// answers reads the answers to n PUBLISH commands.
 func (c *redisConn) answers(n int) error {
 	for range n {
 		receivers, err := c.line()
@@ -211,7 +210,7 @@ func (c *redisConn) answers(n int) error {
 	return nil
 }
 
-// receive counts messages until one of another size comes.
+// receive counts messages until a message of another size arrives.
 func (c *redisConn) receive(channel string, message []byte) (r receipt) {
 	var frame []byte
 	frame = append(appendCommand(frame, "message", channel), "$"+strconv.Itoa(len(message))+"\r\n"...)
@@ -220,7 +219,7 @@ func (c *redisConn) receive(channel string, message []byte) (r receipt) {
 	buf := make([]byte, len(frame))
 	for {
 		_ = c.conn.SetReadDeadline(time.Now().Add(publishTimeout))
-		// What ends the stream is shorter than a message.
+		// The end marker is shorter than a message.
 		head, err := c.in.Peek(len(frame) - len(message))
 		if err != nil {
 			r.err = fmt.Errorf("bench: Redis: %w", err)

@@ -30,11 +30,11 @@ type ramp struct {
 	sched       schedule
 	paced       bool
 	from        int64 // not 0: connect time counts from here for every peer
-	retry       bool  // failed attempts are made again
+	retry       bool  // failed attempts are repeated
 
 	peers   []peer    // not tried yet
 	tried   uint64    // of the schedule
-	again   []retryAt // to be tried again
+	again   []retryAt // attempts to repeat, by time
 	pending []*conn   // attempts in the order they began, ended ones included
 	active  int
 	result  Connects
@@ -53,7 +53,7 @@ type Connects struct {
 	Wanted  int `json:"wanted"`
 	Open    int `json:"open"`
 	Failed  int `json:"failed"`  // for good
-	Retries int `json:"retries"` // failed attempts that were made again
+	Retries int `json:"retries"` // failed attempts that were repeated
 	// RetryCause is why the first of these failed.
 	RetryCause string   `json:"retry_cause,omitempty"`
 	Seconds    float64  `json:"seconds"`
@@ -61,7 +61,7 @@ type Connects struct {
 	Latency    *Latency `json:"latency,omitempty"` // from TCP connect, or its scheduled time, to gateway.welcome
 }
 
-// merge joins the account of a group of connections made after those of c.
+// merge adds the result of connections that were made after those of c.
 func (c *Connects) merge(o *Connects) {
 	c.Wanted += o.Wanted
 	c.Open += o.Open
@@ -75,10 +75,10 @@ func (c *Connects) merge(o *Connects) {
 }
 
 const (
-	// perTurn bounds the attempts of one turn: a connect costs tens of
+	// perTick bounds the attempts of one tick: a connect costs tens of
 	// microseconds, and thousands at once would make the senders late.
-	perTurn   = 16
-	retryBase = 50 * time.Millisecond // a failed attempt waits once to twice this
+	perTick   = 16
+	retryBase = 50 * time.Millisecond // a retry waits between once and twice this time
 	connected = "connected"           // phase of the recorder
 )
 
@@ -117,7 +117,7 @@ func (w *world) connect(ctx context.Context, peers []peer) (*Connects, error) {
 
 func (r *ramp) done() bool { return r.active == 0 && len(r.peers) == 0 && len(r.again) == 0 }
 
-// finish takes the ramp out of the loop.
+// finish removes the ramp from the tickers and returns its result.
 func (r *ramp) finish() *Connects {
 	r.w.tickers = slices.DeleteFunc(r.w.tickers, func(t ticker) bool { return t == ticker(r) })
 	res := r.result
@@ -130,7 +130,7 @@ func (r *ramp) finish() *Connects {
 }
 
 func (r *ramp) tick(now int64) {
-	left := perTurn
+	left := perTick
 	for ; left > 0 && r.active < r.concurrency && len(r.again) > 0 && r.again[0].at <= now; left-- {
 		p := r.again[0].peer
 		r.again = r.again[1:]

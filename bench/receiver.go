@@ -9,17 +9,17 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// receiver is what a connection got.
+// receiver is the account of what a connection received.
 type receiver struct {
 	tally  tally
 	frames uint64 // telemetry frames or text messages, as sent
 
 	// Telemetry at a front end.
 	table      *streamTable // of the node it is connected to
-	known      []bool       // devices whose stream it was told
-	knows      int          // how many
+	known      []bool       // devices whose stream number is known
+	knows      int          // number of known devices
 	streams    []streamState
-	lastStream uint32 // the last frame's, and its device: frames come in runs
+	lastStream uint32 // of the last frame, and its device: a cache, as frames arrive in runs
 	lastDevice int
 	lastValid  bool
 
@@ -68,8 +68,8 @@ func (c *conn) onBinary(payload []byte, now int64) {
 	}
 }
 
-// noticePrefix starts the messages that a run has many of and mostly does not
-// need, one for each device that comes or goes.
+// noticePrefix is the start of the presence messages. A run gets many of them
+// and needs few.
 var noticePrefix = []byte(`{"type":"gateway.device_`)
 
 // onText takes a whole text message.
@@ -116,7 +116,7 @@ func (c *conn) decode(e *protocol.Envelope, into any) bool {
 	return true
 }
 
-// onWelcome ends the making of a connection.
+// onWelcome takes gateway.welcome: the connection is open.
 func (c *conn) onWelcome(e *protocol.Envelope, now int64) {
 	var p protocol.Welcome
 	if c.state != stateGreeting || c.hs == nil {
@@ -142,7 +142,7 @@ func (c *conn) onWelcome(e *protocol.Envelope, now int64) {
 	c.hs.ramp.opened(c, now)
 }
 
-// learn notes the stream of a device of this run.
+// learn stores the stream number of a device of this run.
 func (c *conn) learn(id string, stream uint32) {
 	digits, ok := strings.CutPrefix(id, c.w.prefix+devicePart)
 	i, err := strconv.Atoi(digits)

@@ -10,7 +10,7 @@ import (
 
 // Report is the outcome of one run; as JSON, one object.
 type Report struct {
-	Label     string    `json:"label,omitempty"` // what the caller names the case
+	Label     string    `json:"label,omitempty"` // the caller's name of the case
 	Scenario  string    `json:"scenario"`
 	Time      time.Time `json:"time"`
 	OK        bool      `json:"ok"`
@@ -22,7 +22,7 @@ type Report struct {
 	Commit    string    `json:"commit,omitempty"`
 }
 
-// Results holds what the scenario measured; the rest is absent.
+// Results holds the measurements of the scenario; other fields are absent.
 type Results struct {
 	Connects *Connects `json:"connects,omitempty"`
 	// Seconds is the measured part: rates and CPU are over it. Counts are of
@@ -31,7 +31,7 @@ type Results struct {
 	Telemetry  *DeliveryResult `json:"telemetry,omitempty"`
 	Unicast    *DeliveryResult `json:"unicast,omitempty"`
 	Commands   *CommandResult  `json:"commands,omitempty"`
-	Saturation *Saturation     `json:"saturation,omitempty"` // the others then are those of the best step
+	Saturation *Saturation     `json:"saturation,omitempty"` // the other fields are then those of the best step
 	Idle       *IdleResult     `json:"idle,omitempty"`
 	Storm      *StormResult    `json:"storm,omitempty"`
 	Cluster    *ClusterResult  `json:"cluster,omitempty"`
@@ -40,8 +40,8 @@ type Results struct {
 }
 
 // DeliveryResult is the account of telemetry, in samples, or of unicast, in
-// messages. Expected = Received + LostReported + Missing in any case; in a
-// good run the fields from LostReported on are zero.
+// messages. Expected = Received + LostReported + Missing always holds; in
+// a good run the fields from LostReported on are zero.
 type DeliveryResult struct {
 	FramesSent   uint64   `json:"frames_sent"`   // by devices, or messages by front ends
 	FramesUnsent uint64   `json:"frames_unsent"` // due but not written by the end
@@ -50,12 +50,12 @@ type DeliveryResult struct {
 	Received     uint64   `json:"received"`      // units, each once
 	Frames       uint64   `json:"frames_received"`
 	LostReported uint64   `json:"lost_reported"` // by gateway.lost
-	Missing      uint64   `json:"missing"`       // lost in silence
+	Missing      uint64   `json:"missing"`       // lost without a report
 	Duplicates   uint64   `json:"duplicates"`
 	Disorder     uint64   `json:"disorder"`
-	FalseLost    uint64   `json:"false_lost"` // reported, but not lost
+	FalseLost    uint64   `json:"false_lost"` // reported as lost, but received
 	Corrupt      int64    `json:"corrupt"`
-	Foreign      int64    `json:"foreign"`          // frames of devices that are not this run's; no fault
+	Foreign      int64    `json:"foreign"`          // frames of other runs' devices; no fault
 	PerSecond    float64  `json:"deliveries_per_s"` // frames or messages
 	UnitsPerS    float64  `json:"units_per_s"`
 	Drained      float64  `json:"drained_ms"` // from the last due message to the last delivery
@@ -78,7 +78,8 @@ type CommandResult struct {
 	SendLag    *Latency `json:"send_lag,omitempty"`
 }
 
-// ServerResult is what /proc and the admin listener said of the gateway.
+// ServerResult is the gateway's CPU time and memory, and its goroutines according
+// to the admin listener.
 type ServerResult struct {
 	CPUSeconds       float64 `json:"cpu_s"`              // in the measured part
 	CPUShare         float64 `json:"cpu_share"`          // 1: one core
@@ -90,14 +91,14 @@ type ServerResult struct {
 	Goroutines       int64   `json:"goroutines,omitempty"`
 }
 
-// LoadResult is what the load generator itself used in the measured part.
+// LoadResult is the load generator's own CPU time in the measured part.
 type LoadResult struct {
 	CPUSeconds float64 `json:"cpu_s"`
 	CPUShare   float64 `json:"cpu_share"` // near 1 the load generator is the limit
 	PerMessage float64 `json:"cpu_us_per_message"`
 	BytesPerS  float64 `json:"bytes_received_per_s"`
-	// Late is how long after its time a message got its sender's turn, which
-	// is part of every latency here and not the gateway's doing.
+	// Late is the time from when a message was due to the tick that handed it
+	// to its sender. Every latency includes it, and the gateway has no part in it.
 	Late *Latency `json:"late,omitempty"`
 }
 
@@ -120,7 +121,7 @@ func (e *Error) Error() string {
 	return msg
 }
 
-// newReport fills in what does not depend on the scenario.
+// newReport fills in the fields that do not depend on the scenario.
 func newReport(o *Options) *Report {
 	return &Report{
 		Label: o.Label, Scenario: o.Scenario, Time: time.Now().UTC().Truncate(time.Second), Options: *o,

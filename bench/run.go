@@ -10,9 +10,9 @@ import (
 	"github.com/labgate/labgate/bench/internal/wsconn"
 )
 
-// errIncomplete ends a run whose population did not come up; the problems say
-// why.
-var errIncomplete = errors.New("bench: not all connections are up")
+// errIncomplete ends a run in which not all connections were opened; the
+// problems say why.
+var errIncomplete = errors.New("bench: not all connections are open")
 
 // runner carries one run from its options to its report.
 type runner struct {
@@ -24,8 +24,8 @@ type runner struct {
 
 // Run runs one scenario and returns its report. The error is an *Error when
 // the run finished but something was lost, damaged, unanswered or closed that
-// should not have been; then, and when the run ended early, the report holds
-// what there is. The report is nil only when the options do not allow a run.
+// should not have been; then, and when the run ended early, the report is
+// partial. The report is nil only when the options are invalid.
 //
 // Run keeps the calling goroutine busy until Options.Timeout at the latest and
 // leaves nothing behind.
@@ -121,8 +121,8 @@ func loadResult(a, b mark) *LoadResult {
 	return l
 }
 
-// goroutines completes s, while the connections are still there. A gateway
-// that is gone by then shows in other ways.
+// goroutines completes s while the connections are open. A gateway that has
+// ended shows in other problems.
 func (r *runner) goroutines(s *ServerResult) {
 	if s != nil {
 		s.Goroutines, _ = sampleGoroutines(&r.o)

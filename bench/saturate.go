@@ -13,7 +13,7 @@ type Saturation struct {
 	Rate      float64 `json:"rate"`             // highest clean: frames/s of each device (fanout), messages/s in all (unicast)
 	PerSecond float64 `json:"deliveries_per_s"` // delivered at that rate
 	// LoadLimited says that the load generator, not the gateway, ended the
-	// search: it was out of CPU or had its turns late.
+	// search: the generator was out of CPU or late.
 	LoadLimited bool   `json:"load_limited"`
 	Steps       []Step `json:"steps"` // in the order tried; a rate that was not clean was tried twice
 }
@@ -26,7 +26,7 @@ type Step struct {
 	PerSecond float64  `json:"deliveries_per_s"`
 	Drained   float64  `json:"drained_ms"`
 	LoadShare float64  `json:"load_cpu_share"`
-	LateP99   float64  `json:"load_late_p99_us"` // of the load generator's turns
+	LateP99   float64  `json:"load_late_p99_us"` // of the load generator's ticks
 	Server    float64  `json:"server_cpu_share,omitempty"`
 	Latency   *Latency `json:"latency,omitempty"`
 }
@@ -34,8 +34,8 @@ type Step struct {
 const (
 	growth = 2.0  // from one clean step to the next
 	narrow = 1.05 // the search ends when unclean / clean is below this
-	// A backlog that takes longer than this part of a step to go was growing:
-	// the gateway was behind the rate by as much.
+	// A backlog that takes longer than this part of a step to drain was growing:
+	// the gateway was slower than the rate by this part.
 	backlogShare = 0.05
 	minBacklog   = 100 * time.Millisecond
 	loadLimit    = 0.97 // CPU share of the load generator that spoils a step
@@ -51,8 +51,8 @@ func (r *runner) saturate(ctx context.Context, found *problems) error {
 	return err
 }
 
-// highest searches with a population of its own for every rate tried, so that
-// none suffers from the one before. It returns the best trial, nil when none
+// highest opens a new population for every rate tried, so that no rate suffers
+// from the one before. It returns the best trial, nil when none
 // was clean.
 func (r *runner) highest(ctx context.Context, at *Options, prefix string, found *problems) (*trial, *Saturation, error) {
 	var best *trial
@@ -77,7 +77,7 @@ func (r *runner) highest(ctx context.Context, at *Options, prefix string, found 
 	sat, err := search(at.Rate, try)
 	switch {
 	case best != nil && errors.Is(err, context.DeadlineExceeded):
-		// Out of time: what is found is still true.
+		// Out of time: the rate found so far is valid.
 	case err != nil:
 		return nil, sat, err
 	case best == nil:
@@ -90,9 +90,8 @@ func (r *runner) highest(ctx context.Context, at *Options, prefix string, found 
 }
 
 // search raises the rate by steps until one is not clean, then narrows the
-// highest clean rate down between the last two. A rate is given up when it was
-// not clean twice: what a busy machine spoiled is not held against the
-// gateway.
+// highest clean rate down between the last two. A rate is given up after two trials that were not clean: a busy
+// machine may spoil one.
 func search(rate float64, try func(rate float64) (Step, error)) (*Saturation, error) {
 	sat := &Saturation{}
 	clean, unclean := 0.0, 0.0
@@ -146,13 +145,13 @@ func (s *Step) loadLimited(backlog time.Duration) bool {
 	return s.LoadShare > loadLimit || s.LateP99*1e3 > float64(backlog)
 }
 
-// backlogOf is the longest time that what is under way at the end of a clean
+// backlogOf is the longest time that the messages in flight at the end of a clean
 // step may take.
 func backlogOf(o *Options) time.Duration {
 	return max(time.Duration(float64(o.StepDuration)*backlogShare), minBacklog)
 }
 
-// newStep judges a trial; what overload does not excuse goes to found.
+// newStep judges a trial. Faults that overload does not excuse are added to found.
 func newStep(o *Options, t *trial, found *problems) Step {
 	s := Step{Rate: o.Rate, Drained: float64(t.drained) / 1e6, LoadShare: t.results.Load.CPUShare}
 	if t.results.Server != nil {
@@ -170,15 +169,15 @@ func newStep(o *Options, t *trial, found *problems) Step {
 	has := func(kind string) bool {
 		return slices.ContainsFunc(t.problems.list, func(p Problem) bool { return p.Kind == kind })
 	}
-	// Between two nodes a message without an id that nobody waits for may be lost
-	// when their link fails, which is told of those that come after it.
+	// Between two nodes a message without an id may be lost when the link fails;
+	// only the messages after it are answered with an error.
 	excused := has(problemClosed) || o.FrontendTarget != "" && has(problemRefused)
 	for _, p := range t.problems.list {
 		if s.Why == "" {
 			s.Why = p.String()
 		}
-		// A connection that the gateway closed under overload, in the open,
-		// takes what was under way with it.
+		// Messages in flight are lost with a connection that the gateway closed
+		// under overload.
 		if !overload(p.Kind) && !(excused && (p.Kind == problemMissing || p.Kind == problemUnanswered)) {
 			found.addN(p.Kind, p.Count, "at rate %g: %s", o.Rate, p.First)
 		}

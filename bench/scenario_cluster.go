@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// ClusterResult is what it takes to be on two nodes: devices on one, front ends
-// on the other, against both on one, and against what Redis alone passes on.
+// ClusterResult compares two nodes, with devices on one and front ends on the
+// other, with a single node and with Redis alone.
 type ClusterResult struct {
-	// Publish is how many messages/s of the size of a unicast message Redis
-	// passes on by itself; absent without Options.Redis.
+	// Publish is the throughput of Redis alone, with messages of the unicast
+	// size; absent without Options.Redis.
 	Publish *PublishResult `json:"publish,omitempty"`
 	// Unicast is the highest clean rate of messages from front ends to devices
-	// across the nodes, Telemetry that of telemetry frames to one front end; the
-	// ratios are theirs to Publish.PerSecond.
+	// across the nodes, and Telemetry that of telemetry frames to one front end.
+	// The ratios are to Publish.PerSecond.
 	Unicast        *Saturation `json:"unicast,omitempty"`
 	UnicastRatio   float64     `json:"unicast_to_publish,omitempty"`
 	Telemetry      *Saturation `json:"telemetry,omitempty"`
@@ -31,7 +31,7 @@ const (
 	clusterFirst     = 4000 // frames/s of all devices, the first rate tried
 )
 
-// cluster runs one thing after another, each with a population of its own.
+// cluster measures one part after the other, each with a new population.
 func (r *runner) cluster(ctx context.Context, found *problems) error {
 	res := &ClusterResult{}
 	r.report.Results.Cluster = res
@@ -60,7 +60,7 @@ func (r *runner) cluster(ctx context.Context, found *problems) error {
 		}
 	}
 	if len(found.list) > 0 {
-		return nil // rates would mean nothing
+		return nil // after a fault, rates mean nothing
 	}
 	o := r.part(ScenarioUnicast)
 	o.Devices, o.Rate = o.Frontends, 2000
@@ -88,7 +88,7 @@ func (r *runner) part(scenario string) *Options {
 	return &o
 }
 
-// figures are what two reports are compared by, but the latencies.
+// figures returns the figures by which reports are compared, without latencies.
 func (c *ClusterResult) figures() (fs []namedFigure) {
 	if c.Unicast != nil {
 		fs = append(fs, namedFigure{"messages/s across nodes", true, c.Unicast.Rate})

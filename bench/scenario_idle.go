@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// IdleResult is what it takes to keep connections open. Memory per connection
-// is the growth since before the first one: it says something only of a
-// gateway that was just started, for others reuse what they freed.
+// IdleResult is the cost of idle connections. Memory per connection is the
+// growth since before the first connection. Start the gateway just before the
+// run: a gateway that ran before reuses memory that it had freed.
 type IdleResult struct {
 	Connections     int     `json:"connections"` // open at the end
-	Closed          int     `json:"closed"`      // by the gateway, meanwhile
+	Closed          int     `json:"closed"`      // by the gateway, during the run
 	HeldSeconds     float64 `json:"held_s"`
 	PerConnKiB      float64 `json:"rss_per_connection_kib,omitempty"`
 	PerConnRoutines float64 `json:"goroutines_per_connection,omitempty"`

@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// StormResult is how connections came back after all were dropped at once,
-// and what the established sessions felt of it.
+// StormResult is the recovery of connections that were all dropped at once, and
+// the latency of the established sessions during the recovery.
 type StormResult struct {
 	Dropped   int       `json:"dropped"`
 	Back      *Connects `json:"back"`           // connect times count from the drop
-	Recovered float64   `json:"recovered_s"`    // from the drop to the last one back
+	Recovered float64   `json:"recovered_s"`    // from the drop until the last one was open again
 	Before    *Latency  `json:"latency_before"` // round trips of commands due before the drop
 	During    *Latency  `json:"latency_during"` // until all were back
 	After     *Latency  `json:"latency_after"`

@@ -125,8 +125,8 @@ func newDelivery(g *generator, receivers []*conn) (*DeliveryResult, tally) {
 	return d, sum
 }
 
-// judge turns an account into problems. When the wait for the rest was cut
-// short, what was under way then is not lost.
+// judge turns an account into problems. When the drain was cut short,
+// messages in flight do not count as missing.
 func (w *world) judge(t *trial, sum *tally, unsent uint64, what string) {
 	if t.rest == cutRest {
 		sum.missing = 0

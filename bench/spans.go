@@ -11,7 +11,7 @@ func (s span) size() uint64 { return s.to - s.from }
 // practice, for gaps and their reports cancel out.
 type spans []span
 
-// add puts in what is not there yet and returns how many samples that were.
+// add adds the samples of n and returns how many were new.
 func (s *spans) add(n span) (added uint64) {
 	if n.from >= n.to {
 		return 0
@@ -29,7 +29,7 @@ func (s *spans) add(n span) (added uint64) {
 	return added
 }
 
-// remove takes out what is there and returns how many samples that were.
+// remove removes the samples of n and returns how many were in the set.
 func (s *spans) remove(n span) (removed uint64) {
 	if n.from >= n.to || len(*s) == 0 {
 		return 0

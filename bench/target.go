@@ -18,8 +18,8 @@ type target struct {
 	path string // prefix of the endpoints, without a slash at its end
 }
 
-// parseTarget resolves raw and refuses what is not loopback unless
-// allowRemote: a load generator must not hit a lab's network by accident.
+// parseTarget resolves raw and refuses addresses beyond loopback unless
+// allowRemote is set: a load generator must not hit a lab's network by accident.
 func parseTarget(ctx context.Context, option, raw string, allowRemote bool) (target, error) {
 	if raw == "" {
 		return target{}, &optionError{option, "is missing; give the gateway's address, http://127.0.0.1:8080"}

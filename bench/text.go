@@ -28,7 +28,7 @@ const (
 	minTextPayload = 1 + len(checkMarker) + checkWidth + len(padStart) + len(payloadEnd)
 )
 
-// checkFields are what a text message carries.
+// checkFields are the fields that a text message is checked by.
 type checkFields struct {
 	kind  byte
 	seq   uint64

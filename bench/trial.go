@@ -20,9 +20,9 @@ const (
 	userPart     = "-f"
 	extraPart    = "-x"
 	startDelay   = 5 * time.Millisecond   // before the first message is due
-	crossDelay   = 300 * time.Millisecond // more, for nodes to ask each other for telemetry
+	crossDelay   = 300 * time.Millisecond // more, for nodes to subscribe to each other's telemetry
 	readyTimeout = 10 * time.Second       // for front ends to hear of every device
-	linger       = 50 * time.Millisecond  // after the last delivery, for one too many
+	linger       = 50 * time.Millisecond  // after the last delivery, to notice duplicates
 )
 
 func (w *world) deviceName(i int) string { return fmt.Sprintf("%s%s%d", w.prefix, devicePart, i) }
@@ -44,7 +44,7 @@ func (w *world) frontendPeers(n int, telemetry string) []peer {
 	return peers
 }
 
-// path is where connection i of a role goes, ofGateway unless the server is
+// path is the path of connection i of a role: ofGateway, unless the server is
 // bare.
 func (w *world) path(i int, ofGateway string) string {
 	switch w.o.Bare {
@@ -56,7 +56,7 @@ func (w *world) path(i int, ofGateway string) string {
 	return "/" + w.o.Bare
 }
 
-// extraPeers are connections that are only there.
+// extraPeers are connections that send nothing.
 func (w *world) extraPeers(n int, asRole string) []peer {
 	peers := make([]peer, n)
 	for i := range peers {
@@ -79,7 +79,7 @@ func (w *world) populate(ctx context.Context) (*Connects, error) {
 	}
 	res, err := w.connect(ctx, w.devicePeers(w.o.allDevices()))
 	if w.o.Bare == BareEcho {
-		w.frontends = w.devices // what a connection sends, it gets
+		w.frontends = w.devices // an echo returns messages to their sender
 	} else if err == nil && res.Failed == 0 {
 		var fe *Connects
 		fe, err = w.connect(ctx, w.frontendPeers(w.o.Frontends, telemetry))
@@ -145,8 +145,7 @@ func (w *world) recorders() (all []*recorder) {
 	return all
 }
 
-// lateness is how late the generators' turns were in a phase, the worse one of
-// two.
+// lateness is the lateness of the generators in a phase; of two, the worse.
 func (w *world) lateness(phase string) (worst *Latency) {
 	var gens []*generator
 	if w.telemetry != nil {
@@ -187,17 +186,17 @@ func (w *world) accounted() (n uint64) {
 	return n
 }
 
-// outcome is how waiting for the rest ended.
+// outcome is the result of a drain.
 type outcome uint8
 
 const (
-	settledAll  outcome = iota // everything is accounted for
-	stalledRest                // nothing came any more, something is missing
-	cutRest                    // it was still coming
+	settledAll  outcome = iota // every message is accounted for
+	stalledRest                // deliveries ended, and messages are missing
+	cutRest                    // time ended while messages were still arriving
 )
 
-// drain waits for what is under way: until all is accounted for, nothing has
-// come for Options.Drain, or longest is over. took is the time to the last
+// drain waits for messages in flight: until all are accounted for, no message
+// has arrived for Options.Drain, or longest is over. took is the time to the last
 // delivery, in ns from the call.
 func (w *world) drain(ctx context.Context, longest time.Duration) (out outcome, took int64, err error) {
 	begun := w.clock.now()
@@ -228,7 +227,7 @@ func (w *world) drain(ctx context.Context, longest time.Duration) (out outcome, 
 	return out, lastAt - begun, err
 }
 
-// mark is a moment at which everything is read off.
+// mark is a reading of all counters at one moment.
 type mark struct {
 	at         int64
 	deliveries uint64 // frames and messages, commands counted at both ends

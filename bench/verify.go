@@ -1,11 +1,11 @@
 package bench
 
-// maxOpenSpans bounds what is remembered of one stream at one receiver: gaps
-// not yet reported, and reports not yet met by a gap.
+// maxOpenSpans bounds the open ranges of one stream at one receiver: gaps
+// without a report, and reports without a gap.
 const maxOpenSpans = 1 << 16
 
-// tally counts samples (telemetry) or messages (text) at one receiver. In an
-// honest run received + lost is what was sent and the rest is zero.
+// tally counts samples (telemetry) or messages (text) at one receiver. In a run
+// without faults, received + lost is the number sent, and the rest is zero.
 type tally struct {
 	received   uint64 // each counted once
 	lost       uint64 // reported by gateway.lost and indeed not received
@@ -28,7 +28,7 @@ func (t *tally) add(o *tally) {
 	t.overflow += o.overflow
 }
 
-// accounted is how much of what was sent has arrived or is known as lost.
+// accounted is the number of units that were received or reported as lost.
 func (t *tally) accounted() uint64 { return t.received + t.lost }
 
 // streamState follows one stream at one receiver.
@@ -38,11 +38,11 @@ type streamState struct {
 }
 
 type openSpans struct {
-	missing  spans // below next: jumped over, not reported
-	reported spans // from next on: reported, not jumped over yet
+	missing  spans // below next: skipped, not reported
+	reported spans // from next on: reported, not skipped yet
 }
 
-// observe takes note of the samples [seq, seq+count).
+// observe counts the received samples [seq, seq+count).
 func (s *streamState) observe(t *tally, seq, count uint64) {
 	if seq == s.next && s.open == nil {
 		s.next += count
@@ -95,7 +95,7 @@ func (s *streamState) skipTo(seq uint64) {
 	s.next = seq
 }
 
-// report takes note of gateway.lost: the samples [from, to).
+// report counts gateway.lost: the samples [from, to).
 func (s *streamState) report(t *tally, from, to uint64) {
 	if from >= to {
 		t.badReports++
@@ -120,7 +120,7 @@ func (s *streamState) report(t *tally, from, to uint64) {
 	s.settle(t)
 }
 
-// settle lets go of empty sets, so that observe takes the short way again.
+// settle frees empty sets, so that observe takes its fast path again.
 func (s *streamState) settle(t *tally) {
 	if len(s.open.missing)+len(s.open.reported) > maxOpenSpans {
 		t.overflow++
@@ -140,7 +140,7 @@ func (s *streamState) finish(t *tally, sent uint64) {
 		s.open = &openSpans{}
 	}
 	s.skipTo(sent)
-	wrong := s.open.reported.size() // beyond what was sent
+	wrong := s.open.reported.size() // beyond the last sample sent
 	t.lost -= wrong
 	t.falseLost += wrong
 	t.missing += s.open.missing.size()

@@ -9,24 +9,23 @@ import (
 )
 
 const (
-	// readBuffer is shared by all connections: one read takes what has come.
+	// readBuffer is shared by all connections: one read takes all that has arrived.
 	readBuffer = 256 << 10
 	// maxSleep bounds how late a cancelled context is noticed.
 	maxSleep = 50 * time.Millisecond
-	// Sockets served in one round: all that are being measured, but few of the
-	// crowd.
+	// Sockets served in one round: all measured ones, but few of the crowd.
 	pollEvents  = 512
 	crowdEvents = 16
 )
 
-// ticker is something with a schedule: a ramp of connections, a generator.
+// ticker has a schedule: a ramp of connections, or a generator.
 type ticker interface {
 	tick(now int64)
 	// nextDue is when tick has work again; never when it waits for events.
 	nextDue() int64
 }
 
-// world is one population of connections and what they do. It belongs to one
+// world is one population of connections with its traffic. It belongs to one
 // goroutine, which also runs the event loop.
 type world struct {
 	// Set at creation.
@@ -63,7 +62,7 @@ type world struct {
 	commands  *commandFlow
 
 	problems problems
-	down     int // open connections that ended without us
+	down     int // open connections that the gateway ended
 }
 
 func newWorld(ctx context.Context, o *Options, prefix string) (*world, error) {
@@ -96,7 +95,7 @@ func newWorld(ctx context.Context, o *Options, prefix string) (*world, error) {
 	return w, nil
 }
 
-// close resets what is still open.
+// close resets all open connections.
 func (w *world) close() {
 	for _, c := range w.conns {
 		if c != nil {
@@ -113,7 +112,7 @@ func (w *world) run(ctx context.Context, until int64, done func() bool) error {
 	for {
 		now := w.clock.now()
 		if now >= w.nextTick {
-			w.turn(now)
+			w.tick(now)
 		}
 		if done != nil && done() {
 			return nil
@@ -131,21 +130,21 @@ func (w *world) run(ctx context.Context, until int64, done func() bool) error {
 	}
 }
 
-// turn lets everything scheduled do what is due.
-func (w *world) turn(now int64) {
+// tick runs all tickers.
+func (w *world) tick(now int64) {
 	next := int64(never)
 	for _, t := range w.tickers {
 		t.tick(now)
 		next = min(next, t.nextDue())
 	}
-	// Senders that are woken for every single message would leave no time for
-	// the receivers: due messages gather for at least a tick.
+	// Waking the senders for every message would leave no time for the
+	// receivers: due messages are gathered for at least a tick.
 	w.nextTick = max(next, now+int64(w.o.Tick))
 }
 
 // dispatch waits for sockets, at most timeout ns, and serves them. A few of
-// the crowd come last, so that thousands of them that connect at once do not
-// hold up what is being measured.
+// the crowd are served last, so that thousands that connect at once do not
+// delay the measured connections.
 func (w *world) dispatch(timeout int64) error {
 	n, err := w.poll.Wait(timeout)
 	if err != nil {
@@ -172,7 +171,7 @@ func (w *world) dispatch(timeout int64) error {
 	return nil
 }
 
-// serve handles one ready socket. A schedule that falls due meanwhile is kept:
+// serve handles one ready socket. Tickers run between sockets:
 // serving hundreds of sockets takes long.
 func (w *world) serve(fd int, readable, writable bool) {
 	c := w.conns[fd]
@@ -187,7 +186,7 @@ func (w *world) serve(fd int, readable, writable bool) {
 		c.onReadable()
 	}
 	if w.now >= w.nextTick {
-		w.turn(w.now)
+		w.tick(w.now)
 	}
 }
 
@@ -200,7 +199,7 @@ func (w *world) register(c *conn) {
 	w.conns[fd] = c
 }
 
-// onDown follows the end of a connection that we did not end.
+// onDown handles the end of a connection that the run did not close.
 func (w *world) onDown(c *conn, was connState, err error) {
 	switch {
 	case c.hs != nil:
@@ -217,8 +216,8 @@ func (c *conn) String() string {
 	return fmt.Sprintf("%s %d", [...]string{"device", "front end", "extra connection"}[c.role], c.index)
 }
 
-// goodbye closes everything in order and waits a little for the gateway to
-// end it, so that its sessions are gone when the next population comes.
+// goodbye closes all connections by close frames and waits for the gateway to
+// end them, so that the sessions are gone before the next population opens.
 func (w *world) goodbye(ctx context.Context) {
 	open := 0
 	for _, c := range w.conns {
@@ -239,18 +238,18 @@ func (w *world) goodbye(ctx context.Context) {
 	_ = w.run(ctx, w.clock.now()+int64(2*time.Second), done)
 }
 
-// drop ends connections at once, as a crash would. It takes long enough for the
-// senders and receivers to need their turns meanwhile.
+// drop ends connections at once, as a crash would. Senders and receivers are
+// served in between, because closing thousands of sockets takes long.
 func (w *world) drop(conns []*conn, reset bool) error {
 	for i, c := range conns {
 		if c != nil {
 			c.shut(reset)
 		}
-		if i%perTurn != 0 {
+		if i%perTick != 0 {
 			continue
 		}
 		if now := w.clock.now(); now >= w.nextTick {
-			w.turn(now)
+			w.tick(now)
 		}
 		if err := w.dispatch(0); err != nil {
 			return err

@@ -2,42 +2,42 @@
 
 package main
 
-// A testCase is what is measured together: the gateway and its references
-// follow each other directly, so that a drift of the machine hits them alike.
+// A testCase is measured together: the gateway and its references follow each
+// other directly, so that a drift of the machine affects them alike.
 type testCase struct {
-	name   string
-	rounds int      // at most; 0: as many as asked for
-	after  []string // cases whose results it needs
-	works  []work
+	name      string
+	rounds    int      // at most; 0: as many as asked for
+	after     []string // cases whose results this one needs
+	workloads []workload
 }
 
-// work is one server and the load on it.
-type work struct {
+// workload is one server with the load on it.
+type workload struct {
 	label string
 	// server is the program and its arguments; a program that measures itself
 	// has no loads.
 	server []string
 	env    []string
-	shared bool // the server may use the load's processor, too
-	nodes  bool // a second gateway and a Redis beside the server, and everybody may use both processors
+	shared bool // the server may use the load's processor as well
+	nodes  bool // with a second gateway and a Redis; all programs use both processors
 	loads  []load
 }
 
-// load is one run of labgate bench. Several of one work run at once.
+// load is one run of labgate bench. The loads of a workload run at once.
 type load struct {
 	args []string
-	// after: it starts when the server has that many descriptors, that is,
-	// when the connections of the others are there.
+	// after: the load starts when the server has that many descriptors, that is,
+	// when the connections of the other loads are open.
 	after int
-	// outlast: it runs longer than the others, by the time that they take to
+	// outlast: the load runs longer than the other loads, which need time to
 	// start and to end.
 	outlast bool
 	// rate is what --rate gets, when it depends on earlier results.
 	rate func(*runner) (float64, error)
 }
 
-// gateway is the server under test. Text of one session is limited neither in
-// the references nor here.
+// gateway is the server under test. Text of a session is not limited, because the
+// references have no such limit.
 func gateway(options ...string) []string {
 	return append([]string{"labgate", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-json", "--max-message-rate", "0"}, options...)
 }
@@ -45,14 +45,14 @@ func gateway(options ...string) []string {
 // reference is one of the bare servers of bench/limit.
 func reference(name string) []string { return []string{"limit", name, "--json"} }
 
-// limitOf writes ten frames of 132 bytes at a time to so many plain sockets.
+// limitOf writes to plain sockets, ten frames of 132 bytes at a time.
 func limitOf(sockets string) []string {
 	return []string{"limit", "stream", "--json", "--receivers", sockets, "--payload", "128", "--write", "1320"}
 }
 
 func benchRun(args ...string) []load { return []load{{args: args}} }
 
-// search looks for saturation; the first rate has to be clean on any machine.
+// search finds the saturation rate; the first rate must be clean on any machine.
 func search(rate string, args ...string) []load {
 	return benchRun(append(args, "--saturate", "--rate", rate)...)
 }
@@ -92,15 +92,15 @@ const (
 )
 
 var cases = []testCase{
-	{name: "fanout", works: []work{
+	{name: "fanout", workloads: []workload{
 		// Its 128 bytes are the payload of a frame, as a telemetry frame is.
 		{label: workLimit, server: []string{"limit", "stream", "--json", "--receivers", "200", "--payload", "128"}},
 		{label: workFanout, server: gateway(), loads: search("4000", "fanout")},
 	}},
-	{name: "fanout-2m", works: []work{
+	{name: "fanout-2m", workloads: []workload{
 		{label: workFanout2M, server: gateway(), loads: benchRun("fanout", "--rate", "10000")},
 	}},
-	{name: "low", works: []work{
+	{name: "low", workloads: []workload{
 		{label: workLow, server: gateway(), loads: benchRun("fanout", "--frontends", "10", "--rate", "100")},
 		// The echo passes 1000 messages/s, each in one write, evenly spread in
 		// time and over ten connections. The gateway does the same amount in
@@ -112,13 +112,13 @@ var cases = []testCase{
 		{label: workEcho, server: reference("echo"), loads: benchRun("unicast", "--bare", "echo", "--frontends", "10", "--rate", "1000")},
 		{label: workPairsNow, server: gateway("--flush-interval", "0"), loads: benchRun("fanout", "--devices", "10", "--frontends", "1", "--rate", "100")},
 	}},
-	{name: "telemetry-20", works: []work{
+	{name: "telemetry-20", workloads: []workload{
 		{label: workTelemetry20, server: gateway(), loads: benchRun("telemetry", "--devices", "20", "--samples", "1", "--frontends", "5")},
 	}},
-	{name: "telemetry-100", works: []work{
+	{name: "telemetry-100", workloads: []workload{
 		{label: workTelemetry100, server: gateway(), loads: benchRun("telemetry", "--devices", "100", "--samples", "100", "--frontends", "10")},
 	}},
-	{name: "unicast", works: []work{
+	{name: "unicast", workloads: []workload{
 		{label: workUnicast, server: gateway(), loads: search("20000", "unicast")},
 		{label: workRelay, server: reference("relay"), loads: search("20000", "unicast", "--bare", "relay")},
 		// What a message costs at a rate that both carry with time to spare:
@@ -127,12 +127,12 @@ var cases = []testCase{
 		{label: workRelayFixed, server: reference("relay"), loads: benchRun("unicast", "--bare", "relay", "--rate", "50000")},
 		{label: workUnicastFixed, server: gateway(), loads: benchRun("unicast", "--rate", "50000")},
 	}},
-	{name: "commands", works: []work{
+	{name: "commands", workloads: []workload{
 		// Ten pairs on both sides; a round trip through the relay is two hops.
 		{label: workCommands, server: gateway(), loads: benchRun("commands")},
 		{label: workRelayCommands, server: reference("relay"), loads: benchRun("commands", "--bare", "relay")},
 	}},
-	{name: "urgent", after: []string{"fanout"}, works: []work{
+	{name: "urgent", after: []string{"fanout"}, workloads: []workload{
 		// Nine tenths of what fan-out was found to sustain: all but all of the
 		// server's core, and the load program still keeps its schedule. At
 		// more than that a queue would grow in front of the server, and the
@@ -147,32 +147,32 @@ var cases = []testCase{
 			rate: func(r *runner) (float64, error) { return r.saturation(workFanout, 0.9) },
 		}}},
 	}},
-	{name: "idle", rounds: 3, works: []work{
+	{name: "idle", rounds: 3, workloads: []workload{
 		{label: workIdle10, server: gateway(), loads: benchRun("idle", "--connections", "10000")},
 		{label: workBareIdle10, server: reference("idle"), loads: benchRun("idle", "--bare", "idle", "--connections", "10000")},
 		{label: workIdle18, server: gateway(), loads: benchRun("idle", "--connections", "18000")},
 		{label: workBareIdle18, server: reference("idle"), loads: benchRun("idle", "--bare", "idle", "--connections", "18000")},
 	}},
-	{name: "storm", works: []work{
+	{name: "storm", workloads: []workload{
 		// A little less than 10,000, as for a moment each client has two
 		// descriptors, the old one and the new one, and 20,000 is a usual limit.
 		// Ten devices and ten front ends go on with their commands meanwhile.
 		{label: workStorm, server: gateway(), loads: benchRun("storm", "--connections", "9900")},
 	}},
-	{name: "small", rounds: 1, works: []work{
+	{name: "small", rounds: 1, workloads: []workload{
 		{label: workSmall, server: gateway(), env: []string{"GOMEMLIMIT=64MiB"}, loads: []load{
 			{args: []string{"idle", "--connections", "5000"}, outlast: true},
 			{args: []string{"telemetry", "--devices", "10", "--samples", "10", "--frontends", "20"}, after: 5000},
 		}},
 	}},
-	{name: "cluster", rounds: 3, works: []work{
+	{name: "cluster", rounds: 3, workloads: []workload{
 		// Two gateways, Redis and the load share both processors, as Redis and
 		// the load do alone. One front end takes all the telemetry: 1 MiB of it,
 		// the default, is there in a few milliseconds, and somebody else may
 		// have the processor for that long.
 		{label: workCluster, server: gateway("--telemetry-bytes", "4194304"), nodes: true, loads: benchRun("cluster")},
 	}},
-	{name: "scaling", works: []work{
+	{name: "scaling", workloads: []workload{
 		// A million deliveries/s each, and as far as can be the same number of
 		// frames a write: messages that are due within --tick leave the device
 		// together, ten at a time, so that 100, 1,000 and 10,000 front ends all

@@ -17,35 +17,35 @@ import (
 	"github.com/labgate/labgate/bench"
 )
 
-// maxCompareAgain bounds the time for which disturbed measurements of one of
-// the two gateways are made again.
+// maxCompareAgain bounds the time of repeated measurements of each gateway.
 const maxCompareAgain = 30 * time.Second
 
-// compareCases is what two gateways are compared by. Rates are fixed where the
-// CPU time of a message is the figure; a search finds a rate to 5 % only.
+// compareCases are the cases of a comparison. Most rates are fixed, because the
+// CPU time of a message at a fixed rate is precise; a search finds a rate to 5 %
+// only.
 var compareCases = []testCase{
-	{name: "fanout", works: []work{
+	{name: "fanout", workloads: []workload{
 		{label: workFanout, server: gateway(), loads: search("16000", "fanout", "--warmup", "200ms")},
 	}},
-	{name: "fanout-2m", works: []work{
+	{name: "fanout-2m", workloads: []workload{
 		{label: workFanout2M, server: gateway(), loads: benchRun("fanout", "--rate", "10000")},
 	}},
-	{name: "telemetry-20", works: []work{
+	{name: "telemetry-20", workloads: []workload{
 		{label: workTelemetry20, server: gateway(), loads: benchRun("telemetry", "--devices", "20", "--samples", "1", "--frontends", "5")},
 	}},
-	{name: "unicast", works: []work{
+	{name: "unicast", workloads: []workload{
 		{label: workUnicastFixed, server: gateway(), loads: benchRun("unicast", "--rate", "50000")},
 	}},
-	{name: "commands", works: []work{
+	{name: "commands", workloads: []workload{
 		{label: workCommands, server: gateway(), loads: benchRun("commands")},
 	}},
-	{name: "idle", works: []work{
+	{name: "idle", workloads: []workload{
 		{label: workIdle10, server: gateway(), loads: benchRun("idle", "--connections", "10000")},
 	}},
-	{name: "storm", works: []work{
+	{name: "storm", workloads: []workload{
 		{label: workStorm, server: gateway(), loads: benchRun("storm", "--connections", "9900")},
 	}},
-	{name: "cluster", works: []work{
+	{name: "cluster", workloads: []workload{
 		// Telemetry of 20 devices to one front end, messages and commands. The CPU
 		// time is that of both gateways.
 		{label: "two nodes, telemetry 200 k/s", server: gateway("--telemetry-bytes", "4194304"), nodes: true,
@@ -56,8 +56,8 @@ var compareCases = []testCase{
 }
 
 // compare measures two gateways in alternation, with the load generator of the
-// new one for both, and prints what changed. The error says what is worse, or
-// which case has no figures.
+// new one for both, and prints the comparison. The error lists the figures that
+// are worse and the cases without figures.
 func compare(ctx context.Context, o *Options, out, log io.Writer) error {
 	var sides [2]*runner
 	for i, name := range []string{"old", "new"} {
@@ -85,15 +85,15 @@ func compare(ctx context.Context, o *Options, out, log io.Writer) error {
 }
 
 // compareRounds measures every case of every round with one gateway and then
-// with the other; which of them comes first changes with the round. A
-// measurement that fails is in the result and ends nothing.
+// with the other; the order changes with every round. A failed measurement is in
+// the result and does not end the run.
 func compareRounds(ctx context.Context, o *Options, sides [2]*runner) error {
 	for round := range o.Rounds {
 		for _, c := range sides[0].plan() {
-			for i := range c.works {
+			for i := range c.workloads {
 				for k := range sides {
 					side := (k + round) % len(sides)
-					w := c.works[i]
+					w := c.workloads[i]
 					w.server = slices.Concat([]string{o.Gateways[side]}, w.server[1:])
 					_ = sides[side].work(ctx, round+1, &w)
 					if err := ctx.Err(); err != nil {
@@ -107,7 +107,7 @@ func compareRounds(ctx context.Context, o *Options, sides [2]*runner) error {
 }
 
 // compareResults compares the files of the two sides and writes the table to a
-// file of its own as well.
+// file as well.
 func compareResults(o *Options, sides [2]*runner) (table []byte, err error) {
 	var files [2]*os.File
 	for i, r := range sides {
@@ -126,11 +126,11 @@ func compareResults(o *Options, sides [2]*runner) (table []byte, err error) {
 	return text.Bytes(), err
 }
 
-// complete is an error when a case has no figures: what is not measured must
-// not pass for equal.
+// complete is an error when a case has no figures: a case that was not measured
+// must not pass as equal.
 func (r *runner) complete() error {
 	for _, c := range r.plan() {
-		for _, w := range c.works {
+		for _, w := range c.workloads {
 			ofWork := func(s *Sample) bool { return s.Label == w.label }
 			good := func(s *Sample) bool { return ofWork(s) && s.Error == "" }
 			if slices.ContainsFunc(r.samples, good) {

@@ -45,8 +45,8 @@ func TestCompare(t *testing.T) {
 		t.Errorf("order of the measurements: %s", got)
 	}
 
-	// A copy of the program that refuses to start, as its first byte of code is
-	// never reached: the file is no longer executable for the kernel.
+	// A copy of the program for a machine that does not exist: the kernel does not
+	// start it.
 	broken := filepath.Join(bin, "broken")
 	program, err := os.ReadFile(gateway)
 	if err != nil {

@@ -88,7 +88,7 @@ func saturationRate(s *Sample) float64 {
 	})
 }
 
-// latency is that of what the scenario is about.
+// latency is that of the scenario's main traffic.
 func latency(s *Sample, at func(*bench.Latency) float64) float64 {
 	return of(s, func(r *bench.Report) float64 {
 		var l *bench.Latency
@@ -204,8 +204,8 @@ func peakMiB(s *Sample) float64 {
 	return memory(s, func(r *bench.ServerResult) int64 { return r.PeakRSSKiB })
 }
 
-// dropped is the part of the telemetry that the gateway gave up and reported,
-// in percent.
+// dropped is the share of the telemetry that the gateway reported as lost, in
+// percent.
 func dropped(s *Sample) float64 {
 	return of(s, func(r *bench.Report) float64 {
 		if d := r.Results.Telemetry; d != nil && d.Expected > 0 {
@@ -215,8 +215,7 @@ func dropped(s *Sample) float64 {
 	})
 }
 
-// faults counts what must not be, in all reports of the sample, also in those
-// of runs that failed for it.
+// faults counts the faults in all reports of the sample, failed runs included.
 func faults(s *Sample) float64 {
 	if len(s.reports) == 0 {
 		return none

@@ -10,8 +10,8 @@ type goal struct {
 	work   string // label
 	figure figure
 	worst  bool // the highest of all rounds counts, not the median
-	// reference is the work that the figure is divided by, round by round;
-	// empty: the figure counts by itself.
+	// reference is the workload whose figure divides this one, round by round;
+	// empty: the figure counts as it is.
 	reference string
 	text      string // of the goal; empty: the figure is only stated
 	limit     float64
@@ -21,8 +21,8 @@ type goal struct {
 // flush is the gateway's default flush interval, in µs.
 const flush = 1000
 
-// flat is how much dearer a delivery may be with ten times the front ends and
-// still count as equal: rounds differ by as much.
+// flat is the ratio of costs up to which a delivery to ten times as many front
+// ends counts as equal: rounds differ by as much.
 const flat = 1.1
 
 var goals = []goal{
@@ -103,10 +103,10 @@ var goals = []goal{
 	nothingLost("scaling", workScale10, workScale100, workScale1000, workScale10000),
 }
 
-// nothingLost is a goal on its own: of all works, in every round.
-func nothingLost(of string, works ...string) goal {
+// nothingLost is a goal of several workloads at once, and of every round.
+func nothingLost(of string, workloads ...string) goal {
 	g := goal{of: of, name: "lost, twice, damaged or unanswered", figure: faults, worst: true, text: "nothing", limit: 0}
-	for i, w := range works {
+	for i, w := range workloads {
 		if i > 0 {
 			g.work += "\n"
 		}

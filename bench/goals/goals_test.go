@@ -26,7 +26,7 @@ func TestGoalsNameWorks(t *testing.T) {
 				t.Errorf("case %s comes after %s, which is none", c.name, after)
 			}
 		}
-		for _, w := range c.works {
+		for _, w := range c.workloads {
 			if labels[w.label] != "" {
 				t.Errorf("label %q twice", w.label)
 			}
@@ -52,11 +52,11 @@ func TestGoalsNameWorks(t *testing.T) {
 	}
 }
 
-// TestCompareCases: a label that two works share would mix their figures.
+// TestCompareCases: a label that two workloads share would mix their figures.
 func TestCompareCases(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range compareCases {
-		for _, w := range c.works {
+		for _, w := range c.workloads {
 			if seen[w.label] || w.server[0] != "labgate" || len(w.loads) != 1 {
 				t.Errorf("case %s, %q: seen %v, server %s, %d loads", c.name, w.label, seen[w.label], w.server[0], len(w.loads))
 			}
@@ -271,7 +271,7 @@ func TestLoadArgs(t *testing.T) {
 		{"rate", []load{{args: []string{"fanout"}, rate: rate("s")}}, "--rate 1350", false},
 		{"no rate", []load{{args: []string{"fanout"}, rate: rate("other")}}, "", true},
 	} {
-		args, err := r.loadArgs(&work{label: "w", loads: tc.loads}, &tc.loads[0], srv)
+		args, err := r.loadArgs(&workload{label: "w", loads: tc.loads}, &tc.loads[0], srv)
 		if (err != nil) != tc.fails || !strings.Contains(strings.Join(args, " "), tc.says) {
 			t.Errorf("%s: %q, %v", tc.name, args, err)
 		}

@@ -1,11 +1,11 @@
 //go:build linux
 
 // Command goals measures the gateway on two processors, the server on one and
-// the load on the other (for two gateways everybody on both), and says which of
-// the project's goals it reaches.
+// the load on the other (with two gateways, all programs on both), and says which
+// of the project's goals are met.
 //
 //	goals           the table of goals, with the references that ratios name
-//	goals tuning    what single options of labgate serve change
+//	goals tuning    the effect of single options of labgate serve
 //	goals compare OLD NEW
 //	                what changed between two labgate binaries
 //
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// errUsage ends the program with 2, the explanation having been printed.
+// errUsage ends the program with status 2; the usage was printed before.
 var errUsage = errors.New("usage")
 
 // run measures. log gets the progress and the table, out the table of a

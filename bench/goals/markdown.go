@@ -10,7 +10,7 @@ import (
 	"github.com/labgate/labgate/bench/internal/stats"
 )
 
-// goalsTable is the result for people.
+// goalsTable is the result as Markdown.
 func goalsTable(h *Head, verdicts []*Verdict, samples []*Sample) string {
 	var b strings.Builder
 	intro(&b, "Goals", h, samples)
@@ -69,7 +69,7 @@ func intro(b *strings.Builder, title string, h *Head, samples []*Sample) {
 	}
 }
 
-// failures lists what gave no figure.
+// failures lists the failed measurements.
 func failures(b *strings.Builder, samples []*Sample) {
 	head := "\n## Failed\n\n"
 	for _, s := range samples {
@@ -87,7 +87,7 @@ func quantity(v float64, unit string) string {
 	return number(v) + " " + unit
 }
 
-// number has three digits that count, and no more than the value needs.
+// number has three significant digits.
 func number(v float64) string {
 	switch a := math.Abs(v); {
 	case v == 0:

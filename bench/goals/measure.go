@@ -18,27 +18,27 @@ import (
 )
 
 const (
-	// foreignShare is the part of a core that others may take without
+	// foreignShare is the share of a core that other programs may take without
 	// disturbing a measurement.
 	foreignShare = 0.1
 	// idleTime is how long idle connections are kept: memory does not change.
 	idleTime = time.Second
 	// stormTime is the least that a storm's three phases need.
 	stormTime = 3 * time.Second
-	// outlastBy is how much longer a load runs that outlasts the others.
+	// outlastBy is added to the duration of a load with load.outlast.
 	outlastBy = 8 * time.Second
-	errorText = 1000 // bytes of a program's complaint that are kept
+	errorText = 1000 // bytes of a program's error output that are kept
 )
 
-// Sample is one measurement of a work: a line of the result.
+// Sample is one measurement of a workload: a line of the result.
 type Sample struct {
 	Type  string  `json:"type"` // "measurement"
 	Label string  `json:"label"`
 	Round int     `json:"round"`
 	At    string  `json:"at"`               // when it began, RFC 3339
-	Other float64 `json:"other_cpu_share"`  // of one core, by everybody else on the machine
+	Other float64 `json:"other_cpu_share"`  // of one core, by other programs on the machine
 	Error string  `json:"error,omitempty"`  // then its figures do not count
-	Again bool    `json:"again,omitempty"`  // measured again, others having disturbed it before
+	Again bool    `json:"again,omitempty"`  // measured again, after a disturbed measurement
 	Limit any     `json:"report,omitempty"` // of a program that measures itself
 
 	reports []*bench.Report
@@ -46,7 +46,7 @@ type Sample struct {
 	limited bool // the load program ended a search
 }
 
-// limitReport is what matters here of the report of limit stream.
+// limitReport is the part of limit stream's report that is used here.
 type limitReport struct {
 	PerSecond float64 `json:"deliveries_per_s"`
 	CPUPerOne float64 `json:"cpu_us_per_delivery"`
@@ -57,11 +57,11 @@ type limitReport struct {
 	} `json:"receiver"`
 }
 
-// measure runs a work once.
-func (r *runner) measure(ctx context.Context, w *work) *Sample {
+// measure runs a workload once.
+func (r *runner) measure(ctx context.Context, w *workload) *Sample {
 	s := &Sample{Type: "measurement", Label: w.label, At: time.Now().UTC().Format(time.RFC3339)}
 	busy, begun := busyCPUTime(), time.Now()
-	var ours float64 // CPU seconds of what was started
+	var ours float64 // CPU seconds of the programs started here
 	var err error
 	if w.loads == nil {
 		ours, err = r.selfMeasured(ctx, w, s)
@@ -85,7 +85,7 @@ func busyCPUTime() float64 {
 }
 
 // selfMeasured runs a program that starts its own receiver.
-func (r *runner) selfMeasured(ctx context.Context, w *work, s *Sample) (cpu float64, err error) {
+func (r *runner) selfMeasured(ctx context.Context, w *workload, s *Sample) (cpu float64, err error) {
 	argv := append(append([]string(nil), w.server...), "--duration", r.o.Measure.String(), "--receiver-cpu", strconv.Itoa(r.o.LoadCPU))
 	cmd := pinned(ctx, r.o.Bin, strconv.Itoa(r.o.ServerCPU), argv, nil)
 	out, err := outputOf(cmd)
@@ -111,7 +111,7 @@ func parseLimit(b []byte) (*limitReport, error) {
 }
 
 // loaded runs a server and the loads on it.
-func (r *runner) loaded(ctx context.Context, w *work, s *Sample) (cpu float64, err error) {
+func (r *runner) loaded(ctx context.Context, w *workload, s *Sample) (cpu float64, err error) {
 	srv, err := startServer(r.o, w)
 	if err != nil {
 		return 0, err
@@ -150,7 +150,7 @@ func (r *runner) loaded(ctx context.Context, w *work, s *Sample) (cpu float64, e
 }
 
 // load runs labgate bench against a server.
-func (r *runner) load(ctx context.Context, w *work, l *load, srv *server) (*bench.Report, float64, error) {
+func (r *runner) load(ctx context.Context, w *workload, l *load, srv *server) (*bench.Report, float64, error) {
 	if l.after > 0 {
 		if err := srv.holds(ctx, l.after); err != nil {
 			return nil, 0, err
@@ -170,7 +170,7 @@ func (r *runner) load(ctx context.Context, w *work, l *load, srv *server) (*benc
 }
 
 // loadArgs is the command line of a load.
-func (r *runner) loadArgs(w *work, l *load, srv *server) ([]string, error) {
+func (r *runner) loadArgs(w *workload, l *load, srv *server) ([]string, error) {
 	d := r.o.Measure
 	switch l.args[0] {
 	case bench.ScenarioIdle:
@@ -214,8 +214,8 @@ func parseReport(b []byte) (*bench.Report, error) {
 	return r, nil
 }
 
-// outputOf runs a program and returns what it printed, also when it failed; the
-// error then quotes the end of its complaint.
+// outputOf runs a program and returns its output, also when the program failed;
+// the error then quotes the end of its error output.
 func outputOf(cmd *exec.Cmd) ([]byte, error) {
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint

@@ -17,8 +17,8 @@ import (
 	"github.com/labgate/labgate/bench"
 )
 
-// nodes is what a gateway needs to be one of two: a Redis and the other one, on
-// the server's processors as well. It belongs to one goroutine.
+// nodes are the peers of a gateway in a cluster of two: a Redis and the second
+// gateway, on the server's processors. They belong to one goroutine.
 type nodes struct {
 	redis *exec.Cmd
 	dir   string
@@ -26,9 +26,9 @@ type nodes struct {
 	other *server
 }
 
-// startNodes starts them and returns the work of the first gateway: its server
-// joined with the other, its loads told where that is.
-func startNodes(o *Options, w *work) (*nodes, *work, error) {
+// startNodes starts them and returns the workload of the first gateway, with the
+// options that join the second gateway and point the loads to it.
+func startNodes(o *Options, w *workload) (*nodes, *workload, error) {
 	n := &nodes{}
 	if err := n.startRedis(o); err != nil {
 		n.stop()
@@ -38,7 +38,7 @@ func startNodes(o *Options, w *work) (*nodes, *work, error) {
 		return append(append([]string(nil), w.server...), "--node", name, "--redis", "redis://"+n.addr)
 	}
 	var err error
-	if n.other, err = startServer(o, &work{server: joined("b"), env: w.env, nodes: true}); err != nil {
+	if n.other, err = startServer(o, &workload{server: joined("b"), env: w.env, nodes: true}); err != nil {
 		n.stop()
 		return nil, nil, err
 	}
@@ -88,7 +88,7 @@ func (n *nodes) startRedis(o *Options) error {
 	}
 }
 
-// ended is an error when the other gateway is gone.
+// ended is an error when the second gateway has ended.
 func (n *nodes) ended() error {
 	if err := n.other.ended(); err != nil {
 		return errors.Join(errors.New("the second node"), err)
@@ -96,7 +96,7 @@ func (n *nodes) ended() error {
 	return nil
 }
 
-// stop ends them and returns the CPU time that they took, in seconds.
+// stop ends both and returns their CPU time, in seconds.
 func (n *nodes) stop() (cpu float64) {
 	if n.other != nil {
 		n.other.stop()
@@ -113,8 +113,8 @@ func (n *nodes) stop() (cpu float64) {
 	return cpu
 }
 
-// loadedNodes is loaded for a work on two gateways.
-func (r *runner) loadedNodes(ctx context.Context, w *work, s *Sample) (cpu float64, err error) {
+// loadedNodes is loaded for a workload with two gateways.
+func (r *runner) loadedNodes(ctx context.Context, w *workload, s *Sample) (cpu float64, err error) {
 	n, first, err := startNodes(r.o, w)
 	if err != nil {
 		return 0, err

@@ -15,7 +15,7 @@ import (
 func TestNodes(t *testing.T) {
 	o := &Options{Bin: build(t), LoadCPU: 1}
 	i := slices.IndexFunc(cases, func(c testCase) bool { return c.name == "cluster" })
-	n, first, err := startNodes(o, &cases[i].works[0])
+	n, first, err := startNodes(o, &cases[i].workloads[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestNodes(t *testing.T) {
 	if got, want := fmt.Sprint(first.loads[0].args), fmt.Sprintf("[cluster --frontend-target http://%s --redis-addr %s]", n.other.addr, n.addr); got != want {
 		t.Errorf("the load: %s, want %s", got, want)
 	}
-	plain := work{server: cases[i].works[0].server, loads: benchRun("commands")}
+	plain := workload{server: cases[i].workloads[0].server, loads: benchRun("commands")}
 	if second, first, err := startNodes(o, &plain); err != nil {
 		t.Error(err)
 	} else {
@@ -34,8 +34,8 @@ func TestNodes(t *testing.T) {
 		}
 		second.stop()
 	}
-	if len(cases[i].works[0].loads[0].args) != 1 {
-		t.Errorf("the case itself has changed: %v", cases[i].works[0].loads[0].args)
+	if len(cases[i].workloads[0].loads[0].args) != 1 {
+		t.Errorf("the case itself has changed: %v", cases[i].workloads[0].loads[0].args)
 	}
 	if err := n.ended(); err != nil {
 		t.Error(err)
@@ -52,15 +52,15 @@ func TestNodes(t *testing.T) {
 	}
 
 	for _, w := range []struct {
-		work
+		workload
 		server, load string
-	}{{work{}, "0", "1"}, {work{shared: true}, "0,1", "1"}, {work{nodes: true}, "0,1", "0,1"}} {
+	}{{workload{}, "0", "1"}, {workload{shared: true}, "0,1", "1"}, {workload{nodes: true}, "0,1", "0,1"}} {
 		if s, l := w.serverProcessors(o), w.loadProcessors(o); s != w.server || l != w.load {
-			t.Errorf("%+v: server on %s, load on %s", w.work, s, l)
+			t.Errorf("%+v: server on %s, load on %s", w.workload, s, l)
 		}
 	}
 
-	broken := work{server: []string{"labgate", "serve", "--listen", "nonsense"}, loads: benchRun("cluster")}
+	broken := workload{server: []string{"labgate", "serve", "--listen", "nonsense"}, loads: benchRun("cluster")}
 	if _, _, err := startNodes(o, &broken); err == nil || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("a gateway that does not start: %v", err)
 	}

@@ -163,12 +163,13 @@ func (o *Options) loadProgram() string {
 	return "labgate"
 }
 
-// selected says whether a case is to be measured.
+// selected says whether --cases names a case.
 func (o *Options) selected(name string) bool {
 	return len(o.Cases) == 0 || slices.Contains(o.Cases, name)
 }
 
-// needed says whether it is, for itself or for another one.
+// needed says whether a case is measured, for itself or for a selected case that
+// needs its result.
 func (o *Options) needed(name string) bool {
 	return o.selected(name) || slices.ContainsFunc(o.cases(), func(c testCase) bool {
 		return o.selected(c.name) && slices.Contains(c.after, name)

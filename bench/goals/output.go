@@ -42,7 +42,7 @@ func newOutput(o *Options, head *Head, log io.Writer) (*output, error) {
 	return w, w.line(head)
 }
 
-// line writes v on a line of its own; close repeats the error.
+// line writes v on its own line; close repeats the error.
 func (w *output) line(v any) error {
 	err := json.NewEncoder(w.file).Encode(v)
 	w.err = errors.Join(w.err, err)
@@ -83,7 +83,7 @@ func brief(s *Sample) string {
 	return fmt.Sprintf("%s (others %.0f %%)", strings.Join(parts, ", "), s.Other*100)
 }
 
-// progress tells whoever waits.
+// progress writes a line with the time since the start.
 func (w *output) progress(format string, args ...any) {
 	_, _ = fmt.Fprintf(w.log, "%4.0fs  %s%s\n", time.Since(w.begun).Seconds(), w.prefix, fmt.Sprintf(format, args...))
 }

@@ -20,15 +20,15 @@ type runner struct {
 	o       *Options
 	out     *output
 	samples []*Sample
-	again   time.Duration // spent on measuring again
-	// maxAgain bounds the time of measurements that are made again: on a busy
-	// machine the run would take twice as long.
+	again   time.Duration // spent on repeated measurements
+	// maxAgain bounds the time of repeated measurements: on a busy machine the
+	// run would take twice as long.
 	maxAgain time.Duration
 }
 
-// rounds measures everything once a round. Every second round takes the works
-// of each case in the opposite order, so that nothing always comes first. The
-// error says what failed; the others were measured all the same.
+// rounds measures every case once a round. Every second round reverses the order
+// of a case's workloads, so that none is always the first. The error lists the
+// failed measurements; a failure does not end the run.
 func (r *runner) rounds(ctx context.Context) error {
 	var failed []error
 	for round := range r.o.Rounds {
@@ -36,22 +36,22 @@ func (r *runner) rounds(ctx context.Context) error {
 			if c.rounds > 0 && round >= c.rounds {
 				continue
 			}
-			works := slices.Clone(c.works)
+			workloads := slices.Clone(c.workloads)
 			if round%2 == 1 {
-				slices.Reverse(works)
+				slices.Reverse(workloads)
 			}
-			for i := range works {
+			for i := range workloads {
 				if ctx.Err() != nil {
 					return errors.Join(append(failed, ctx.Err())...)
 				}
-				failed = append(failed, r.work(ctx, round+1, &works[i]))
+				failed = append(failed, r.work(ctx, round+1, &workloads[i]))
 			}
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// plan is what is to be measured in a round.
+// plan returns the cases of a round.
 func (r *runner) plan() (plan []testCase) {
 	for _, c := range r.o.cases() {
 		if r.o.needed(c.name) {
@@ -61,9 +61,9 @@ func (r *runner) plan() (plan []testCase) {
 	return plan
 }
 
-// work measures once, and once more when others on the machine took part; the
-// quieter one counts. A failure is never measured away.
-func (r *runner) work(ctx context.Context, round int, w *work) error {
+// work measures a workload, and again when other programs disturbed it; the
+// less disturbed measurement counts. A failed measurement always counts.
+func (r *runner) work(ctx context.Context, round int, w *workload) error {
 	s := r.measure(ctx, w)
 	if s.Error == "" && s.Other > foreignShare && w.repeatable() && r.again < r.maxAgain {
 		begun := time.Now()
@@ -82,13 +82,14 @@ func (r *runner) work(ctx context.Context, round int, w *work) error {
 	return err
 }
 
-// repeatable says whether a disturbed measurement is made again. A search tries
-// each rate twice by itself, and several loads at once take long.
-func (w *work) repeatable() bool {
+// repeatable says whether a disturbed measurement is repeated. A search already
+// tries each rate twice, and a workload with several loads takes long.
+func (w *workload) repeatable() bool {
 	return len(w.loads) == 0 || len(w.loads) == 1 && !slices.Contains(w.loads[0].args, "--saturate")
 }
 
-// saturation is a part of the rate per device that a search found so far.
+// saturation is a part of the median rate that the searches of a label have found
+// so far.
 func (r *runner) saturation(label string, part float64) (float64, error) {
 	var rates []float64
 	for _, s := range r.samples {

@@ -25,8 +25,8 @@ const (
 	logLines    = 20 // of a server's log that an error quotes
 )
 
-// server is a running server under load. It belongs to one goroutine, but for
-// what its own goroutine leaves behind when done is closed.
+// server is a running server under load. It belongs to one goroutine; its own
+// goroutine writes log and err before it closes done.
 type server struct {
 	cmd   *exec.Cmd
 	addr  string
@@ -36,7 +36,7 @@ type server struct {
 	err   error         // how it ended; only after done
 }
 
-// ready is the line by which a server says where it listens.
+// ready is the log line with a server's addresses.
 type ready struct {
 	Listen  string `json:"listen"`
 	Admin   string `json:"admin"`
@@ -53,23 +53,22 @@ func pinned(ctx context.Context, bin, processors string, argv, env []string) *ex
 	}
 	args := append([]string{"-c", processors, program}, argv[1:]...)
 	cmd := exec.CommandContext(ctx, "taskset", args...)
-	// No GOMAXPROCS, GOGC, LABGATE_... of whoever called.
+	// The caller's GOMAXPROCS, GOGC and LABGATE_... must not change the result.
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 
-// serverProcessors are those that the server of a work may use, as taskset names
-// them.
-func (w *work) serverProcessors(o *Options) string {
+// serverProcessors are the processors of a workload's server, as taskset's list.
+func (w *workload) serverProcessors(o *Options) string {
 	if w.shared || w.nodes {
 		return bothProcessors(o)
 	}
 	return strconv.Itoa(o.ServerCPU)
 }
 
-// loadProcessors are those that its loads may use.
-func (w *work) loadProcessors(o *Options) string {
+// loadProcessors are the processors of its loads.
+func (w *workload) loadProcessors(o *Options) string {
 	if w.nodes {
 		return bothProcessors(o)
 	}
@@ -81,7 +80,7 @@ func bothProcessors(o *Options) string {
 }
 
 // startServer runs a server until stop and waits until it listens.
-func startServer(o *Options, w *work) (*server, error) {
+func startServer(o *Options, w *workload) (*server, error) {
 	s := &server{cmd: pinned(context.Background(), o.Bin, w.serverProcessors(o), w.server, w.env), done: make(chan struct{})}
 	log, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -108,8 +107,8 @@ func startServer(o *Options, w *work) (*server, error) {
 	}
 }
 
-// watchLog reads a log to its end, hands on the line that says ready and
-// returns the last lines.
+// watchLog reads a log to its end, sends the ready line to first and returns the
+// last lines.
 func watchLog(log io.Reader, first chan<- ready) (last []string) {
 	sc := bufio.NewScanner(log)
 	for sc.Scan() {
@@ -140,7 +139,7 @@ func (s *server) ended() error {
 	}
 }
 
-// holds waits until the server has so many descriptors.
+// holds waits until the server has at least so many descriptors.
 func (s *server) holds(ctx context.Context, descriptors int) error {
 	for deadline := time.Now().Add(fillWithin); ; {
 		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.pid()))
@@ -160,7 +159,7 @@ func (s *server) holds(ctx context.Context, descriptors int) error {
 	}
 }
 
-// stop ends the server: the load has left, so there is nothing to drain.
+// stop ends the server. The load has ended before, so nothing is left to drain.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -10,8 +10,8 @@ import (
 	"github.com/labgate/labgate/bench/internal/stats"
 )
 
-// settings are the ways to start the gateway that goals tuning compares: the
-// defaults, and one option changed at a time.
+// settings are the options that goals tuning compares: the defaults, and then
+// one changed option at a time.
 var settings = [][]string{
 	{},
 	{"--pollers", "2"},
@@ -26,7 +26,7 @@ var settings = [][]string{
 // defaultSettings is the name of the line that the others are compared with.
 const defaultSettings = "defaults: 1 poller, nonblocking, 1ms, 16384"
 
-// Parts of a setting, in the labels of their works.
+// Parts of a setting, in the labels of their workloads.
 const (
 	partSaturation = "saturation"
 	partFanout     = "fan-out 500 k/s"
@@ -42,7 +42,7 @@ func settingName(options []string) string {
 
 func partLabel(setting, part string) string { return setting + ": " + part }
 
-// tuningCases puts the settings next to each other, part by part.
+// tuningCases measures all settings of a part directly after each other.
 func tuningCases() []testCase {
 	parts := []struct {
 		name  string
@@ -57,7 +57,7 @@ func tuningCases() []testCase {
 	for _, p := range parts {
 		c := testCase{name: p.name}
 		for _, s := range settings {
-			c.works = append(c.works, work{
+			c.workloads = append(c.workloads, workload{
 				label: partLabel(settingName(s), p.name), server: gateway(s...), loads: p.loads,
 				shared: slices.Contains(s, "--pollers"),
 			})
@@ -67,7 +67,7 @@ func tuningCases() []testCase {
 	return all
 }
 
-// tuningTable is the result for people.
+// tuningTable is the result as Markdown.
 func tuningTable(h *Head, samples []*Sample) string {
 	var b strings.Builder
 	intro(&b, "What options of labgate serve change", h, samples)

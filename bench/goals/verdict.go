@@ -10,12 +10,12 @@ import (
 	"github.com/labgate/labgate/bench/internal/stats"
 )
 
-// What can be said of a goal.
+// The verdicts on a goal.
 const (
 	met         = "met"
 	notMet      = "NOT MET"
 	loadLimit   = "not met; the load program was the limit"
-	stated      = "stated" // there is no goal
+	stated      = "stated" // the figure has no goal
 	notMeasured = "not measured"
 )
 

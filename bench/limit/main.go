@@ -1,15 +1,15 @@
 //go:build linux
 
-// Command limit gives the figures that the gateway is compared with: what the
-// kernel can carry at all, and what nbio does without a gateway around it.
+// Command limit has the references for the gateway's figures: plain sockets, and
+// nbio without a gateway.
 //
 //	limit stream   plain sockets, the same bytes to each in 64 KiB writes
 //	limit receive  the other end of stream
 //	limit relay    nbio, messages between the two connections of a path
-//	limit echo     nbio, messages back to where they came from
-//	limit idle     nbio, connections that are only there
+//	limit echo     nbio, messages back to their sender
+//	limit idle     nbio, connections without traffic
 //
-// Everything listens and connects on loopback only and ends by itself.
+// All commands use loopback only and end by themselves.
 package main
 
 import (
@@ -28,15 +28,15 @@ import (
 const usage = `usage: limit stream|receive|relay|echo|idle [flags]
 
 stream    the physical limit: the same frames to many plain sockets in 64 KiB writes
-receive   the other end of stream, for when stream was told to --wait
+receive   the other end of stream --wait
 relay     nbio: messages between the two connections of /relay/K, one write each
-echo      nbio: messages back to where they came from
-idle      nbio: connections that are only there
+echo      nbio: messages back to their sender
+idle      nbio: connections without traffic
 
 limit COMMAND --help lists the flags.
 `
 
-// errUsage ends the program with 2, the explanation having been printed.
+// errUsage ends the program with status 2; the usage was printed before.
 var errUsage = errors.New("usage")
 
 func main() {
@@ -86,7 +86,7 @@ func parse(fs *flag.FlagSet, args []string, log io.Writer) error {
 	return nil
 }
 
-// loopback refuses every address that others could reach, or that is not ours.
+// loopback refuses every address that is not IPv4 loopback.
 func loopback(flag, addr string) (netip.AddrPort, error) {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {

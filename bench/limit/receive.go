@@ -18,7 +18,7 @@ import (
 // readBuffer is how much one read takes at most, as in the load generators.
 const readBuffer = 256 << 10
 
-// ReceiveReport is what a receiver got, from its first byte to the last.
+// ReceiveReport is a receiver's account, from its first byte to the last.
 type ReceiveReport struct {
 	Case     string  `json:"case"` // "receive"
 	Bytes    int64   `json:"bytes"`
@@ -64,7 +64,7 @@ func runReceive(ctx context.Context, args []string, out, log io.Writer) error {
 	return err
 }
 
-// receive reads whatever comes until every connection has ended.
+// receive reads until every connection has ended.
 func receive(ctx context.Context, socks *sockets) (*ReceiveReport, error) {
 	r := &ReceiveReport{Case: "receive"}
 	buf := make([]byte, readBuffer)

@@ -37,7 +37,7 @@ type ServeReport struct {
 	Accepted  int64   `json:"accepted"`  // WebSocket connections in all
 	Received  int64   `json:"received"`  // messages
 	Forwarded int64   `json:"forwarded"` // of these, handed to a write
-	// Dropped messages had nobody to go to, or their write failed.
+	// Dropped messages had no receiver, or their write failed.
 	Dropped  int64   `json:"dropped"`
 	CPUShare float64 `json:"cpu_share"` // of one core
 	Host     Host    `json:"host"`

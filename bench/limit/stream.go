@@ -25,11 +25,11 @@ const (
 	maxReceivers  = 10000
 	maxPayload    = 1 << 20
 	maxDuration   = 10 * time.Minute
-	connectWithin = 10 * time.Second // for the receiver to be there
-	finishWithin  = 10 * time.Second // for it to take what is under way
+	connectWithin = 10 * time.Second // for the receiver to connect
+	finishWithin  = 10 * time.Second // for the receiver to read the bytes in flight
 )
 
-// StreamReport is what stream found out. Times and CPU are those of the
+// StreamReport is the result of stream. Times and CPU are those of the
 // measured part; the totals that Verified compares are those of the whole run.
 type StreamReport struct {
 	Case          string  `json:"case"` // "stream"
@@ -66,7 +66,7 @@ func runStream(ctx context.Context, args []string, out, log io.Writer) error {
 	duration := fs.Duration("duration", 5*time.Second, "measured time")
 	warmup := fs.Duration("warmup", 500*time.Millisecond, "time before it")
 	cpu := fs.Int("receiver-cpu", -1, "processor of the receiver that is started (by taskset); -1: any")
-	wait := fs.Bool("wait", false, "start no receiver: wait for a `limit receive` of somebody else")
+	wait := fs.Bool("wait", false, "start no receiver: wait for a separate `limit receive`")
 	asJSON := fs.Bool("json", false, "print the report as one line of JSON")
 	if err := parse(fs, args, log); err != nil {
 		return err
@@ -156,7 +156,7 @@ func (s *stream) measure(ctx context.Context, warmup, duration time.Duration) (*
 	return r, nil
 }
 
-// until gives each socket that takes something one write in turn.
+// until makes one write to each writable socket in turn.
 func (s *stream) until(ctx context.Context, end time.Time) error {
 	for time.Now().Before(end) {
 		n, err := s.socks.wait(tick)
@@ -175,12 +175,12 @@ func (s *stream) until(ctx context.Context, end time.Time) error {
 	return nil
 }
 
-// complete ends the frames that were cut off.
+// complete sends the rest of frames that were cut off.
 func (s *stream) complete(ctx context.Context) error {
 	for i := range s.offset {
 		for s.offset[i]%s.frame != 0 {
 			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("the receiver does not take what is under way: %w", err)
+				return fmt.Errorf("the receiver does not read the bytes in flight: %w", err)
 			}
 			if err := s.write(i, s.offset[i]+s.frame-s.offset[i]%s.frame); err != nil {
 				return err

@@ -47,7 +47,7 @@ const (
 	fineFactor                  = 1.08
 )
 
-// light measures a target at the load that is the same for all. While others
+// light measures a target at the same load for all. While others
 // keep the machine busy it tries again, and keeps the quietest step: chosen by
 // what the others did, not by the target's figures.
 func (r *runner) light(ctx context.Context, b *bed, c *shapeCase, rec *Record) error {

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command peers measures labgate and what a lab would install instead with
-// equal work, and writes the ratios. README.md says what is compared and how;
+// Command peers measures labgate and the brokers that a lab would install
+// instead, under equal load, and writes the ratios. README.md says what is compared and how;
 // `make bench-peers` builds and runs everything.
 package main
 

@@ -35,7 +35,7 @@ type Head struct {
 	Targets     []HeadTarget `json:"targets"`
 }
 
-// HeadTarget says what was measured.
+// HeadTarget describes a target.
 type HeadTarget struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
@@ -94,7 +94,7 @@ func (w *output) write(rec *Record) error {
 	return w.line(rec)
 }
 
-// progress tells whoever waits.
+// progress writes a line with the time since the start.
 func (w *output) progress(format string, args ...any) {
 	_, _ = fmt.Fprintf(os.Stderr, "%4.0fs  %s\n", time.Since(w.begun).Seconds(), fmt.Sprintf(format, args...))
 }

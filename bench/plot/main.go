@@ -72,7 +72,7 @@ type flow struct {
 	latency   *bench.Latency
 }
 
-// flow is what a report is about; latency is nil when it has no traffic.
+// flow is the main traffic of a report; latency is nil without traffic.
 func (r *report) flow() flow {
 	switch res := &r.Results; {
 	case res.Telemetry != nil:

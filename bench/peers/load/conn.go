@@ -21,8 +21,8 @@ const (
 	stateClosed
 )
 
-// maxUnsent bounds what a connection holds for a server that does not read:
-// what is beside the load. Senders hold back at the first unsent byte.
+// maxUnsent bounds the unsent bytes of a connection whose server does not read:
+// frames beside the load. Senders stop at the first unsent byte.
 const maxUnsent = 1 << 20
 
 // conn is one connection. It belongs to its population's goroutine.
@@ -67,7 +67,7 @@ func (c *conn) write(b []byte) {
 	}
 }
 
-// onWritable goes on with what waits.
+// onWritable sends unsent bytes, then resumes the blocked sender.
 func (c *conn) onWritable() {
 	if c.state == stateDialing {
 		if err := c.sock.Dialled(); err != nil {
@@ -92,7 +92,7 @@ func (c *conn) onWritable() {
 	}
 }
 
-// onReadable makes one read and uses what it brought.
+// onReadable makes one read and takes the frames out of it.
 func (c *conn) onReadable() {
 	p := c.p
 	rest, n, err := c.sock.Read(&p.buf)
@@ -142,10 +142,10 @@ func (c *conn) Deliver(payload []byte) {
 	}
 }
 
-// Send sends a frame beside the load.
+// Send sends a frame that is not part of the load.
 func (c *conn) Send(frame []byte) { c.write(frame) }
 
-// fail ends the connection for a reason that is not ours.
+// fail ends the connection after an error of the server or the network.
 func (c *conn) fail(err error) {
 	if c.state == stateClosed {
 		return

@@ -33,7 +33,7 @@ type Options struct {
 }
 
 // Population is a set of open connections. All methods belong to the goroutine
-// that opened it, which is tied to its thread meanwhile.
+// that opened it, which is tied to its thread until Close.
 type Population struct {
 	o       Options
 	poll    *wsconn.Poller
@@ -49,7 +49,7 @@ type Population struct {
 	receivers int // open ones
 	gen       generator
 	ticking   bool // gen has a schedule
-	nextTurn  int64
+	nextTick  int64
 	tick      int64 // least time between two turns, in ns
 	now       int64 // clock of the read under way
 
@@ -86,7 +86,7 @@ func Open(ctx context.Context, o Options) (*Population, error) {
 		return nil, err
 	}
 	p := &Population{
-		o: o, poll: poll, unpin: wsconn.PreciseTimers(), clock: newClock(), nextTurn: never,
+		o: o, poll: poll, unpin: wsconn.PreciseTimers(), clock: newClock(), nextTick: never,
 		buf: wsconn.NewBuffer(readBuffer, readBuffer), scratch: make([]byte, 0, maxBatch+4<<10),
 	}
 	if p.payload = payload(newBinaryPayload()); o.Text {
@@ -164,7 +164,7 @@ func (p *Population) dial(spec wire.Spec) error {
 	return nil
 }
 
-// opened follows the end of a connection's handshakes.
+// opened counts a connection whose handshakes are complete.
 func (p *Population) opened(c *conn) {
 	p.active--
 	if !c.spec.Sender {
@@ -177,7 +177,7 @@ func (p *Population) opened(c *conn) {
 	p.gen.senders = append(p.gen.senders, s)
 }
 
-// down follows the end of a connection that is not ours.
+// down counts a connection that the server has ended.
 func (p *Population) down(c *conn, opening bool, err error) {
 	if opening {
 		p.active--
@@ -195,8 +195,8 @@ func (p *Population) down(c *conn, opening bool, err error) {
 func (p *Population) run(ctx context.Context, until int64, done func() bool) error {
 	for {
 		now := p.clock.now()
-		if now >= p.nextTurn {
-			p.turn(now)
+		if now >= p.nextTick {
+			p.runSchedule(now)
 		}
 		if done != nil && done() || now >= until {
 			return nil
@@ -204,14 +204,14 @@ func (p *Population) run(ctx context.Context, until int64, done func() bool) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := p.poll.Wait(min(p.nextTurn, until, now+int64(maxSleep)) - now)
+		n, err := p.poll.Wait(min(p.nextTick, until, now+int64(maxSleep)) - now)
 		if err != nil {
 			return err
 		}
 		for i := range n {
 			p.serve(p.poll.Ready(i))
-			if p.now >= p.nextTurn {
-				p.turn(p.now) // serving hundreds of sockets takes long
+			if p.now >= p.nextTick {
+				p.runSchedule(p.now) // serving hundreds of sockets takes long
 			}
 		}
 	}
@@ -231,15 +231,15 @@ func (p *Population) serve(fd int, readable, writable bool) {
 	}
 }
 
-// turn lets the schedule do what is due.
-func (p *Population) turn(now int64) {
+// runSchedule lets the generator write the messages that are due.
+func (p *Population) runSchedule(now int64) {
 	if !p.ticking {
-		p.nextTurn = never
+		p.nextTick = never
 		return
 	}
-	if next := p.gen.turn(now); next == never {
-		p.ticking, p.nextTurn = false, never
+	if next := p.gen.tick(now); next == never {
+		p.ticking, p.nextTick = false, never
 	} else {
-		p.nextTurn = max(next, now+p.tick)
+		p.nextTick = max(next, now+p.tick)
 	}
 }

@@ -4,10 +4,10 @@ package load
 
 import "github.com/labgate/labgate/bench/internal/stats"
 
-// maxBatch is what a sender joins into one write, in bytes.
+// maxBatch bounds the messages that a sender joins into one write, in bytes.
 const maxBatch = 64 << 10
 
-// schedule fixes when messages are due; it does not wait for anything.
+// schedule fixes when messages are due, whatever the server does.
 type schedule struct {
 	start    int64   // ns; message 0 is due here
 	until    int64   // nothing is due from here on
@@ -17,14 +17,14 @@ type schedule struct {
 func (s *schedule) due(g uint64) int64 { return s.start + int64(float64(g)*s.interval) }
 
 // generator hands the messages of a schedule to the senders in turn, so that
-// they are spread evenly in time. When the server does not read, messages wait
-// as numbers and keep the time at which they were due.
+// they are spread evenly in time. While the server does not read, due messages
+// are only counted; they keep the time at which they were due.
 type generator struct {
 	sched   schedule
 	senders []*sender
 	next    uint64 // first message not handed over
 	ready   []*sender
-	late    stats.Histogram // from due to the turn that handed it over: the load program's own part
+	late    stats.Histogram // from due to the tick that handed it over: the load program's own delay
 }
 
 // sender is the sending side of one connection.
@@ -50,8 +50,8 @@ func (g *generator) begin(s schedule) {
 	}
 }
 
-// turn writes what is due and returns when the next message is.
-func (g *generator) turn(now int64) (next int64) {
+// tick writes the messages that are due and returns when the next one is due.
+func (g *generator) tick(now int64) (next int64) {
 	n := uint64(len(g.senders))
 	due := g.sched.due(g.next)
 	for due <= now && due < g.sched.until {
@@ -76,7 +76,7 @@ func (g *generator) turn(now int64) (next int64) {
 	return due
 }
 
-// flush writes what is owed, as many messages a write as fit.
+// flush writes the messages that are owed, up to maxBatch bytes in a write.
 func (s *sender) flush() {
 	p, n := s.c.p, uint64(len(s.gen.senders))
 	for s.owed > 0 && s.c.state == stateOpen {

@@ -14,25 +14,25 @@ import (
 
 const (
 	startDelay = 5 * time.Millisecond  // before the first message is due
-	linger     = 10 * time.Millisecond // after the last delivery, for one too many
-	// A backlog that takes longer to go was growing: it is a few percent of a
-	// step. A server that joins what waits needs some to be at its best.
+	linger     = 10 * time.Millisecond // after the last delivery, to notice duplicates
+	// A backlog that takes longer to drain was growing. A few percent of a step
+	// are allowed: servers that join messages need a backlog to be at their best.
 	maxBacklog = 50 * time.Millisecond
-	// So many of a step's deliveries are stragglers, no backlog, and have time
-	// until maxStraggle: not one may be lost, but a server that forgets the last
-	// message of a few connections until its next timeout is not behind.
+	// This share of a step's deliveries may be late by up to maxStraggle without
+	// counting as a backlog: a server may leave the last message of a few
+	// connections until its next timeout. None of them may be lost.
 	stragglers  = 0.005
 	maxStraggle = time.Second
 	// cpuFull is the part of its core from which on the load program, not the
 	// server, may be what limits a step.
 	cpuFull = 0.97
-	// A step fails through others when they took more than ForeignShare, or
-	// when the load program was late and yet had time to spare.
+	// A step was disturbed when other programs took more than ForeignShare, or
+	// when the load program was late although it was idle for a part of the step.
 	cpuFree = 0.9
 )
 
-// ForeignShare is the part of a core that others on the machine may take
-// without spoiling a step.
+// ForeignShare is the share of a core that other programs on the machine may take
+// without disturbing a step.
 const ForeignShare = 0.1
 
 // Step is one rate to be tried.
@@ -40,21 +40,21 @@ type Step struct {
 	Rate    float64       // messages/s sent, by all senders
 	Warmup  time.Duration // verified like the rest, but not measured
 	Measure time.Duration
-	// Tick is the least time between two turns of the senders: what is due
-	// within it leaves in one write for each connection.
+	// Tick is the least time between two passes over the senders. Messages that
+	// become due within a tick leave in one write for each connection.
 	Tick time.Duration
 	// ServerCPU reads the CPU time of the server so far, in seconds.
 	ServerCPU func() (float64, error)
 }
 
-// Outcome is what a step brought. Times are those of the measured part, counts
+// Outcome is the result of a step. Times are those of the measured part, counts
 // those of the whole step.
 type Outcome struct {
 	Rate        float64 `json:"rate"` // messages/s sent
 	Clean       bool    `json:"clean"`
 	Why         string  `json:"why,omitempty"`          // when not clean
 	LoadLimited bool    `json:"load_limited,omitempty"` // the load program, not the server, spoiled it
-	Disturbed   bool    `json:"disturbed,omitempty"`    // others on the machine may have spoiled it
+	Disturbed   bool    `json:"disturbed,omitempty"`    // other programs on the machine may have spoiled it
 	Sent        uint64  `json:"sent"`
 	Expected    uint64  `json:"expected"` // deliveries
 	Received    uint64  `json:"received"`
@@ -69,7 +69,7 @@ type Outcome struct {
 	CPUPerM   float64 `json:"server_cpu_s_per_million"` // deliveries
 	CPUShare  float64 `json:"server_cpu_share"`         // of one core
 	LoadShare float64 `json:"load_cpu_share"`           // of one core
-	Foreign   float64 `json:"foreign_cpu_share"`        // of one core, by everybody else on the machine
+	Foreign   float64 `json:"foreign_cpu_share"`        // of one core, by other programs on the machine
 	LateP99   float64 `json:"load_late_p99_us"`         // of the senders' turns
 	P50       float64 `json:"p50_us"`                   // from due to delivered
 	P99       float64 `json:"p99_us"`
@@ -78,7 +78,7 @@ type Outcome struct {
 	DrainedMS float64 `json:"drained_ms"` // to the last delivery
 }
 
-// mark is a moment at which everything is read off.
+// mark is a reading of all counters at one moment.
 type mark struct {
 	at       int64
 	received uint64
@@ -113,7 +113,7 @@ func (p *Population) Step(ctx context.Context, s Step) (*Outcome, error) {
 	p.latency.Reset()
 	p.measureFrom, p.tick = from, int64(s.Tick)
 	p.gen.begin(schedule{start: start, until: until, interval: 1e9 / s.Rate})
-	p.ticking, p.nextTurn = true, start
+	p.ticking, p.nextTick = true, start
 
 	if err := p.run(ctx, from, nil); err != nil {
 		return nil, err
@@ -230,7 +230,7 @@ func (o *Outcome) judge(p *Population) {
 	}
 }
 
-// Quiet says that others on the machine hardly took CPU time from the step.
+// Quiet says that other programs took at most ForeignShare during the step.
 func (o *Outcome) Quiet() bool { return o.Foreign <= ForeignShare }
 
 // Hold keeps the connections for a time, answering pings, and returns how many

@@ -183,7 +183,7 @@ func (s *Server) RSS() (int64, error) {
 	return rss, nil
 }
 
-// freePort finds a port that nobody listens on.
+// freePort finds a free port.
 func freePort() (netip.AddrPort, error) {
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -193,7 +193,7 @@ func freePort() (netip.AddrPort, error) {
 	return netip.ParseAddrPort(ln.Addr().String())
 }
 
-// logBuffer keeps the end of what a server writes.
+// logBuffer keeps the end of a server's log.
 type logBuffer struct {
 	mu sync.Mutex
 	b  []byte

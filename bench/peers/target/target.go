@@ -12,13 +12,13 @@ import (
 	"github.com/labgate/labgate/bench/peers/wire"
 )
 
-// Kind says what a target is to the comparison.
+// Kind is the role of a target in the comparison.
 type Kind string
 
 // The kinds.
 const (
 	Product   Kind = "product"   // labgate
-	Peer      Kind = "peer"      // what a lab would otherwise install
+	Peer      Kind = "peer"      // a product that a lab would install instead
 	Reference Kind = "reference" // nbio without a gateway around it
 )
 
@@ -31,8 +31,8 @@ type Target struct {
 	// Settings are what its configuration differs in from the defaults, in
 	// words, for the result.
 	Settings string
-	// Work is what it does for a message that others do not, or less of, for
-	// the result: nobody's figures are to be read without it.
+	// Work says how the product's work for a message differs from that of the
+	// others; the result shows it beside the figures.
 	Work string
 	// Binary is the file name of the program, in the directory with what
 	// scripts/bench-peers has built; or, with System, a program of the machine.

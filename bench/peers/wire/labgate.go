@@ -61,7 +61,7 @@ func (c *labgate) Receive(op wsframe.Opcode, chunk []byte, last bool, to Endpoin
 	case bytes.HasPrefix(chunk, gwError):
 		return 0, refused("gateway.error", chunk)
 	}
-	// Who comes and goes is not looked at; what is lost is missed anyway.
+	// Presence is ignored; a lost message shows as a missing number.
 	return len(chunk), nil
 }
 

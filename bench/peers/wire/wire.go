@@ -25,7 +25,7 @@ const (
 	Idle    Shape = "idle"    // receivers as in FanOut to whom nothing is sent
 )
 
-// Spec says what a connection is to be.
+// Spec describes a connection.
 type Spec struct {
 	Shape  Shape
 	Sender bool // else a receiver
@@ -33,7 +33,7 @@ type Spec struct {
 	Index  int  // of the pair (Unicast) or of the receiver; also makes names unique
 }
 
-// Request is what is asked for in the WebSocket handshake.
+// Request is the request of the WebSocket handshake.
 type Request struct {
 	Path        string
 	Subprotocol string // "": none is offered
