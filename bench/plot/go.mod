@@ -4,10 +4,7 @@ go 1.26.0
 
 require gonum.org/v1/plot v0.17.0
 
-require (
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
-)
+require golang.org/x/sys v0.49.0 // indirect
 
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect
