@@ -31,78 +31,86 @@ const (
 // Run fills in; the report shows the values used.
 type Options struct {
 	Scenario string `json:"scenario"`
-	// Label is the name of the case in the report; empty: none.
-	Label string `json:"-"`
 	// Target is the gateway's base URL: http:// or ws://, host and port.
-	Target string `json:"target"`
-	// FrontendTarget is where front ends connect; empty: Target. For measuring
-	// across two nodes.
-	FrontendTarget string `json:"frontend_target,omitempty"`
+	Target string `json:"target" option:"target" default:"http://127.0.0.1:8080" placeholder:"URL" help:"The gateway's address. Loopback only, unless --allow-remote."`
+	// FrontendTarget is where front ends connect; empty: Target.
+	FrontendTarget string `json:"frontend_target,omitempty" option:"frontend-target" unset:"--target" placeholder:"URL" help:"Where front ends connect: for cluster, another node."`
 	// Redis is the address of the nodes' Redis, host:port without TLS and
 	// password, for the scenario cluster; empty: nothing to compare with.
-	Redis string `json:"redis,omitempty"`
+	Redis string `json:"redis,omitempty" option:"redis-addr" placeholder:"HOST:PORT" help:"cluster: address of the nodes' Redis, whose own speed is measured for comparison."`
 
-	Devices     int `json:"devices,omitempty"`     // devices that send or answer
-	Frontends   int `json:"frontends,omitempty"`   // front ends that receive or ask
-	Connections int `json:"connections,omitempty"` // idle and storm: connections besides
+	// Devices send or answer; Frontends receive or ask; Connections are those of
+	// idle and storm besides.
+	Devices     int `json:"devices,omitempty" option:"devices" unset:"fanout, telemetry 1; commands, storm 10; cluster 20; unicast as many as front ends" help:"Devices."`
+	Frontends   int `json:"frontends,omitempty" option:"frontends" unset:"fanout, unicast 200; telemetry, cluster 20; commands, storm 10" help:"Front ends."`
+	Connections int `json:"connections,omitempty" option:"connections" unset:"idle 10000; storm 5000" help:"idle, storm: connections besides."`
 
 	// Rate is, by scenario: fanout, frames/s of each device; telemetry,
 	// samples/s of each device; unicast, commands and storm, messages/s in all.
-	Rate     float64 `json:"rate,omitempty"`
-	Samples  int     `json:"samples,omitempty"`  // samples a frame, per channel
-	Channels int     `json:"channels,omitempty"` // values a sample
+	Rate float64 `json:"rate,omitempty" option:"rate" unset:"fanout 250; telemetry, unicast 10000; commands, storm 1000; cluster 500; with --saturate 2000" help:"fanout: frames/s of each device. telemetry: samples/s of each device. unicast, commands, storm, cluster: messages/s of all together; cluster looks for the highest rates by itself. With --saturate: the first rate tried."`
+	// Samples is the number of samples a frame, Channels that of values a sample.
+	Samples  int `json:"samples,omitempty" option:"samples" unset:"10" help:"telemetry: samples a frame."`
+	Channels int `json:"channels,omitempty" option:"channels" unset:"1" help:"Values a sample."`
 	// Size is in bytes, by scenario: fanout, the telemetry frame with its
 	// 32-byte header; unicast, commands and storm, the JSON payload.
-	Size int `json:"size,omitempty"`
+	Size int `json:"size,omitempty" option:"size" unset:"128" placeholder:"BYTES" help:"fanout: size of a telemetry frame with its header. All others: size of a text payload."`
 
 	// CommandRate adds commands/s to fanout and telemetry.
-	CommandRate float64 `json:"command_rate,omitempty"`
-	// CommandDevices adds devices to fanout and telemetry that only answer
-	// commands, so that no answer waits behind telemetry in the device's own
-	// connection. 0: the devices that send telemetry answer the commands.
-	CommandDevices int           `json:"command_devices,omitempty"`
-	UrgentShare    float64       `json:"urgent_share,omitempty"` // of the commands, 0 to 1
-	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty"`
+	CommandRate float64 `json:"command_rate,omitempty" option:"command-rate" help:"fanout, telemetry: commands/s that are sent besides."`
+	// CommandDevices adds devices to fanout and telemetry that send none, for the
+	// commands: their answers do not stand behind telemetry in one connection.
+	// 0: the commands are for those that send it.
+	CommandDevices int           `json:"command_devices,omitempty" option:"command-devices" unset:"none: the devices that send telemetry get the commands" help:"Devices for these commands that send no telemetry."`
+	UrgentShare    float64       `json:"urgent_share,omitempty" option:"urgent-share" help:"Part of the commands that is urgent, 0 to 1."`
+	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty" option:"command-timeout" unset:"10s" help:"timeout_ms of commands."`
 
-	Duration time.Duration `json:"duration_ns"` // the measured part
-	Warmup   time.Duration `json:"warmup_ns"`   // before it, sent and verified but not measured
-	Drain    time.Duration `json:"drain_ns"`    // after it, longest wait without a delivery for messages still in flight
-	Timeout  time.Duration `json:"timeout_ns"`  // the whole run
-	// Tick is the least time between two passes over the senders. Messages that
-	// become due within a tick leave in one write per connection.
-	Tick time.Duration `json:"tick_ns"`
+	// Duration is measured. Warmup comes before, sent and verified but not
+	// measured; Drain after, the longest wait without progress for what is still
+	// under way. Timeout is for the whole run.
+	Duration time.Duration `json:"duration_ns" option:"duration" unset:"10s" help:"Measured time."`
+	Warmup   time.Duration `json:"warmup_ns" option:"warmup" unset:"500ms" help:"Time before the measured time; what is sent is verified but not measured."`
+	Drain    time.Duration `json:"drain_ns" option:"drain" unset:"2s" help:"Longest wait without a delivery for what is under way at the end."`
+	Timeout  time.Duration `json:"timeout_ns" option:"timeout" unset:"duration, warm-up and 1m; 5m with --saturate and for cluster" help:"Limit of the whole run."`
+	// Tick is the least time between two passes over the senders; what becomes
+	// due within one goes out in one write per connection.
+	Tick time.Duration `json:"tick_ns" option:"tick" unset:"100us; 500us with --saturate" help:"Messages due within this time go out in one write per connection."`
 
-	ConnectRate        float64       `json:"connect_rate,omitempty"` // connections/s; 0: as fast as ConnectConcurrency lets
-	ConnectConcurrency int           `json:"connect_concurrency,omitempty"`
-	ConnectTimeout     time.Duration `json:"connect_timeout_ns,omitempty"` // one connection, up to gateway.welcome
+	ConnectRate        float64       `json:"connect_rate,omitempty" option:"connect-rate" unset:"as fast as --connect-concurrency lets" help:"Connections/s."`
+	ConnectConcurrency int           `json:"connect_concurrency,omitempty" option:"connect-concurrency" unset:"64" help:"Connections under way at once."`
+	ConnectTimeout     time.Duration `json:"connect_timeout_ns,omitempty" option:"connect-timeout" unset:"10s" help:"Limit for one connection, up to gateway.welcome."`
+	// Sources are local addresses 127.0.0.1, 127.0.0.2, ... in turn.
+	Sources int `json:"sources,omitempty" option:"sources" unset:"8" help:"Local addresses to connect from in turn, 127.0.0.1 and on."`
 
 	// Saturate (fanout, unicast) raises the rate by steps until loss or a
 	// growing backlog, and narrows the highest clean rate down to 5 %.
-	Saturate     bool          `json:"saturate,omitempty"`
-	StepDuration time.Duration `json:"step_duration_ns,omitempty"`
+	Saturate     bool          `json:"saturate,omitempty" option:"saturate" help:"fanout, unicast: find the highest rate with nothing lost and no growing backlog."`
+	StepDuration time.Duration `json:"step_duration_ns,omitempty" option:"step-duration" unset:"2s" help:"With --saturate: measured time of each rate tried."`
 
 	// Bare says that Target is not a gateway but a bare server of bench/limit,
-	// the reference for a gateway: BareRelay, BareEcho or BareIdle; empty: a
+	// the reference for a gateway: BareRelay, BareEcho, BareIdle; empty: a
 	// gateway.
-	Bare string `json:"bare,omitempty"`
+	Bare string `json:"bare,omitempty" option:"bare" placeholder:"KIND" help:"Measure a plain server (bench/limit) in place of a gateway, for comparison. KIND is what that server does: relay passes each message to one other connection (unicast, commands), echo sends each message back (unicast), idle only keeps connections open (idle)."`
 
-	AllowLoss   bool   `json:"allow_loss,omitempty"`   // accept loss that the gateway reported exactly
-	AllowRemote bool   `json:"allow_remote,omitempty"` // accept targets other than loopback
-	Sources     int    `json:"sources,omitempty"`      // local addresses 127.0.0.1, 127.0.0.2, ... in turn
-	Role        string `json:"role,omitempty"`         // idle, storm: "device" or "frontend"
-	Drop        string `json:"drop,omitempty"`         // storm: "reset" (RST) or "fin" (FIN without a close frame)
-	Prefix      string `json:"prefix,omitempty"`       // of device and user names; empty: one of this run's own
+	AllowLoss   bool   `json:"allow_loss,omitempty" option:"allow-loss" help:"Accept loss that gateway.lost reported exactly; without this option any loss fails the run."`
+	AllowRemote bool   `json:"allow_remote,omitempty" option:"allow-remote" help:"Load a gateway that is not on this machine."`
+	Role        string `json:"role,omitempty" option:"role" unset:"frontend for idle, device for storm" placeholder:"device|frontend" help:"idle, storm: what the connections that idle keeps open and storm drops connect as."`
+	// Drop is how the connections of storm end: "reset" (RST) or "fin" (FIN
+	// without a close frame).
+	Drop   string `json:"drop,omitempty" option:"drop" unset:"reset" placeholder:"reset|fin" help:"storm: how connections end: reset sends a TCP RST, fin a TCP FIN, both without a close frame."`
+	Prefix string `json:"prefix,omitempty" option:"prefix" unset:"a prefix of this run's own" help:"Beginning of device and user names."`
 
-	// ServerPID is the gateway's process, for its CPU time and memory, and
-	// FrontendPID that of the gateway at FrontendTarget: both are added up.
-	// 0: unknown.
-	ServerPID   int    `json:"server_pid,omitempty"`
-	FrontendPID int    `json:"frontend_pid,omitempty"`
-	AdminURL    string `json:"admin_url,omitempty"` // the gateway's admin listener, for its goroutines
+	// ServerPID is the gateway's process, for CPU and memory; 0: unknown.
+	// AdminURL is its admin listener, for its goroutines.
+	ServerPID int `json:"server_pid,omitempty" option:"server-pid" placeholder:"PID" help:"The gateway's process, whose CPU time and memory are reported."`
+	// FrontendPID is the gateway at FrontendTarget: both are added up.
+	FrontendPID int    `json:"frontend_pid,omitempty" option:"frontend-pid" placeholder:"PID" help:"The process of the gateway at --frontend-target: its CPU time and memory are added."`
+	AdminURL    string `json:"admin_url,omitempty" option:"admin-url" placeholder:"URL" help:"The gateway's admin listener, to report its goroutines."`
 
-	DeviceToken   string `json:"-"` // bearer token of devices
-	FrontendToken string `json:"-"` // bearer token of front ends
+	DeviceToken   string `json:"-" option:"device-token" placeholder:"TOKEN" help:"Bearer token of devices."`
+	FrontendToken string `json:"-" option:"frontend-token" placeholder:"TOKEN" help:"Bearer token of front ends."`
 
+	// Label is what the report calls the case; empty: nothing.
+	Label string `json:"-" option:"label" help:"Name of the case in the report; compare puts reports of one name together."`
 	// Progress gets a line that overwrites itself; nil: none.
 	Progress io.Writer `json:"-"`
 }

@@ -9,22 +9,19 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/labgate/labgate/internal/option"
 	"github.com/labgate/labgate/protocol"
 )
 
-// Defaults of Options.
-const (
-	DefaultPrefix            = "labgate"
-	DefaultTTL               = 10 * time.Second
-	DefaultTimeout           = time.Second
-	DefaultTelemetryInterval = 2 * time.Millisecond
-)
+// DefaultTelemetryInterval is the default of Options.TelemetryInterval.
+const DefaultTelemetryInterval = 2 * time.Millisecond
+
+// defaultTimeout is Options.Timeout for an option that is not given, unless half
+// of the time to live is less.
+const defaultTimeout = time.Second
 
 // Limits of Options.
 const (
-	MinTTL               = time.Second
-	MaxTTL               = 10 * time.Minute
-	MinTimeout           = 50 * time.Millisecond
 	MaxTelemetryInterval = time.Second
 	MaxPrefixLen         = 64
 )
@@ -33,33 +30,34 @@ const (
 // one.
 type Options struct {
 	// URL says where Redis is; see ParseURL. It must be set.
-	URL string
+	URL string `option:"redis" placeholder:"URL" group:"cluster" help:"Redis 7 that joins this gateway with others: redis://HOST:PORT, with TLS rediss://, a socket unix:///PATH. Several nodes of a Redis Cluster, or sentinels, are listed with ?addr=HOST:PORT&addr=...; sentinels also need &master_set=NAME. USER:PASSWORD@ goes before the host; other users of a machine see command lines, so give a password by the variable or --redis-password-file. Without --redis the gateway is alone."`
 	// PasswordFile holds the password in place of the URL. It is read again for
 	// each connection.
-	PasswordFile string
+	PasswordFile string `option:"redis-password-file" type:"path" placeholder:"FILE" group:"cluster" help:"File whose first line is the password, in place of the URL. Read for each connection."`
 	// CAFile holds the certificates, in PEM, of the authorities that may vouch
 	// for Redis, in place of the system's. CertFile and KeyFile are shown to a
 	// Redis that asks for a certificate.
-	CAFile, CertFile, KeyFile string
+	CAFile   string `option:"redis-ca" unset:"the system's" type:"path" placeholder:"FILE" group:"cluster" help:"PEM file with the authorities of Redis's certificate."`
+	CertFile string `option:"redis-cert" type:"path" placeholder:"FILE" group:"cluster" help:"PEM file with a certificate for a Redis that asks for one."`
+	KeyFile  string `option:"redis-key" type:"path" placeholder:"FILE" group:"cluster" help:"PEM file with the key of --redis-cert."`
 	// Name is what operators call this node. It must be a name (docs/protocol.md).
 	Name string
 	// Prefix begins the names of all keys and channels, so that several
 	// installations can share a Redis. A database number does not separate them,
 	// because publish/subscribe knows no databases.
-	Prefix string
-	// TTL is how long a node that says nothing is believed to be there, from
-	// MinTTL to MaxTTL.
-	TTL time.Duration
-	// Timeout is how long anything may take on its way through Redis, from
-	// MinTimeout to TTL/2. A message that was longer on its way is not delivered,
-	// and when the node does not hear itself for that long, the bus is down.
-	Timeout time.Duration
+	Prefix string `option:"redis-prefix" default:"labgate" group:"cluster" help:"Beginning of the names of all keys and channels. Installations that share a Redis need different ones."`
+	// TTL is how long a node that says nothing is believed to be there.
+	TTL time.Duration `option:"redis-ttl" default:"10s" min:"1s" max:"10m" group:"cluster" help:"A node that says nothing for this long counts as gone. The same on all nodes."`
+	// Timeout is how long anything may take on its way through Redis, half of TTL
+	// at most. A message that was longer on its way is not delivered, and when the
+	// node does not hear itself for that long, the bus is down.
+	Timeout time.Duration `option:"redis-timeout" unset:"1s, or half of --redis-ttl if that is less" min:"50ms" max:"5m" group:"cluster" help:"Longest time for a message on its way through Redis; a message that took longer is not delivered. Half of --redis-ttl at most."`
 	// TelemetryInterval is how long telemetry waits for more to leave with it, at
 	// most MaxTelemetryInterval. Negative: not at all.
 	TelemetryInterval time.Duration
 	// Sharded carries telemetry over sharded publish/subscribe (Redis 7), which
 	// in a Redis Cluster stays on the shard of the device.
-	Sharded bool
+	Sharded bool `option:"redis-sharded" group:"cluster" help:"Carries telemetry over sharded publish/subscribe, which in a Redis Cluster stays on one shard. The same on all nodes."`
 	// Logger is told of outages, of nodes that come and go, and of what other
 	// programs publish wrongly.
 	Logger zerolog.Logger
@@ -68,9 +66,8 @@ type Options struct {
 // prepared returns the options with defaults in place of zero values, and where
 // Redis is.
 func (o Options) prepared() (Options, *address, error) {
-	setDefault(&o.Prefix, DefaultPrefix)
-	setDefault(&o.TTL, DefaultTTL)
-	setDefault(&o.Timeout, min(DefaultTimeout, o.TTL/2))
+	option.Fill(&o)
+	setDefault(&o.Timeout, min(defaultTimeout, o.TTL/2))
 	setDefault(&o.TelemetryInterval, DefaultTelemetryInterval)
 	if o.TelemetryInterval < 0 {
 		o.TelemetryInterval = 0
@@ -97,15 +94,16 @@ func (o Options) prepared() (Options, *address, error) {
 }
 
 func (o *Options) check() error {
+	if err := option.Check(o); err != nil {
+		return err
+	}
 	switch {
 	case !protocol.ValidName(o.Name):
 		return fmt.Errorf("cluster: node name %q: 1 to %d letters, digits and . _ : - are allowed", o.Name, protocol.MaxNameLen)
 	case len(o.Prefix) > MaxPrefixLen || strings.ContainsFunc(o.Prefix, notPrintable):
 		return fmt.Errorf("cluster: key prefix %q: at most %d visible ASCII characters are allowed", o.Prefix, MaxPrefixLen)
-	case o.TTL < MinTTL || o.TTL > MaxTTL:
-		return fmt.Errorf("cluster: time to live of a node is %v; it must be from %v to %v", o.TTL, MinTTL, MaxTTL)
-	case o.Timeout < MinTimeout || o.Timeout > o.TTL/2:
-		return fmt.Errorf("cluster: timeout of Redis is %v; it must be from %v to half the time to live of a node, %v", o.Timeout, MinTimeout, o.TTL/2)
+	case o.Timeout > o.TTL/2:
+		return &option.RangeError{Option: "--redis-timeout", Value: option.FormatDuration(o.Timeout), Bounds: "50ms to half of --redis-ttl, " + option.FormatDuration(o.TTL/2)}
 	case o.TelemetryInterval > MaxTelemetryInterval:
 		return fmt.Errorf("cluster: telemetry interval is %v, at most %v is allowed", o.TelemetryInterval, MaxTelemetryInterval)
 	}

@@ -91,10 +91,10 @@ func TestOptionsAreChecked(t *testing.T) {
 		"node name ":                     func(o *Options) { o.Name = "two words" },
 		"key prefix":                     func(o *Options) { o.Prefix = "two words" },
 		"at most 64 visible":             func(o *Options) { o.Prefix = strings.Repeat("x", 65) },
-		"time to live":                   func(o *Options) { o.TTL = time.Millisecond },
-		"from 1s to 10m0s":               func(o *Options) { o.TTL = time.Hour },
-		"timeout of Redis":               func(o *Options) { o.Timeout = 6 * time.Second },
-		"from 50ms":                      func(o *Options) { o.Timeout = time.Millisecond },
+		"--redis-ttl 1ms":                func(o *Options) { o.TTL = time.Millisecond },
+		"use 1s to 10m":                  func(o *Options) { o.TTL = time.Hour },
+		"half of --redis-ttl, 5s":        func(o *Options) { o.Timeout = 6 * time.Second },
+		"--redis-timeout 1ms":            func(o *Options) { o.Timeout = time.Millisecond },
 		"telemetry interval":             func(o *Options) { o.TelemetryInterval = time.Minute },
 		"scheme":                         func(o *Options) { o.URL = "amqp://x" },
 		"write rediss":                   func(o *Options) { o.CAFile = secret },
@@ -123,10 +123,10 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Prefix != DefaultPrefix || o.TTL != DefaultTTL || o.Timeout != DefaultTimeout || o.TelemetryInterval != DefaultTelemetryInterval {
+	if o.Prefix != "labgate" || o.TTL != 10*time.Second || o.Timeout != time.Second || o.TelemetryInterval != DefaultTelemetryInterval {
 		t.Errorf("%+v", o)
 	}
-	if o, _, err = (Options{URL: "redis://localhost", Name: "a", TTL: MinTTL, TelemetryInterval: -1}).prepared(); err != nil || o.Timeout != MinTTL/2 || o.TelemetryInterval != 0 {
+	if o, _, err = (Options{URL: "redis://localhost", Name: "a", TTL: time.Second, TelemetryInterval: -1}).prepared(); err != nil || o.Timeout != time.Second/2 || o.TelemetryInterval != 0 {
 		t.Errorf("%+v, %v", o, err)
 	}
 }

@@ -20,11 +20,7 @@ const bearerProtocol = "bearer."
 
 // newAccess reads the files that let somebody in; it starts nothing.
 func newAccess(o *AccessOptions) (*access.Authenticator, error) {
-	return access.New(access.Config{
-		DeviceTokenFile: o.DeviceTokenFile, FrontendTokenFile: o.FrontendTokenFile, CredentialFile: o.CredentialFile, AdminTokenFile: o.AdminTokenFile,
-		JWTKeyFile: o.JWTKeyFile, JWTSecretFile: o.JWTSecretFile, JWKSFile: o.JWKSFile, JWTIssuer: o.JWTIssuer, JWTAudience: o.JWTAudience,
-		ClientCAFile: o.ClientCA,
-	})
+	return access.New(o.Config)
 }
 
 // watcher has the goroutine that watches the certificate.

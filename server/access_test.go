@@ -38,12 +38,12 @@ func TestTokenFilesInClear(t *testing.T) {
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for option, o := range map[string]AccessOptions{"--device-token-file: ": {DeviceTokenFile: file}, "--frontend-token-file: ": {FrontendTokenFile: file}} {
+		for option, o := range map[string]access.Config{"--device-token-file: ": {DeviceTokenFile: file}, "--frontend-token-file: ": {FrontendTokenFile: file}} {
 			role, other := access.RoleDevice, access.RoleFrontend
 			if o.DeviceTokenFile == "" {
 				role, other = other, role
 			}
-			s, err := New(Options{AccessOptions: o})
+			s, err := New(Options{AccessOptions: AccessOptions{Config: o}})
 			if c.fails != "" {
 				if err == nil || !strings.HasPrefix(err.Error(), option) || !strings.Contains(err.Error(), c.fails) {
 					t.Errorf("%s: %v, want an error with %q", name, err, c.fails)
@@ -70,7 +70,7 @@ func TestTokenFilesInClear(t *testing.T) {
 			}
 		}
 	}
-	if _, err := New(Options{AccessOptions: AccessOptions{DeviceTokenFile: file + ".absent"}}); err == nil {
+	if _, err := New(Options{AccessOptions: AccessOptions{Config: access.Config{DeviceTokenFile: file + ".absent"}}}); err == nil {
 		t.Error("an absent file is no error")
 	}
 }

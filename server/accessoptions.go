@@ -13,38 +13,20 @@ import (
 // AccessOptions say who gets in. Without any of the files everybody does, and
 // then the public listener has to be on loopback, or Insecure set.
 type AccessOptions struct {
-	// DeviceTokenFile and FrontendTokenFile hold the bearer tokens of each
-	// role, one a line, in clear or hashed; CredentialFile holds hashed ones of
-	// both.
-	DeviceTokenFile, FrontendTokenFile, CredentialFile string
-	// JWTKeyFile (PEM), JWTSecretFile and JWKSFile hold the keys that JWTs are
-	// checked with; JWTIssuer and JWTAudience what their iss and aud must be.
-	JWTKeyFile, JWTSecretFile, JWKSFile, JWTIssuer, JWTAudience string
-	// ClientCA is a PEM file with the authorities of device certificates. It
-	// needs TLSCert and TLSBlocking.
-	ClientCA string
+	access.Config
 	// TokenWarning is how long before its credential expires a session is told,
-	// 100 ms to 24 h, or half of the time that is left when it begins, if that
-	// is less; 1 min.
-	TokenWarning time.Duration
-	// AdminTokenFile holds the tokens of the admin listener, which has to be on
-	// loopback without one.
-	AdminTokenFile string
+	// or half of the time that is left when it begins, if that is less.
+	TokenWarning time.Duration `option:"token-warning" default:"1m" min:"100ms" max:"24h" group:"auth" help:"How long before its JWT or certificate expires a session is told, with gateway.token_expiring; half of the time left if that is less. The session renews with gateway.renew, or is closed with 4001."`
 	// Insecure allows a public listener beyond loopback that lets in everybody.
-	Insecure bool
+	Insecure bool `option:"insecure" group:"auth" help:"Lets everybody in who reaches the gateway, also from other machines. Without this option the gateway does not start on an address beyond loopback unless devices and front ends need a credential."`
 }
 
-// checkAccess fills in the defaults and checks what can be checked without
-// reading a file.
+// checkAccess checks what can be checked without reading a file.
 func (o *Options) checkAccess() error {
-	def(&o.TokenWarning, time.Minute)
-	if o.TokenWarning < 100*time.Millisecond || o.TokenWarning > 24*time.Hour {
-		return fmt.Errorf("--token-warning %v is out of range; use %v to %v", o.TokenWarning, 100*time.Millisecond, 24*time.Hour)
-	}
-	if o.ClientCA != "" && o.TLSCert == "" {
+	if o.ClientCAFile != "" && o.TLSCert == "" {
 		return fmt.Errorf("--client-ca needs TLS; give --tls-cert and --tls-key")
 	}
-	if o.ClientCA != "" && o.TLSMode != TLSBlocking {
+	if o.ClientCAFile != "" && o.TLSMode != TLSBlocking {
 		return fmt.Errorf("--client-ca needs --tls-mode blocking: client certificates are not checked in %s mode; give devices tokens there", o.TLSMode)
 	}
 	if o.AdminTokenFile == "" && !onLoopback(o.AdminListen) {

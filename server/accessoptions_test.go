@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/access"
 )
 
 // TestExposure: beyond loopback only with authentication, or when insecurity is
@@ -26,19 +28,19 @@ func TestExposure(t *testing.T) {
 		"all of IPv4":           {"0.0.0.0:8080", "", AccessOptions{}, "--insecure"},
 		"all of IPv6":           {"[::]:8080", "", AccessOptions{}, "--insecure"},
 		"a name":                {"lab.example:8080", "", AccessOptions{}, "--insecure"},
-		"front ends are open":   {":8080", "", AccessOptions{DeviceTokenFile: tokens}, "as one of the frontends; give --frontend-token-file"},
-		"devices are open":      {":8080", "", AccessOptions{FrontendTokenFile: tokens}, "as one of the devices; give --device-token-file"},
-		"both need a token":     {":8080", "", AccessOptions{DeviceTokenFile: tokens, FrontendTokenFile: tokens}, ""},
-		"JWT":                   {":8080", "", AccessOptions{JWTSecretFile: secret}, ""},
+		"front ends are open":   {":8080", "", AccessOptions{Config: access.Config{DeviceTokenFile: tokens}}, "as one of the frontends; give --frontend-token-file"},
+		"devices are open":      {":8080", "", AccessOptions{Config: access.Config{FrontendTokenFile: tokens}}, "as one of the devices; give --device-token-file"},
+		"both need a token":     {":8080", "", AccessOptions{Config: access.Config{DeviceTokenFile: tokens, FrontendTokenFile: tokens}}, ""},
+		"JWT":                   {":8080", "", AccessOptions{Config: access.Config{JWTSecretFile: secret}}, ""},
 		"insecure":              {":8080", "", AccessOptions{Insecure: true}, ""},
 		"admin":                 {"", ":8081", AccessOptions{}, "--admin-listen :8081 is not on loopback"},
 		"admin, insecure":       {"", ":8081", AccessOptions{Insecure: true}, "--admin-token-file"},
-		"admin with a token":    {"", ":8081", AccessOptions{AdminTokenFile: tokens}, ""},
-		"certificates, no TLS":  {"", "", AccessOptions{ClientCA: tokens}, "--client-ca needs TLS"},
+		"admin with a token":    {"", ":8081", AccessOptions{Config: access.Config{AdminTokenFile: tokens}}, ""},
+		"certificates, no TLS":  {"", "", AccessOptions{Config: access.Config{ClientCAFile: tokens}}, "--client-ca needs TLS"},
 		"warning":               {"", "", AccessOptions{TokenWarning: time.Millisecond}, "--token-warning 1ms is out of range"},
-		"a claim without a key": {"", "", AccessOptions{JWTIssuer: "x"}, "--jwt-issuer"},
+		"a claim without a key": {"", "", AccessOptions{Config: access.Config{JWTIssuer: "x"}}, "--jwt-issuer"},
 	} {
-		_, err := New(Options{Listen: c.listen, AdminListen: c.admin, AccessOptions: c.o})
+		_, err := New(Options{ListenOptions: ListenOptions{Listen: c.listen, AdminListen: c.admin}, AccessOptions: c.o})
 		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}

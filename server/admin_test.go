@@ -54,8 +54,7 @@ func TestMetrics(t *testing.T) {
 	g := prepare(t, mode{io: IOMixed}, func(o *Options) {
 		o.Version, o.MaxConnections, o.WriteTimeout = "v1.2.3", 12, 300*time.Millisecond
 		o.TelemetryBytes, o.InflightBytes = 64<<10, 16<<10
-		o.FrontendRate = session.Rate{Messages: 1, Burst: 10}
-		o.DeviceRate = o.FrontendRate
+		o.MaxMessageRate, o.MessageBurst = 1, 10
 	})
 	g.onMessage(func(next session.Callbacks, s *session.Session, op wsframe.Opcode, payload []byte) error {
 		if string(payload) == `"panic"` {

@@ -52,7 +52,7 @@ func FuzzHandshake(f *testing.F) {
 	f.Add("/ws/device/d", "type=a&customer=b&meta.x=y", "labgate.v1, bearer.x", "https://gateway.test", "keep-alive, Upgrade")
 	f.Add("/ws/frontend/anna", "telemetry=all", "", "", "upgrade")
 	f.Add("/ws/frontend/%61", "%zz", "chat", "null", "Upgrade")
-	s, err := New(Options{MaxConnections: 1})
+	s, err := New(Options{AdmissionOptions: AdmissionOptions{MaxConnections: 1}})
 	if err != nil {
 		f.Fatal(err)
 	}

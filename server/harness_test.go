@@ -88,9 +88,10 @@ func (h messageHook) OnMessage(s *session.Session, op wsframe.Opcode, payload []
 func prepare(t testing.TB, m mode, tune func(*Options)) *gateway {
 	t.Helper()
 	o := Options{
-		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Node: "test",
-		IOMode: m.io, MixedThreshold: 2, TLSMode: m.tls, RetryAfter: 2 * time.Second,
-		FlushInterval: time.Millisecond,
+		ListenOptions: ListenOptions{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Node: "test", RetryAfter: 2 * time.Second},
+		LoopOptions:   LoopOptions{IOMode: m.io, MixedThreshold: 2},
+		TLSOptions:    TLSOptions{TLSMode: m.tls},
+		QueueOptions:  session.QueueOptions{FlushInterval: time.Millisecond},
 	}
 	if m.tls != "" {
 		o.TLSCert, o.TLSKey = certificate(t)

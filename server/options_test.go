@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/labgate/labgate/session"
 )
 
 func TestOptionsDefaults(t *testing.T) {
@@ -51,51 +49,53 @@ func TestOptionsDefaults(t *testing.T) {
 func TestOptionsOutOfRange(t *testing.T) {
 	for _, c := range []struct {
 		says string
-		o    Options
+		set  func(o *Options)
 	}{
-		{"--listen", Options{Listen: "8080"}},
-		{"--listen", Options{Listen: "[::1:80"}},
-		{"--admin-listen", Options{AdminListen: "localhost"}},
-		{"--io-mode", Options{IOMode: "fast"}},
-		{"--tls-mode", Options{TLSMode: "fast"}},
-		{"--tls-cert and --tls-key", Options{TLSCert: "cert.pem"}},
-		{"--tls-cert and --tls-key", Options{TLSKey: "key.pem"}},
-		{"--tls-mode nonblocking needs --io-mode nonblocking", Options{TLSCert: "c", TLSKey: "k", TLSMode: TLSNonBlocking, IOMode: IOMixed}},
-		{"--pollers", Options{Pollers: -1}},
-		{"--pollers", Options{Pollers: 257}},
-		{"--listeners", Options{Listeners: 65}},
-		{"--flushers", Options{Flushers: -1}},
-		{"--mixed-threshold", Options{MixedThreshold: -1}},
-		{"--read-buffer", Options{ReadBuffer: 1023}},
-		{"--read-buffer", Options{ReadBuffer: 1<<20 + 1}},
-		{"--max-connections", Options{MaxConnections: -1}},
-		{"--max-message", Options{MaxMessage: 1023}},
-		{"--max-message", Options{MaxMessage: 64<<20 + 1}},
-		{"--max-pending", Options{MaxPending: 1<<16 + 1}},
-		{"--control-bytes", Options{ControlBytes: 4095}},
-		{"--telemetry-bytes", Options{TelemetryBytes: 1<<30 + 1}},
-		{"--inflight-bytes", Options{InflightBytes: 1}},
-		{"--max-connections-per-address", Options{MaxConnectionsPerAddress: -1}},
-		{"--max-sessions-per-user", Options{MaxSessionsPerUser: -1}},
-		{"--max-sessions-per-credential", Options{MaxSessionsPerCredential: -1}},
-		{"--max-connection-rate", Options{MaxConnectionRate: -1}},
-		{"--trusted-proxies", Options{TrustedProxies: []string{"proxy.lab"}}},
-		{"--device-byte-rate", Options{DeviceRate: session.Rate{Bytes: -1}}},
-		{"--device-message-rate", Options{DeviceRate: session.Rate{Messages: 1e7}}},
-		{"--frontend-byte-rate", Options{FrontendRate: session.Rate{Bytes: -1}}},
-		{"--message-burst", Options{DeviceRate: session.Rate{Burst: -1}}},
-		{"--frontend-message-rate", Options{FrontendRate: session.Rate{Messages: -0.5}}},
-		{"--handshake-timeout", Options{HandshakeTimeout: 99 * time.Millisecond}},
-		{"--write-timeout", Options{WriteTimeout: 6 * time.Minute}},
-		{"--heartbeat-interval", Options{HeartbeatInterval: time.Millisecond}},
-		{"--heartbeat-timeout", Options{HeartbeatTimeout: 25 * time.Hour}},
-		{"--heartbeat-timeout 30s must be longer than --heartbeat-interval 30s", Options{HeartbeatTimeout: 30 * time.Second}},
-		{"--flush-interval", Options{FlushInterval: -1}},
-		{"--flush-interval", Options{FlushInterval: 2 * time.Second}},
-		{"--idle-timeout", Options{IdleTimeout: -1}},
-		{"--retry-after", Options{RetryAfter: 2 * time.Hour}},
+		{"--listen", func(o *Options) { o.Listen = "8080" }},
+		{"--listen", func(o *Options) { o.Listen = "[::1:80" }},
+		{"--admin-listen", func(o *Options) { o.AdminListen = "localhost" }},
+		{"--io-mode", func(o *Options) { o.IOMode = "fast" }},
+		{"--tls-mode", func(o *Options) { o.TLSMode = "fast" }},
+		{"--tls-cert and --tls-key", func(o *Options) { o.TLSCert = "cert.pem" }},
+		{"--tls-cert and --tls-key", func(o *Options) { o.TLSKey = "key.pem" }},
+		{"--tls-mode nonblocking needs --io-mode nonblocking", func(o *Options) { o.TLSCert, o.TLSKey, o.TLSMode, o.IOMode = "c", "k", TLSNonBlocking, IOMixed }},
+		{"--pollers", func(o *Options) { o.Pollers = -1 }},
+		{"--pollers", func(o *Options) { o.Pollers = 257 }},
+		{"--listeners", func(o *Options) { o.Listeners = 65 }},
+		{"--flushers", func(o *Options) { o.Flushers = -1 }},
+		{"--mixed-threshold", func(o *Options) { o.MixedThreshold = -1 }},
+		{"--read-buffer", func(o *Options) { o.ReadBuffer = 1023 }},
+		{"--read-buffer", func(o *Options) { o.ReadBuffer = 1<<20 + 1 }},
+		{"--max-connections", func(o *Options) { o.MaxConnections = -1 }},
+		{"--max-message", func(o *Options) { o.MaxMessage = 1023 }},
+		{"--max-message", func(o *Options) { o.MaxMessage = 64<<20 + 1 }},
+		{"--max-pending", func(o *Options) { o.MaxPending = 1<<16 + 1 }},
+		{"--control-bytes", func(o *Options) { o.ControlBytes = 4095 }},
+		{"--telemetry-bytes", func(o *Options) { o.TelemetryBytes = 1<<30 + 1 }},
+		{"--inflight-bytes", func(o *Options) { o.InflightBytes = 1 }},
+		{"--max-connections-per-address", func(o *Options) { o.MaxConnectionsPerAddress = -1 }},
+		{"--max-sessions-per-user", func(o *Options) { o.MaxSessionsPerUser = -1 }},
+		{"--max-sessions-per-credential", func(o *Options) { o.MaxSessionsPerCredential = -1 }},
+		{"--max-connection-rate", func(o *Options) { o.MaxConnectionRate = -1 }},
+		{"--trusted-proxies", func(o *Options) { o.TrustedProxies = []string{"proxy.lab"} }},
+		{"--device-byte-rate", func(o *Options) { o.DeviceByteRate = -1 }},
+		{"--device-message-rate", func(o *Options) { o.DeviceMessageRate = new(1e7) }},
+		{"--frontend-byte-rate", func(o *Options) { o.FrontendByteRate = -1 }},
+		{"--message-burst", func(o *Options) { o.MessageBurst = -1 }},
+		{"--frontend-message-rate", func(o *Options) { o.FrontendMessageRate = new(-0.5) }},
+		{"--handshake-timeout", func(o *Options) { o.HandshakeTimeout = 99 * time.Millisecond }},
+		{"--write-timeout", func(o *Options) { o.WriteTimeout = 6 * time.Minute }},
+		{"--heartbeat-interval", func(o *Options) { o.HeartbeatInterval = time.Millisecond }},
+		{"--heartbeat-timeout", func(o *Options) { o.HeartbeatTimeout = 25 * time.Hour }},
+		{"--heartbeat-timeout 30s must be longer than --heartbeat-interval 30s", func(o *Options) { o.HeartbeatTimeout = 30 * time.Second }},
+		{"--flush-interval", func(o *Options) { o.FlushInterval = -1 }},
+		{"--flush-interval", func(o *Options) { o.FlushInterval = 2 * time.Second }},
+		{"--idle-timeout", func(o *Options) { o.IdleTimeout = -1 }},
+		{"--retry-after", func(o *Options) { o.RetryAfter = 2 * time.Hour }},
 	} {
-		if _, err := New(c.o); err == nil || !strings.HasPrefix(err.Error(), c.says) {
+		var o Options
+		c.set(&o)
+		if _, err := New(o); err == nil || !strings.HasPrefix(err.Error(), c.says) {
 			t.Errorf("%v, want an error that begins with %q", err, c.says)
 		}
 	}
@@ -108,7 +108,7 @@ func TestMaxConnections(t *testing.T) {
 	}
 	most := limit - descriptorReserve - min(max(limit/32, 64), maxTurningAway)
 	for _, c := range []struct{ wanted, got int }{{0, most}, {7, 7}, {limit, most}} {
-		s, err := New(Options{MaxConnections: c.wanted})
+		s, err := New(Options{AdmissionOptions: AdmissionOptions{MaxConnections: c.wanted}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestCertificateFiles(t *testing.T) {
 	}
 	for _, mode := range []TLSMode{TLSBlocking, TLSNonBlocking} {
 		for _, files := range [][2]string{{garbage, key}, {cert, garbage}, {key, cert}, {cert, cert + ".absent"}} {
-			_, err := New(Options{TLSMode: mode, TLSCert: files[0], TLSKey: files[1]})
+			_, err := New(Options{TLSOptions: TLSOptions{TLSMode: mode, TLSCert: files[0], TLSKey: files[1]}})
 			if err == nil || !strings.HasPrefix(err.Error(), "--tls-cert, --tls-key: ") {
 				t.Errorf("%s %v: %v", mode, files, err)
 			}

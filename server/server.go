@@ -136,13 +136,10 @@ func (s *Server) Start() error {
 		Bus: s.opts.Bus, Answer: s.answerNode,
 	})
 	mo := session.Options{
-		HeartbeatInterval: s.opts.HeartbeatInterval, HeartbeatTimeout: s.opts.HeartbeatTimeout, IdleTimeout: s.opts.IdleTimeout,
-		FlushInterval: s.opts.FlushInterval, Flushers: s.opts.Flushers,
-		ControlBytes: s.opts.ControlBytes, TelemetryBytes: s.opts.TelemetryBytes, InflightBytes: s.opts.InflightBytes,
-		Overflow: s.opts.Overflow, RefuseDuplicate: s.opts.RefuseDuplicate,
-		DeviceRate: s.opts.DeviceRate, FrontendRate: s.opts.FrontendRate,
+		LivenessOptions: s.opts.LivenessOptions, QueueOptions: s.opts.QueueOptions,
 		Logger: s.log,
 	}
+	mo.DeviceRate, mo.FrontendRate = s.opts.Rates()
 	if s.opts.Bus != nil {
 		mo.Node = uint32(s.opts.Bus.Self())
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -240,7 +241,7 @@ func TestCertificateReload(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
 	ca.write(ca.issue("first", time.Hour), certFile, keyFile)
-	c, err := loadCertificate(&Options{TLSCert: certFile, TLSKey: keyFile}, &accessStats{})
+	c, err := loadCertificate(&Options{TLSOptions: TLSOptions{TLSCert: certFile, TLSKey: keyFile}}, &accessStats{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +289,7 @@ func TestCertificateReload(t *testing.T) {
 func TestClientCertificate(t *testing.T) {
 	ca, stranger := newAuthority(t), newAuthority(t)
 	token := writeFile(t, filepath.Join(t.TempDir(), "tokens"), deviceToken)
-	g := start(t, mode{io: IONonBlocking, tls: TLSBlocking}, func(o *Options) { o.ClientCA, o.DeviceTokenFile = ca.file, token })
+	g := start(t, mode{io: IONonBlocking, tls: TLSBlocking}, func(o *Options) { o.ClientCAFile, o.DeviceTokenFile = ca.file, token })
 	connect := func(path, token string, certs ...stdtls.Certificate) (*peer, error) {
 		conf := clientTLS()
 		conf.Certificates = certs
@@ -361,7 +362,7 @@ func TestClientCertificate(t *testing.T) {
 		"half one": {writeFile(t, ca.file+".half", pemOf("CERTIFICATE", ca.cert.Raw), "-----BEGIN CERTIFICATE-----"), TLSBlocking, "2 PEM blocks begin, 1 can be read"},
 	} {
 		cert, key := certificate(t)
-		_, err := New(Options{TLSCert: cert, TLSKey: key, TLSMode: c.mode, AccessOptions: AccessOptions{ClientCA: c.file}})
+		_, err := New(Options{TLSOptions: TLSOptions{TLSCert: cert, TLSKey: key, TLSMode: c.mode}, AccessOptions: AccessOptions{Config: access.Config{ClientCAFile: c.file}}})
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}

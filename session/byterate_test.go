@@ -74,7 +74,7 @@ func TestRolesHaveTheirOwnRates(t *testing.T) {
 // of ours.
 func TestEchoIsPingedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newTestManager(t, Options{Callbacks: NopCallbacks{}, IdleTimeout: time.Hour})
+		m := newTestManager(t, Options{Callbacks: NopCallbacks{}, LivenessOptions: LivenessOptions{IdleTimeout: time.Hour}})
 		interval := m.Options().HeartbeatInterval
 		var all []*fake
 		for range 50 {

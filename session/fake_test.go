@@ -238,9 +238,9 @@ func (f *fake) sentText() string { return strings.Join(f.sent(), " ") }
 // within the time of any test.
 func testOptions() Options {
 	return Options{
-		HeartbeatInterval: 10_000 * time.Hour, HeartbeatTimeout: 20_000 * time.Hour,
-		FlushInterval: time.Millisecond,
-		Callbacks:     new(hooks),
+		LivenessOptions: LivenessOptions{HeartbeatInterval: 10_000 * time.Hour, HeartbeatTimeout: 20_000 * time.Hour},
+		QueueOptions:    QueueOptions{FlushInterval: time.Millisecond},
+		Callbacks:       new(hooks),
 	}
 }
 

@@ -329,7 +329,7 @@ func TestOptionErrors(t *testing.T) {
 		want string
 	}{
 		{"no Callbacks", func(o *Options) { o.Callbacks = nil }, "Callbacks is required"},
-		{"timeout below the interval", func(o *Options) { o.HeartbeatTimeout = 30 * time.Second }, "must be longer than the heartbeat interval"},
+		{"timeout below the interval", func(o *Options) { o.HeartbeatTimeout = 30 * time.Second }, "must be longer than --heartbeat-interval"},
 		{"negative interval", func(o *Options) { o.HeartbeatInterval = -1 }, "heartbeat interval -1ns is negative"},
 		{"negative timeout", func(o *Options) { o.HeartbeatTimeout = -1 }, "must be longer"},
 		{"negative idle timeout", func(o *Options) { o.IdleTimeout = -1 }, "idle timeout -1ns is negative"},

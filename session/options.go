@@ -6,39 +6,89 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/internal/option"
 )
 
-// Options configures a Manager. A zero field takes the default named with it.
-type Options struct {
-	// HeartbeatInterval is the time between pings; 30 s.
-	HeartbeatInterval time.Duration
+// LivenessOptions say when a session ends for want of signs of life, and which
+// of two connections of one device ends.
+type LivenessOptions struct {
+	// HeartbeatInterval is the time between pings.
+	HeartbeatInterval time.Duration `option:"heartbeat-interval" default:"30s" min:"50ms" max:"1h" group:"live" help:"Time between pings."`
 	// HeartbeatTimeout closes a session with 4002 when nothing, no byte and no
-	// pong, was heard for that long; 90 s.
-	HeartbeatTimeout time.Duration
+	// pong, was heard for that long. It must be longer than the interval.
+	HeartbeatTimeout time.Duration `option:"heartbeat-timeout" default:"90s" min:"100ms" max:"24h" group:"live" help:"A session from which nothing was heard for this long is closed with 4002. Longer than --heartbeat-interval."`
 	// IdleTimeout closes a session with 4003 when no application message went
-	// in either direction for that long; 0 means never.
-	IdleTimeout time.Duration
-	// FlushInterval is how long telemetry may wait for company; 0 flushes at
-	// once. The shipped default of 1 ms is the command's, not this struct's.
-	FlushInterval time.Duration
-	// Flushers is the number of goroutines that write for event-loop sessions;
-	// 1.
-	Flushers int
-	// ControlBytes bounds a session's urgent and control messages that wait;
-	// 1 MiB. A single larger message passes when nothing else waits.
-	ControlBytes int
-	// EchoBytes is the same for an echo session; ControlBytes.
-	EchoBytes int
-	// TelemetryBytes bounds a session's telemetry that waits; 1 MiB.
-	TelemetryBytes int
-	// InflightBytes bounds what was handed to the transport and not taken by
-	// the kernel, give or take one frame; 256 KiB.
-	InflightBytes int
-	// Overflow says what happens when the telemetry lane is full.
-	Overflow Overflow
+	// in either direction for that long.
+	IdleTimeout time.Duration `option:"idle-timeout" default:"10m" min:"0s" max:"1000h" zero:"never" group:"live" help:"A session without an application message in either direction for this long is closed with 4003."`
 	// RefuseDuplicate keeps the older connection of a device when a second one
 	// comes, in place of the newer.
-	RefuseDuplicate bool
+	RefuseDuplicate bool `option:"duplicate-device" enum:"replace,refuse" default:"replace" group:"auth" help:"When a device id connects twice: replace closes the older connection with 4000, refuse rejects the newer with 4007."`
+}
+
+// CheckLiveness holds the options to what their bounds alone do not say.
+func (o *LivenessOptions) CheckLiveness() error {
+	if o.HeartbeatTimeout <= o.HeartbeatInterval {
+		return fmt.Errorf("--heartbeat-timeout %v must be longer than --heartbeat-interval %v, or every quiet peer is taken for dead", o.HeartbeatTimeout, o.HeartbeatInterval)
+	}
+	return nil
+}
+
+// QueueOptions bound what waits for one receiver, and for how long.
+type QueueOptions struct {
+	// FlushInterval is how long telemetry may wait for more telemetry to leave
+	// with it; 0 flushes at once.
+	FlushInterval time.Duration `option:"flush-interval" default:"1ms" min:"0s" max:"1s" zero:"never wait" group:"queue" help:"Telemetry that arrives shortly after other telemetry waits up to this long, so that several frames leave in one write: shorter is lower latency, longer is less CPU. Under high load the wait grows up to four times. Telemetry leaves at once after a pause of this length, and when a quarter of --telemetry-bytes waits for a device with at most 16 receivers. Text messages never wait."`
+	// Flushers is the number of goroutines that write for event-loop sessions.
+	Flushers int `option:"flushers" default:"0" min:"0" max:"256" zero:"as many as pollers" group:"queue" help:"Goroutines that write telemetry."`
+	// ControlBytes bounds a session's urgent and control messages that wait. A
+	// single larger message passes when nothing else waits.
+	ControlBytes int `option:"control-bytes" default:"1048576" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Text messages that may wait for one receiver; a receiver with more is closed with 4004."`
+	// TelemetryBytes bounds a session's telemetry that waits.
+	TelemetryBytes int `option:"telemetry-bytes" default:"1048576" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Telemetry that may wait for one receiver."`
+	// Overflow says what happens when that telemetry is too much.
+	Overflow Overflow `option:"telemetry-overflow" default:"drop-oldest" enum:"drop-oldest,close" group:"queue" help:"When more telemetry would wait: drop-oldest drops the oldest and tells the receiver exactly which samples; close closes the receiver with 4004."`
+	// InflightBytes bounds what was handed to the transport and not taken by
+	// the kernel, give or take one frame.
+	InflightBytes int `option:"inflight-bytes" default:"262144" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Data that may be on its way to the kernel for one receiver. Urgent messages cannot overtake this data: with a smaller value a stop command arrives sooner over a slow link."`
+}
+
+// RateOptions limit what each session may send, by role.
+type RateOptions struct {
+	// MaxMessageRate is in text messages and pings a second.
+	MaxMessageRate float64 `option:"max-message-rate" default:"5000" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one session may send. More are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry does not count."`
+	// MessageBurst is how many of them may come at once.
+	MessageBurst int `option:"message-burst" default:"0" min:"0" max:"1048576" zero:"twice the rate" group:"net" help:"Text messages and pings that one session may send at once."`
+	// DeviceMessageRate and FrontendMessageRate are MaxMessageRate for one role;
+	// nil: MaxMessageRate.
+	DeviceMessageRate   *float64 `option:"device-message-rate" unset:"--max-message-rate" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one device may send."`
+	FrontendMessageRate *float64 `option:"frontend-message-rate" unset:"--max-message-rate" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one front end may send."`
+	// DeviceByteRate and FrontendByteRate are in bytes of payload a second.
+	DeviceByteRate   float64 `option:"device-byte-rate" default:"0" min:"0" max:"1099511627776" zero:"no limit" placeholder:"BYTES" group:"net" help:"Bytes a second that one device may send, in telemetry and text messages together; twice as many may come at once. More are refused with rate_limited, and a device that goes on is closed with 4006."`
+	FrontendByteRate float64 `option:"frontend-byte-rate" default:"67108864" min:"0" max:"1099511627776" zero:"no limit" placeholder:"BYTES" group:"net" help:"Bytes a second that one front end may send; twice as many may come at once. More are refused with rate_limited, and a front end that goes on is closed with 4006."`
+}
+
+// Rates returns the limits of each role.
+func (o *RateOptions) Rates() (device, frontend Rate) {
+	device = Rate{Messages: o.MaxMessageRate, Burst: o.MessageBurst, Bytes: o.DeviceByteRate}
+	frontend = Rate{Messages: o.MaxMessageRate, Burst: o.MessageBurst, Bytes: o.FrontendByteRate}
+	if o.DeviceMessageRate != nil {
+		device.Messages = *o.DeviceMessageRate
+	}
+	if o.FrontendMessageRate != nil {
+		frontend.Messages = *o.FrontendMessageRate
+	}
+	return device, frontend
+}
+
+// Options configures a Manager. A zero field takes the default that is declared
+// with it. NewManager refuses what it cannot work with; the declared bounds are
+// for those who take options from outside (option.Check).
+type Options struct {
+	LivenessOptions
+	QueueOptions
+	// EchoBytes is ControlBytes for an echo session; ControlBytes.
+	EchoBytes int
 	// CloseGrace is how long a closing session may take to send its close
 	// frame and hear the peer's; 2 s. While the Manager stops it begins when the
 	// peer has taken all that was queued.
@@ -63,22 +113,18 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Callbacks == nil {
 		return o, errors.New("session: Options.Callbacks is required")
 	}
-	setDuration(&o.HeartbeatInterval, 30*time.Second)
-	setDuration(&o.HeartbeatTimeout, 90*time.Second)
-	setDuration(&o.CloseGrace, 2*time.Second)
-	setInt(&o.Flushers, 1)
-	setInt(&o.ControlBytes, 1<<20)
-	setInt(&o.EchoBytes, max(o.ControlBytes, 0))
-	setInt(&o.TelemetryBytes, 1<<20)
-	setInt(&o.InflightBytes, 256<<10)
+	option.Fill(&o.LivenessOptions, &o.QueueOptions)
+	setDefault(&o.CloseGrace, 2*time.Second)
+	setDefault(&o.Flushers, 1)
+	setDefault(&o.EchoBytes, max(o.ControlBytes, 0))
 	for role, r := range map[Role]*Rate{RoleDevice: &o.DeviceRate, RoleFrontend: &o.FrontendRate} {
 		var err error
 		if *r, err = r.withDefaults(); err != nil {
 			return o, fmt.Errorf("session: %s: %w", role, err)
 		}
 	}
-	if o.HeartbeatTimeout <= o.HeartbeatInterval {
-		return o, fmt.Errorf("session: heartbeat timeout %v must be longer than the heartbeat interval %v, or every quiet peer is taken for dead", o.HeartbeatTimeout, o.HeartbeatInterval)
+	if err := o.CheckLiveness(); err != nil {
+		return o, fmt.Errorf("session: %w", err)
 	}
 	for name, d := range map[string]time.Duration{"heartbeat interval": o.HeartbeatInterval, "idle timeout": o.IdleTimeout, "flush interval": o.FlushInterval, "close grace": o.CloseGrace} {
 		if d < 0 {
@@ -93,14 +139,9 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-func setDuration(d *time.Duration, def time.Duration) {
-	if *d == 0 {
-		*d = def
-	}
-}
-
-func setInt(n *int, def int) {
-	if *n == 0 {
-		*n = def
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
 	}
 }

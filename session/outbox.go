@@ -19,14 +19,14 @@ var (
 )
 
 // Overflow says what happens when a session's telemetry lane is full.
-type Overflow uint8
+type Overflow string
 
 const (
 	// DropOldest makes room by dropping the oldest queued telemetry, counts it
 	// and tells the receiver the exact sample ranges with gateway.lost.
-	DropOldest Overflow = iota
+	DropOldest Overflow = "drop-oldest"
 	// CloseSlow closes the session with 4004.
-	CloseSlow
+	CloseSlow Overflow = "close"
 )
 
 // dueness says how soon a session's queue must be flushed.

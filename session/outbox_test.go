@@ -162,7 +162,7 @@ func TestControlOverflowClosesByTheWheel(t *testing.T) {
 }
 
 func TestLargeMessagePassesAlone(t *testing.T) {
-	m := newTestManager(t, Options{Callbacks: NopCallbacks{}, ControlBytes: 100})
+	m := newTestManager(t, Options{Callbacks: NopCallbacks{}, QueueOptions: QueueOptions{ControlBytes: 100}})
 	s, _ := stalled(t, m)
 	if err := sendText(s, strings.Repeat("x", 5000), false); err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestLargeMessagePassesAlone(t *testing.T) {
 
 // TestPingWithAFullQueue: our own ping is not what makes a session slow.
 func TestPingWithAFullQueue(t *testing.T) {
-	m := newTestManager(t, Options{Callbacks: NopCallbacks{}, ControlBytes: 100})
+	m := newTestManager(t, Options{Callbacks: NopCallbacks{}, QueueOptions: QueueOptions{ControlBytes: 100}})
 	s, _ := stalled(t, m)
 	if err := sendText(s, strings.Repeat("x", 98), false); err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func TestPingWithAFullQueue(t *testing.T) {
 
 // TestEchoQueue: the queue of an echo session has a bound of its own.
 func TestEchoQueue(t *testing.T) {
-	m := newTestManager(t, Options{Callbacks: NopCallbacks{}, ControlBytes: 100, EchoBytes: 1000})
+	m := newTestManager(t, Options{Callbacks: NopCallbacks{}, QueueOptions: QueueOptions{ControlBytes: 100}, EchoBytes: 1000})
 	for role, fits := range map[Role]int{RoleFrontend: 1, RoleEcho: 10} {
 		s, f := connect(t, m, Info{Role: role})
 		f.stall(true)
@@ -409,7 +409,7 @@ func TestOneFrameSharedByMany(t *testing.T) {
 }
 
 func TestReleaseOnRefusal(t *testing.T) {
-	m := newTestManager(t, Options{Callbacks: NopCallbacks{}, ControlBytes: 10, TelemetryBytes: 10})
+	m := newTestManager(t, Options{Callbacks: NopCallbacks{}, QueueOptions: QueueOptions{ControlBytes: 10, TelemetryBytes: 10}})
 	var tr tracked
 	s, _ := stalled(t, m)
 	for i := range 3 {

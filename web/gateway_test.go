@@ -21,7 +21,7 @@ import (
 // stopped with the test, if not before.
 func startGateway(t *testing.T, listen string, tune func(*server.Options)) *server.Server {
 	t.Helper()
-	opts := server.Options{Listen: listen, AdminListen: "127.0.0.1:0", Node: "bench-7", RetryAfter: 100 * time.Millisecond, Logger: zerolog.Nop()}
+	opts := server.Options{ListenOptions: server.ListenOptions{Listen: listen, AdminListen: "127.0.0.1:0", Node: "bench-7", RetryAfter: 100 * time.Millisecond}, Logger: zerolog.Nop()}
 	if tune != nil {
 		tune(&opts)
 	}

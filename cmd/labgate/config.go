@@ -1,97 +1,202 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
-	"github.com/alecthomas/kong"
+	"github.com/labgate/labgate/internal/option"
 )
 
 // maxConfig bounds the configuration file in bytes.
 const maxConfig = 1 << 20
 
-// loadConfig reads a JSON configuration file for kong. Unlike kong's own
-// loader it refuses keys that no option has: a misspelt limit that is ignored
-// would be found only when it is missed.
-func loadConfig(r io.Reader) (kong.Resolver, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
+// configFile is a JSON configuration file: one object whose keys are names of
+// options, with _ or - between words.
+type configFile struct {
+	path    string
+	entries map[string]configEntry // by the option's name
+}
+
+// configEntry is one key of the file.
+type configEntry struct {
+	key   string // as written
+	line  int
+	value json.RawMessage
+}
+
+// readConfig reads a file and refuses keys that no option of any command has: a
+// misspelt limit that is ignored would be found only when the limit is missed.
+// Errors name file, line and key.
+func readConfig(path string) (*configFile, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
 	}
 	if len(data) > maxConfig {
-		return nil, fmt.Errorf("configuration file: larger than %d bytes; is this the right file?", maxConfig)
+		return nil, fmt.Errorf("%s: larger than %d bytes; is this the configuration file?", path, maxConfig)
 	}
-	raw := map[string]any{}
-	dec := json.NewDecoder(strings.NewReader(string(data)))
-	dec.UseNumber()
-	if err := dec.Decode(&raw); err != nil {
-		return nil, fmt.Errorf("configuration file: %w; it must be one JSON object", err)
+	c := &configFile{path: path, entries: map[string]configEntry{}}
+	if data, err = withoutByteOrderMark(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("configuration file: something follows the object; it must be one JSON object")
-	}
-	c := configFile{}
-	for key, value := range raw {
-		c[strings.ReplaceAll(key, "_", "-")] = value
+	if err := c.parse(data); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
-// configFile resolves options by name.
-type configFile map[string]any
+// withoutByteOrderMark takes the mark of UTF-8 away that some editors write, and
+// refuses files in UTF-16 by name.
+func withoutByteOrderMark(data []byte) ([]byte, error) {
+	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+		return nil, errors.New("the file is in UTF-16; save it as UTF-8")
+	}
+	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), nil
+}
 
-// Validate refuses keys that belong to no option of any command.
-func (c configFile) Validate(app *kong.Application) error {
-	known := map[string]bool{}
-	var visit func(n *kong.Node)
-	visit = func(n *kong.Node) {
-		for _, f := range n.Flags {
-			known[f.Name] = true
+func (c *configFile) parse(data []byte) error {
+	lineAt := func(offset int64) int {
+		return 1 + bytes.Count(data[:min(max(offset, 0), int64(len(data)))], []byte("\n"))
+	}
+	key := ""
+	// fail names the line of an error of the JSON decoder and the key before it.
+	fail := func(dec *json.Decoder, err error) error {
+		where := lineAt(dec.InputOffset())
+		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+			where = lineAt(syntax.Offset - 1)
 		}
-		for _, child := range n.Children {
-			visit(child)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			where, err = lineAt(int64(len(data))), errors.New("the file ends too early")
+		}
+		if key != "" {
+			return fmt.Errorf("%s:%d: at or after key %q: %w; the file must be one JSON object", c.path, where, key, err)
+		}
+		return fmt.Errorf("%s:%d: %w; the file must be one JSON object", c.path, where, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if open, err := dec.Token(); err != nil {
+		return fail(dec, err)
+	} else if open != json.Delim('{') {
+		return fmt.Errorf("%s:1: the file must be one JSON object, such as {\"listen\": \"127.0.0.1:9000\"}", c.path)
+	}
+	known := configKeys()
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return fail(dec, err)
+		}
+		key = token.(string) // the decoder takes nothing else for a key
+		entry := configEntry{key: key, line: lineAt(dec.InputOffset())}
+		if err := dec.Decode(&entry.value); err != nil {
+			return fail(dec, err)
+		}
+		if err := c.add(entry, known); err != nil {
+			return err
 		}
 	}
-	visit(app.Node)
-	for key := range c {
-		if !known[key] || key == "config" || key == "help" {
-			return fmt.Errorf("configuration file: %q is not an option; labgate serve --help lists them", key)
-		}
+	if _, err := dec.Token(); err != nil {
+		return fail(dec, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s:%d: something follows the object; the file must be one JSON object", c.path, lineAt(dec.InputOffset()))
 	}
 	return nil
 }
 
-// Resolve returns the file's value for an option.
-func (c configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	value, ok := c[flag.Name]
-	if !ok {
-		return nil, nil
+// add refuses unknown keys and keys that are there already.
+func (c *configFile) add(entry configEntry, known []string) error {
+	name := strings.ReplaceAll(entry.key, "_", "-")
+	if first, twice := c.entries[name]; twice {
+		return fmt.Errorf("%s:%d: key %q sets --%s again, which key %q in line %d has set; remove one", c.path, entry.line, entry.key, name, first.key, first.line)
 	}
-	// kong asks the file even where a variable has spoken.
-	for _, name := range flag.Envs {
-		if _, set := os.LookupEnv(name); set {
-			return nil, nil
+	for _, k := range known {
+		if k == name {
+			c.entries[name] = entry
+			return nil
 		}
+	}
+	meant := "labgate help serve lists the options"
+	if near := option.Nearest(name, known); near != "" {
+		meant = fmt.Sprintf("did you mean %q?", near)
+	}
+	return fmt.Errorf("%s:%d: key %q is not an option; %s", c.path, entry.line, entry.key, meant)
+}
+
+// configKeys are the names that a file may use.
+func configKeys() []string {
+	var names []string
+	seen := map[string]bool{}
+	list := option.Of(&globalOptions{})
+	for _, spec := range commands() {
+		list = append(list, option.Of(spec.new())...)
+	}
+	for _, o := range list {
+		if !o.Positional && !onlyFlags[o.Name] && !seen[o.Name] {
+			seen[o.Name] = true
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}
+
+// set gives an option the file's value, if the file has one. A nil file has
+// none.
+func (c *configFile) set(o *option.Option) (bool, error) {
+	if c == nil {
+		return false, nil
+	}
+	entry, ok := c.entries[o.Name]
+	if !ok {
+		return false, nil
+	}
+	texts, err := entry.texts(o)
+	if err == nil {
+		err = o.Set(texts...)
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s:%d: key %q: %w", c.path, entry.line, entry.key, err)
+	}
+	return true, nil
+}
+
+// texts returns the value as the command line would write it.
+func (e *configEntry) texts(o *option.Option) ([]string, error) {
+	dec := json.NewDecoder(bytes.NewReader(e.value))
+	dec.UseNumber()
+	var value any
+	if err := dec.Decode(&value); err != nil {
+		return nil, err
 	}
 	switch v := value.(type) {
+	case string:
+		return []string{v}, nil
 	case json.Number:
-		return v.String(), nil
-	case map[string]any, nil:
-		return nil, fmt.Errorf("configuration file: %q must be a string, a number, true, false or a list", flag.Name)
+		return []string{v.String()}, nil
+	case bool:
+		return []string{fmt.Sprint(v)}, nil
 	case []any:
-		items := make([]string, len(v))
-		for i, item := range v {
-			s, ok := item.(string)
-			if !ok {
-				return nil, fmt.Errorf("configuration file: %q must be a list of strings", flag.Name)
-			}
-			items[i] = s
+		if !o.List() {
+			return nil, errors.New("one value belongs here, not a list")
 		}
-		return strings.Join(items, ","), nil
-	default:
-		return v, nil
+		texts := []string{""} // an empty list is a value, too
+		for _, item := range v {
+			text, ok := item.(string)
+			if !ok {
+				return nil, errors.New("the list must hold strings")
+			}
+			texts = append(texts, text)
+		}
+		return texts, nil
 	}
+	return nil, errors.New("the value must be a string, a number, true, false or a list of strings")
 }

@@ -13,12 +13,12 @@ import (
 
 // SendCmd sends one command and waits for its answer.
 type SendCmd struct {
-	clientOptions
-	Device  string        `arg:"" help:"The device to command."`
-	Type    string        `arg:"" help:"The command, such as test.start."`
-	Payload string        `arg:"" optional:"" help:"JSON payload, such as '{\"speed_mm_min\": 50}'."`
-	Urgent  bool          `help:"Ahead of everything that waits for the device."`
-	Timeout time.Duration `help:"How long to wait for the answer." default:"10s"`
+	ClientOptions
+	Device  string        `argument:"DEVICE" required:"true" help:"The device to command."`
+	Type    string        `argument:"TYPE" required:"true" help:"The command, such as test.start."`
+	Payload string        `argument:"PAYLOAD" help:"JSON payload, such as '{\"speed_mm_min\": 50}'."`
+	Urgent  bool          `option:"urgent" help:"Ahead of everything that waits for the device."`
+	Timeout time.Duration `option:"timeout" default:"10s" min:"1ms" max:"24h" help:"How long to wait for the answer."`
 }
 
 // Run prints the answer as the gateway delivered it. No answer is an error.
@@ -33,9 +33,6 @@ func (c *SendCmd) Run(ctx context.Context, out *Streams) error {
 			return fmt.Errorf("PAYLOAD is not JSON; quote strings twice, as in '\"text\"'")
 		}
 		payload = json.RawMessage(c.Payload)
-	}
-	if c.Timeout <= 0 {
-		return fmt.Errorf("--timeout %v is out of range; use more than 0", c.Timeout)
 	}
 	dial, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

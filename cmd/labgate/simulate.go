@@ -14,12 +14,12 @@ import (
 
 // SimulateCmd connects simulated tensile testers.
 type SimulateCmd struct {
-	clientOptions
-	Device          string  `help:"Device id. With more than one device, -1, -2, ... are appended." default:"tensile-1"`
-	Devices         int     `help:"Number of testers." default:"1"`
-	Rate            float64 `help:"Samples per second of each tester." default:"10000"`
-	SamplesPerFrame int     `help:"Samples in one telemetry frame: fewer arrive sooner, more cost less." default:"100"`
-	Seed            uint64  `help:"Seed of noise and scatter: equal seeds give equal measurements." default:"1"`
+	ClientOptions
+	Device          string  `option:"device" placeholder:"ID" default:"tensile-1" help:"Device id. With more than one device, -1, -2, ... are appended."`
+	Devices         int     `option:"devices" default:"1" min:"1" max:"1000" help:"Number of testers."`
+	Rate            float64 `option:"rate" default:"10000" help:"Samples per second of each tester."`
+	SamplesPerFrame int     `option:"samples-per-frame" default:"100" help:"Samples in one telemetry frame: fewer arrive sooner, more cost less."`
+	Seed            uint64  `option:"seed" default:"1" help:"Seed of noise and scatter: equal seeds give equal measurements."`
 }
 
 // channels of the telemetry, in this order: force (N), extension (mm),
@@ -39,9 +39,6 @@ const produceMost = 4096
 
 // Run connects the testers and lets them report until ctx ends.
 func (c *SimulateCmd) Run(ctx context.Context, out *Streams) error {
-	if c.Devices < 1 || c.Devices > 1000 {
-		return fmt.Errorf("--devices %d is out of range; use 1 to 1000", c.Devices)
-	}
 	if _, err := c.token(); err != nil {
 		return err
 	}

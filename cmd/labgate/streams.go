@@ -18,14 +18,14 @@ type Streams struct {
 	Log      zerolog.Logger
 }
 
-// clientOptions are the options of every command that connects to a gateway.
-type clientOptions struct {
-	URL       string `name:"url" help:"The gateway's address: ws://, wss://, http:// or https://." default:"ws://127.0.0.1:8080"`
-	TokenFile string `help:"File whose first line is the token to present. It is read for each connection, and when the token is about to expire." type:"path" placeholder:"FILE"`
+// ClientOptions are the options of every command that connects to a gateway.
+type ClientOptions struct {
+	URL       string `option:"url" placeholder:"URL" help:"The gateway's address: ws://, wss://, http:// or https://." default:"ws://127.0.0.1:8080"`
+	TokenFile string `option:"token-file" type:"path" placeholder:"FILE" help:"File whose first line is the token to present. It is read for each connection, and when the token is about to expire."`
 }
 
 // config is that of a client which stays connected.
-func (c *clientOptions) config(log *zerolog.Logger) client.Config {
+func (c *ClientOptions) config(log *zerolog.Logger) client.Config {
 	cfg := client.Config{URL: c.URL, Logger: log}
 	if c.TokenFile != "" {
 		cfg.TokenSource = func(context.Context) (string, error) { return c.token() }
@@ -34,7 +34,7 @@ func (c *clientOptions) config(log *zerolog.Logger) client.Config {
 }
 
 // token reads the token file.
-func (c *clientOptions) token() (string, error) {
+func (c *ClientOptions) token() (string, error) {
 	if c.TokenFile == "" {
 		return "", nil
 	}

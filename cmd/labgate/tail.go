@@ -17,9 +17,9 @@ import (
 
 // TailCmd watches what the gateway sends to front ends.
 type TailCmd struct {
-	clientOptions
-	Device []string `help:"Watch only these devices. Default: all." placeholder:"ID"`
-	JSON   bool     `name:"json" help:"Print JSON lines."`
+	ClientOptions
+	Device []string `option:"device" unset:"all" placeholder:"ID" help:"Watch only these devices."`
+	JSON   bool     `option:"json" help:"Print JSON lines."`
 }
 
 // Run prints messages as they come and a summary of the telemetry each second,

@@ -13,46 +13,89 @@ import (
 
 // TokenCmd makes a token and the line of a token file that lets its bearer in.
 type TokenCmd struct {
-	Role        string   `help:"What the token is for: device, frontend, or admin for the admin listener." enum:"device,frontend,admin" required:""`
-	Name        string   `help:"The only device id that it is good for. Default: any." placeholder:"DEVICE"`
-	User        string   `help:"The only user that it is good for. Default: any." placeholder:"USER"`
-	Permissions []string `help:"What a front end may do: observe, command or both. Default: observe." placeholder:"PERMISSION"`
-	Devices     []string `help:"Which devices a front end may do that with: ids, in which * stands for any characters. Default: all." placeholder:"PATTERN"`
-	Label       string   `help:"What the token is called in the log." placeholder:"LABEL"`
-	Hash        bool     `help:"Read a token from standard input and print only its line."`
+	Role        string   `option:"role" enum:"device,frontend,admin" required:"true" help:"What the token is for: a device, a front end, or the admin listener."`
+	Name        string   `option:"name" unset:"any" placeholder:"DEVICE" help:"The only device id that the token is good for."`
+	User        string   `option:"user" unset:"any" placeholder:"USER" help:"The only user that the token is good for."`
+	Permissions []string `option:"permissions" unset:"observe" placeholder:"PERMISSION" help:"What a front end may do: observe, command or both."`
+	Devices     []string `option:"devices" unset:"all" placeholder:"PATTERN" help:"Devices with which a front end may do that: ids, in which * stands for any characters."`
+	Label       string   `option:"label" placeholder:"LABEL" help:"Name of the token in the log."`
+	Hash        bool     `option:"hash" help:"Read a token from standard input, make its line, and show no token."`
+	Append      string   `option:"append" type:"path" placeholder:"FILE" help:"Write the line to the end of this file, which is made if there is none, and print only the token. A gateway that uses the file reads it again by itself."`
 
 	// stdin is where --hash reads from; nil: the process's.
 	stdin io.Reader
 }
 
-// Run prints the token, once, and its line: two lines on standard output. What
-// to do with them goes to standard error.
+// Run writes two things to two places: the line for the gateway's file, and the
+// token, which is kept nowhere. Standard output gets only one of them, so that
+// it can go into a file: the line, or the token when --append takes the line.
 func (c *TokenCmd) Run(_ context.Context, out *Streams) error {
 	grant, err := c.grant()
 	if err != nil {
 		return err
 	}
+	token := ""
 	if c.Hash {
-		token, err := c.readToken()
-		if err != nil {
+		if token, err = c.readToken(); err != nil {
 			return err
 		}
-		line, err := access.HashLine(token, grant)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(out.Out, line)
-		return err
+	} else {
+		token = access.NewToken()
 	}
-	token := access.NewToken()
 	line, err := access.HashLine(token, grant)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(out.Out, "%s\n%s\n", token, line); err != nil {
+	if c.Append == "" {
+		return c.printBoth(out, grant.Role, token, line)
+	}
+	if err := appendLine(c.Append, line); err != nil {
+		return fmt.Errorf("--append: %w", err)
+	}
+	if !c.Hash {
+		if _, err := fmt.Fprintln(out.Out, token); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out.Err, "Give this token to the %s; it is kept nowhere else. Its line is at the end of %s.\n", grant.Role, c.Append)
+	}
+	return err
+}
+
+// printBoth prints the line to standard output and the token to standard error.
+func (c *TokenCmd) printBoth(out *Streams, role access.Role, token, line string) error {
+	if !c.Hash {
+		if _, err := fmt.Fprintf(out.Err, "Token, for the %s; it is kept nowhere else:\n%s\nLine for the gateway's file of tokens, which labgate token --append FILE would write there:\n", role, token); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(out.Out, line)
+	return err
+}
+
+// appendLine adds a line to a file with one write, so that a gateway that reads
+// the file never sees half of the line. Only the owner may read a file that is
+// made for it.
+func appendLine(path, line string) (err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out.Err, "The first line is the token: give it to the %s, it is kept nowhere. The second goes into the gateway's file of %s tokens, which is read again by itself.\n", grant.Role, grant.Role)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	text := line + "\n"
+	if size := info.Size(); size > 0 {
+		last := []byte{0}
+		if _, err := f.ReadAt(last, size-1); err != nil {
+			return err
+		}
+		if last[0] != '\n' {
+			text = "\n" + text
+		}
+	}
+	_, err = f.WriteString(text)
 	return err
 }
 

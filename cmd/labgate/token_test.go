@@ -8,22 +8,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/labgate/labgate/internal/access"
 )
 
-// runToken parses the options as labgate does and runs the command.
+// runToken runs the command as labgate does, with standard input.
 func runToken(t *testing.T, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	c := TokenCmd{stdin: strings.NewReader(stdin)}
-	parser, err := kong.New(&c, kong.Name("token"), kong.Exit(func(int) {}))
+	line, err := parse(append([]string{"token"}, args...), nil)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parser.Parse(args); err != nil {
 		return "", "", err
 	}
+	c := line.command.(*TokenCmd)
+	c.stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	err = c.Run(context.Background(), &Streams{Out: &out, Err: &errs})
 	return out.String(), errs.String(), err
@@ -51,8 +47,9 @@ func TestTokenLetsIn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			token, line, _ := strings.Cut(strings.TrimSuffix(out, "\n"), "\n")
-			if strings.Contains(line, "\n") || strings.Contains(errs, token) || strings.Count(out, token) != 1 {
+			line := strings.TrimSuffix(out, "\n")
+			token := strings.Split(errs, "\n")[1]
+			if strings.Contains(line, "\n") || strings.Contains(out, token) || strings.Count(errs, token) != 1 {
 				t.Errorf("printed %q and %q", out, errs)
 			}
 			id := admitted(t, token, line, c.want.Role)
@@ -66,7 +63,7 @@ func TestTokenLetsIn(t *testing.T) {
 			if err != nil || hashed != line+"\n" {
 				t.Errorf("--hash printed %q, %v; want %q", hashed, err, line)
 			}
-			if again, _, _ := runToken(t, "", c.args...); strings.Contains(again, token) {
+			if _, again, _ := runToken(t, "", c.args...); strings.Contains(again, token) {
 				t.Error("the same token twice")
 			}
 		})
@@ -127,5 +124,55 @@ func TestTokenRefuses(t *testing.T) {
 		} else if strings.Contains(err.Error()+out+errs, secret[:8]) {
 			t.Errorf("%s: the token is in %q", c.name, err)
 		}
+	}
+}
+
+// TestTokenAppends: each line gets into the file by itself, whatever the file
+// ends with, and standard output has the token alone.
+func TestTokenAppends(t *testing.T) {
+	for name, before := range map[string]string{"no file": "", "whole line": "# tokens\n", "no line break": "# tokens"} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "tokens")
+			if before != "" {
+				if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tokens := []string{}
+			for _, device := range []string{"a", "b"} {
+				out, errs, err := runToken(t, "", "--role=device", "--name="+device, "--append", file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tokens = append(tokens, strings.TrimSuffix(out, "\n"))
+				if strings.Contains(errs, tokens[len(tokens)-1]) || strings.Contains(out, "sha256") {
+					t.Errorf("printed %q and %q", out, errs)
+				}
+			}
+			out, _, err := runToken(t, "token-of-device-c\n", "--role=device", "--name=c", "--hash", "--append", file)
+			if err != nil || out != "" {
+				t.Errorf("--hash printed %q, %v", out, err)
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+			if want := 3 + strings.Count(before, "#"); len(lines) != want {
+				t.Errorf("%d lines, want %d: %q", len(lines), want, data)
+			}
+			for i, device := range []string{"a", "b", "c"} {
+				token := append(tokens, "token-of-device-c")[i]
+				if id := admitted(t, token, strings.Join(lines, "\n"), access.RoleDevice); id.Name != device {
+					t.Errorf("the token of %s lets in %q", device, id.Name)
+				}
+			}
+			if info, err := os.Stat(file); err != nil || before == "" && info.Mode().Perm() != 0o600 {
+				t.Errorf("%v, %v", info.Mode(), err)
+			}
+		})
+	}
+	if _, _, err := runToken(t, "", "--role=device", "--append", filepath.Join(t.TempDir(), "none", "tokens")); err == nil || !strings.HasPrefix(err.Error(), "--append: ") {
+		t.Errorf("a directory that is not there: %v", err)
 	}
 }

@@ -23,12 +23,16 @@ import (
 // token has the shipped command make a token, and returns it with its line.
 func token(t *testing.T, args ...string) (token, line string) {
 	t.Helper()
-	out, err := exec.Command(labgate, append([]string{"token"}, args...)...).Output()
+	file := filepath.Join(t.TempDir(), "line")
+	out, err := exec.Command(labgate, append([]string{"token", "--append", file}, args...)...).Output()
 	if err != nil {
 		t.Fatalf("labgate token: %v", err)
 	}
-	token, line, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
-	return token, line
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out)), strings.TrimSpace(string(data))
 }
 
 // replace writes a file in one step.

@@ -8,32 +8,37 @@ import (
 )
 
 // Config says which credentials are accepted. Every field may be empty. Errors
-// name the options of labgate serve that are given here in parentheses.
+// name the options.
 type Config struct {
 	// DeviceTokenFile and FrontendTokenFile hold tokens of one role, in clear
-	// or hashed (--device-token-file, --frontend-token-file). CredentialFile
-	// holds hashed tokens of both roles (--credential-file). AdminTokenFile
-	// holds tokens for [RoleAdmin] (--admin-token-file). Each file has at most
-	// 8 MiB and 50,000 tokens.
-	DeviceTokenFile, FrontendTokenFile, CredentialFile, AdminTokenFile string
+	// or hashed. CredentialFile holds hashed tokens of both roles.
+	// AdminTokenFile holds tokens for [RoleAdmin]. Each file has at most 8 MiB
+	// and 50,000 tokens.
+	DeviceTokenFile   string `option:"device-token-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the tokens of devices, one a line: the token itself, or a line made by labgate token. The gateway reads the file again when it changes, and closes the sessions of a token that is gone with 4001. Devices need no token when neither this option nor --credential-file, --client-ca or a key for JWTs is given."`
+	FrontendTokenFile string `option:"frontend-token-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the tokens of front ends and of the HTTP API, as for --device-token-file. Front ends need no token when neither this option nor --credential-file or a key for JWTs is given."`
+	CredentialFile    string `option:"credential-file" type:"path" placeholder:"FILE" group:"auth" help:"File with lines made by labgate token, for devices and front ends in one file."`
+	AdminTokenFile    string `option:"admin-token-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the tokens that the admin listener asks for on every path except /healthz and /readyz. Required when --admin-listen is beyond loopback."`
 
 	// JWTKeyFile holds at most 4 public keys or certificates in PEM: RSA for
-	// RS256, Ed25519 for EdDSA (--jwt-key-file). JWTSecretFile holds a secret
-	// for HS256 of 32 to 4,096 bytes (--jwt-secret-file). JWKSFile holds keys
-	// for all three algorithms, 64 at most (--jwks-file); keys that cannot be
-	// used are ignored, see [FileReport]. Each file has at most 256 KiB.
+	// RS256, Ed25519 for EdDSA. JWTSecretFile holds a secret for HS256 of 32 to
+	// 4,096 bytes. JWKSFile holds keys for all three algorithms, 64 at most;
+	// keys that cannot be used are ignored, see [FileReport]. Each file has at
+	// most 256 KiB.
 	//
 	// A JWT whose kid belongs to a key of the JWKS file must be signed with
 	// that key, any other JWT with one of the keys without a kid.
-	JWTKeyFile, JWTSecretFile, JWKSFile string
+	JWTKeyFile    string `option:"jwt-key-file" type:"path" placeholder:"FILE" group:"auth" help:"PEM file with the public keys of those who issue JWTs: RSA for RS256, Ed25519 for EdDSA. Claims: sub is the device id or user, role is device or frontend, exp is required; permissions (observe, command) and devices (patterns) of a front end."`
+	JWTSecretFile string `option:"jwt-secret-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the secret of those who issue JWTs with HS256: 32 bytes at least."`
+	JWKSFile      string `option:"jwks-file" type:"path" placeholder:"FILE" group:"auth" help:"JSON Web Key Set (RFC 7517): a file with keys for RS256, EdDSA and HS256. A JWT names its key by the header kid."`
 	// JWTIssuer must be the claim iss, and JWTAudience must be in the claim
-	// aud. Empty: any. (--jwt-issuer, --jwt-audience)
-	JWTIssuer, JWTAudience string
+	// aud. Empty: any.
+	JWTIssuer   string `option:"jwt-issuer" placeholder:"ISSUER" unset:"not checked" group:"auth" help:"Required value of the claim iss of a JWT."`
+	JWTAudience string `option:"jwt-audience" placeholder:"AUDIENCE" unset:"not checked" group:"auth" help:"Required value in the claim aud of a JWT."`
 
 	// ClientCAFile holds certificates of authorities in PEM, at most 1 MiB. A
 	// device may present a certificate that one of them has signed in place of
-	// a token (--client-ca).
-	ClientCAFile string
+	// a token. It needs the server's TLSCert and TLSBlocking.
+	ClientCAFile string `option:"client-ca" type:"path" placeholder:"FILE" group:"auth" help:"PEM file with the authorities of device certificates. A device may present a certificate whose name is the device id in place of a token. Needs TLS with --tls-mode blocking. Read at the start only."`
 
 	// pollInterval is how often the files are checked for changes.
 	// Zero: defaultPollInterval.

@@ -46,7 +46,7 @@ func (w *world) node(name string) *node {
 	n.r = router.New(router.Options{Node: name, Bus: n.bus, Answer: func(what, arg string) ([]byte, bool) {
 		return []byte(name + " on " + what + " of " + arg), what == "anything"
 	}})
-	so := session.Options{Node: uint32(n.bus.Self()), FlushInterval: time.Millisecond, Callbacks: n.r}
+	so := session.Options{Node: uint32(n.bus.Self()), QueueOptions: session.QueueOptions{FlushInterval: time.Millisecond}, Callbacks: n.r}
 	var err error
 	if n.m, err = session.NewManager(so); err != nil {
 		w.t.Fatal(err)

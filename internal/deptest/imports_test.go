@@ -20,12 +20,12 @@ var may = map[string][]string{
 	"internal/wsframe":  {},
 	"internal/tensile":  {},
 	"web":               {},
-	"session":           {"protocol", "internal/wsframe"},
+	"session":           {"protocol", "internal/option", "internal/wsframe"},
 	"router":            {"protocol", "internal/wsframe", "session", "router/federation"},
 	"router/federation": {"protocol"},
 	"internal/membus":   {"router/federation"},
-	"server":            {"protocol", "internal/access", "internal/wsframe", "session", "router", "router/federation", "web"},
-	"cluster":           {"protocol", "router/federation"},
+	"server":            {"protocol", "internal/access", "internal/option", "internal/wsframe", "session", "router", "router/federation", "web"},
+	"cluster":           {"protocol", "internal/option", "router/federation"},
 	"client":            {"protocol"},
 	"bench":             {"protocol", "internal/wsframe", "client", "bench/internal/host", "bench/internal/stats", "bench/internal/wsconn"},
 	"bench/limit":       {"internal/wsframe", "bench/internal/host"},
@@ -48,6 +48,7 @@ var may = map[string][]string{
 
 	"internal/access": {"protocol"},
 
+	"internal/option":    {},
 	"internal/redistest": {},
 }
 
@@ -55,7 +56,7 @@ var may = map[string][]string{
 var foreign = map[string][]string{
 	"github.com/lesismal/":       {"server", "bench", "bench/limit"},
 	"github.com/prometheus/":     {"server"},
-	"github.com/alecthomas/kong": {"cmd/labgate"},
+	"github.com/spf13/pflag":     {"cmd/labgate"},
 	"github.com/coder/websocket": {"client"},
 	"net/http":                   {"server", "web", "client", "bench", "bench/limit", "bench/peers/servers/centrifuge", "bench/peers/servers/melody", "cmd/labgate"},
 	"github.com/rs/zerolog":      {"session", "cluster", "server", "client", "cmd/labgate"},

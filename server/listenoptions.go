@@ -1,0 +1,67 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+)
+
+// ListenOptions say where the gateway listens, what it is called, and how long
+// and how large what arrives there may be.
+type ListenOptions struct {
+	// Listen and AdminListen are host:port; port 0 picks a free one.
+	Listen      string `option:"listen" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one."`
+	AdminListen string `option:"admin-listen" default:"127.0.0.1:8081" placeholder:"HOST:PORT" group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. Beyond loopback it needs --admin-token-file."`
+	// Node is this gateway's name; "local" if empty. Nodes on one bus have
+	// different ones.
+	Node string `option:"node" unset:"the host name" placeholder:"NAME" group:"net" help:"This gateway's name in messages and metrics. With --redis each node needs a name of its own."`
+
+	// MaxMessage is the largest message in bytes; 1 MiB, and for /ws/echo
+	// 16 MiB, if 0.
+	MaxMessage int `option:"max-message" unset:"1048576 (1 MiB); 16777216 (16 MiB) on /ws/echo" min:"1024" max:"67108864" placeholder:"BYTES" group:"net" help:"Largest message that the gateway accepts. A larger one closes its session with 1009."`
+	// MaxPending bounds a front end's commands that wait.
+	MaxPending int `option:"max-pending" default:"256" min:"1" max:"65536" group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded."`
+
+	// HandshakeTimeout is the time from accept to the finished handshake.
+	HandshakeTimeout time.Duration `option:"handshake-timeout" default:"10s" min:"100ms" max:"5m" group:"net" help:"Time from the connection to the finished handshake."`
+	// WriteTimeout bounds a blocking connection's write.
+	WriteTimeout time.Duration `option:"write-timeout" default:"10s" min:"100ms" max:"5m" group:"live" help:"Time for one write of a blocking connection."`
+	// RetryAfter is what clients are told to wait when the gateway leaves.
+	RetryAfter time.Duration `option:"retry-after" default:"1s" min:"1ms" max:"1h" group:"net" help:"When the gateway shuts down, it tells clients to wait this long before they connect again."`
+
+	// DebugEcho adds /ws/echo, which answers each message with itself; for
+	// tests of the connection layer.
+	DebugEcho bool `option:"debug-echo" group:"net" help:"For tests of the connection layer only: adds /ws/echo, which answers each message with itself, text for text and binary for binary, up to --max-message each."`
+
+	// maxEcho is the largest message of /ws/echo.
+	maxEcho int
+}
+
+// defaultMaxMessage is MaxMessage for an option that is not given, in bytes.
+const defaultMaxMessage = 1 << 20
+
+// prepareListen fills in what no declaration can say and checks the addresses.
+func (o *ListenOptions) prepareListen() error {
+	setDefault(&o.Node, "local")
+	setDefault(&o.maxEcho, o.MaxMessage)
+	setDefault(&o.maxEcho, defaultMaxEcho)
+	setDefault(&o.MaxMessage, defaultMaxMessage)
+	if err := checkAddress("--listen", o.Listen); err != nil {
+		return err
+	}
+	return checkAddress("--admin-listen", o.AdminListen)
+}
+
+// checkAddress refuses what cannot be listened on, whatever the machine. A port
+// may also be the name of a service.
+func checkAddress(option, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%s %q is not an address; use host:port, for example 127.0.0.1:8080", option, address)
+	}
+	if n, err := strconv.Atoi(port); err == nil && (n < 0 || n > 65535) || port == "" {
+		return fmt.Errorf("%s %q: %q is not a port; use 0 to 65535, for example 127.0.0.1:8080", option, address, port)
+	}
+	return nil
+}
