@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -56,6 +57,9 @@ func (o *ListenOptions) prepareListen() error {
 // checkAddress refuses what cannot be listened on, whatever the machine. A port
 // may also be the name of a service.
 func checkAddress(option, address string) error {
+	if strings.Contains(address, ",") {
+		return fmt.Errorf("%s %q is a list; use one address, for example 127.0.0.1:8080", option, address)
+	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("%s %q is not an address; use host:port, for example 127.0.0.1:8080", option, address)

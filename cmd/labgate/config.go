@@ -72,7 +72,9 @@ func (c *configFile) parse(data []byte) error {
 	// fail names the line of an error of the JSON decoder and the key before it.
 	fail := func(dec *json.Decoder, err error) error {
 		where := lineAt(dec.InputOffset())
-		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		// The decoder counts from another place than the file's beginning.
+		syntax := (*json.SyntaxError)(nil)
+		if errors.As(json.Unmarshal(data, new(json.RawMessage)), &syntax) {
 			where = lineAt(syntax.Offset - 1)
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -82,6 +82,10 @@ func parse(args, environment []string) (*commandLine, error) {
 	if err := positional(spec, own, flags.Args()); err != nil {
 		return line, err
 	}
+	if len(flagsOf(own)) == 0 {
+		// help and version work whatever the environment says.
+		return line, setAll(own)
+	}
 	return line, line.resolve(global, own, environment)
 }
 
@@ -110,6 +114,16 @@ func (line *commandLine) resolve(global, own []*given, environment []string) err
 	}
 	for _, g := range own {
 		if err := g.resolve(variables, variable(line.spec, g.option), file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setAll sets options from the command line alone.
+func setAll(list []*given) error {
+	for _, g := range list {
+		if err := g.resolve(nil, "", nil); err != nil {
 			return err
 		}
 	}

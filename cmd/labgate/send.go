@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/labgate/labgate/client"
@@ -29,8 +31,8 @@ func (c *SendCmd) Run(ctx context.Context, out *Streams) error {
 	}
 	var payload any
 	if c.Payload != "" {
-		if !json.Valid([]byte(c.Payload)) {
-			return fmt.Errorf("PAYLOAD is not JSON; quote strings twice, as in '\"text\"'")
+		if err := checkPayload(c.Payload); err != nil {
+			return err
 		}
 		payload = json.RawMessage(c.Payload)
 	}
@@ -65,4 +67,30 @@ func (c *SendCmd) Run(ctx context.Context, out *Streams) error {
 		return errors.New("the device refused: " + result.Error)
 	}
 	return nil
+}
+
+// bareWord matches a name that stands where JSON wants a string: what is left of
+// a quoted name when a shell has removed the quotes.
+var bareWord = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_.-]*`)
+
+// checkPayload says what is wrong with a payload that is not JSON. Most often
+// the shell has removed the double quotes, and then the hint is the payload as
+// it has to be written.
+func checkPayload(payload string) error {
+	var value any
+	err := json.Unmarshal([]byte(payload), &value)
+	if err == nil {
+		return nil
+	}
+	quoted := bareWord.ReplaceAllStringFunc(payload, func(word string) string {
+		switch word {
+		case "true", "false", "null":
+			return word
+		}
+		return `"` + word + `"`
+	})
+	if !strings.Contains(payload, `"`) && json.Valid([]byte(quoted)) {
+		return fmt.Errorf("PAYLOAD %s is not JSON: double quotes are missing, perhaps because the shell removed them; write '%s', with the single quotes", payload, quoted)
+	}
+	return fmt.Errorf("PAYLOAD %s is not JSON: %w; write for example '{\"speed_mm_min\": 50}', with the single quotes", payload, err)
 }

@@ -214,3 +214,11 @@ func expand(path string) string {
 	}
 	return path
 }
+
+// Text returns the present value in words, for messages.
+func (o *Option) Text() string {
+	if o.field.Kind() == reflect.Pointer && !o.field.IsNil() {
+		return fmt.Sprint(o.field.Elem().Interface())
+	}
+	return fmt.Sprint(o.field.Interface())
+}
