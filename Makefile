@@ -1,5 +1,7 @@
-# make run    the gateway with two simulated testers
-# make cluster  three gateways that are one, through Redis
+# make run    the gateway with two simulated testers; other ports with
+#             LABGATE_LISTEN and LABGATE_ADMIN_LISTEN
+# make cluster  three gateways that are one, through Redis; other ports with
+#             PORTS
 # make test   everything that must hold, with the set-up it needs
 # make lint   golangci-lint and go vet
 # make bench  which goals the gateway reaches on this machine (half an hour)
@@ -28,11 +30,11 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/labgate
 
 run: build
-	@scripts/demo
+	@BINARY=$(BINARY) scripts/demo
 
 # Three nodes and their Redis, and a command from one to another.
 cluster: build
-	@scripts/cluster
+	@BINARY=$(BINARY) scripts/cluster
 
 # What the tests need beside Go: a Python and a Node client, a browser, nginx,
 # OpenSSL, Redis, curl, ip and tc, and a C compiler for the race detector.

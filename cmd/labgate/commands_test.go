@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -20,6 +21,8 @@ func TestDeclarations(t *testing.T) {
 				t.Errorf("%s has two options %s", where, o.Flag())
 			case !strings.HasSuffix(o.Help, "."):
 				t.Errorf("%s %s: the help %q is no sentence", where, o.Flag(), o.Help)
+			case leansOnNeighbour.MatchString(o.Help):
+				t.Errorf("%s %s: the help %q is understood only with another option's", where, o.Flag(), o.Help)
 			case o.Positional:
 			case !hasGroup(o.Group):
 				t.Errorf("%s %s: the help shows no group %q", where, o.Flag(), o.Group)
@@ -50,6 +53,9 @@ func TestDeclarations(t *testing.T) {
 		}
 	}
 }
+
+// leansOnNeighbour matches help that says nothing by itself.
+var leansOnNeighbour = regexp.MustCompile(`(?i)\bthe same for\b|\bas above\b|\bsuch (keys|files|tokens)\b|file with (its|the) key\.`)
 
 func hasGroup(key string) bool {
 	for _, g := range groups {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +17,7 @@ import (
 // telemetry, and starts and stops a test on one of them.
 func TestMakeRun(t *testing.T) {
 	listen, admin := freeAddr(t), freeAddr(t)
-	demo := start(t, "env", "LISTEN="+listen, "ADMIN_LISTEN="+admin, "make", "--no-print-directory", "run")
+	demo := start(t, "env", "LABGATE_LISTEN="+listen, "LABGATE_ADMIN_LISTEN="+admin, "make", "--no-print-directory", "run")
 	demo.stdout.await(t, "http://"+listen+"/", time.Minute)
 	demo.stdout.await(t, "test.start", time.Second)
 
@@ -78,6 +79,27 @@ func TestMakeRun(t *testing.T) {
 	}
 	if _, err := os.Stat(fmt.Sprintf("/proc/%d", demo.cmd.Process.Pid)); err == nil {
 		t.Error("something is left running")
+	}
+}
+
+// make run on a taken port starts nothing and says how to choose another.
+func TestMakeRunOnATakenPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	demo := exec.Command("make", "--no-print-directory", "run")
+	demo.Dir = "../.."
+	demo.Env = append(os.Environ(), "LABGATE_LISTEN="+taken.Addr().String(), "LABGATE_ADMIN_LISTEN="+freeAddr(t))
+	out, err := demo.CombinedOutput()
+	for _, want := range []string{taken.Addr().String(), "address already in use", "LABGATE_LISTEN=127.0.0.1:9080 LABGATE_ADMIN_LISTEN=127.0.0.1:9081 make run"} {
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v, want %q in %s", err, want, out)
+		}
+	}
+	if strings.Contains(string(out), "The gateway runs") {
+		t.Errorf("started all the same: %s", out)
 	}
 }
 
