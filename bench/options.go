@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/labgate/labgate/internal/option"
 )
 
 // The scenarios that Run knows.
@@ -41,69 +43,69 @@ type Options struct {
 
 	// Devices send or answer; Frontends receive or ask; Connections are those of
 	// idle and storm besides.
-	Devices     int `json:"devices,omitempty" option:"devices" unset:"fanout, telemetry 1; commands, storm 10; cluster 20; unicast as many as front ends" help:"Devices."`
-	Frontends   int `json:"frontends,omitempty" option:"frontends" unset:"fanout, unicast 200; telemetry, cluster 20; commands, storm 10" help:"Front ends."`
-	Connections int `json:"connections,omitempty" option:"connections" unset:"idle 10000; storm 5000" help:"idle, storm: connections besides."`
+	Devices     int `json:"devices,omitempty" option:"devices" min:"0" max:"20000" unset:"fanout, telemetry 1; commands, storm 10; cluster 20; unicast as many as front ends" help:"Devices."`
+	Frontends   int `json:"frontends,omitempty" option:"frontends" min:"0" max:"20000" unset:"fanout, unicast 200; telemetry, cluster 20; commands, storm 10" help:"Front ends."`
+	Connections int `json:"connections,omitempty" option:"connections" min:"0" max:"20000" unset:"idle 10000; storm 5000" help:"idle, storm: connections besides."`
 
 	// Rate is, by scenario: fanout, frames/s of each device; telemetry,
 	// samples/s of each device; unicast, commands and storm, messages/s in all.
-	Rate float64 `json:"rate,omitempty" option:"rate" unset:"fanout 250; telemetry, unicast 10000; commands, storm 1000; cluster 500; with --saturate 2000" help:"fanout: frames/s of each device. telemetry: samples/s of each device. unicast, commands, storm, cluster: messages/s of all together; cluster looks for the highest rates by itself. With --saturate: the first rate tried."`
+	Rate float64 `json:"rate,omitempty" option:"rate" min:"0" max:"50000000" unset:"fanout 250; telemetry, unicast 10000; commands, storm 1000; cluster 500; with --saturate 2000" help:"fanout: frames/s of each device. telemetry: samples/s of each device. unicast, commands, storm, cluster: messages/s of all together; cluster looks for the highest rates by itself. With --saturate: the first rate tried."`
 	// Samples is the number of samples a frame, Channels that of values a sample.
 	Samples  int `json:"samples,omitempty" option:"samples" unset:"10" help:"telemetry: samples a frame."`
-	Channels int `json:"channels,omitempty" option:"channels" unset:"1" help:"Values a sample."`
+	Channels int `json:"channels,omitempty" option:"channels" default:"1" min:"1" max:"65535" help:"Values a sample."`
 	// Size is in bytes, by scenario: fanout, the telemetry frame with its
 	// 32-byte header; unicast, commands and storm, the JSON payload.
-	Size int `json:"size,omitempty" option:"size" unset:"128" placeholder:"BYTES" help:"fanout: size of a telemetry frame with its header. All others: size of a text payload."`
+	Size int `json:"size,omitempty" option:"size" min:"0" max:"1048576" unset:"128" placeholder:"BYTES" help:"fanout: size of a telemetry frame with its header. All others: size of a text payload."`
 
 	// CommandRate adds commands/s to fanout and telemetry.
-	CommandRate float64 `json:"command_rate,omitempty" option:"command-rate" help:"fanout, telemetry: commands/s that are sent besides."`
+	CommandRate float64 `json:"command_rate,omitempty" option:"command-rate" min:"0" max:"50000000" help:"fanout, telemetry: commands/s that are sent besides."`
 	// CommandDevices adds devices to fanout and telemetry that send none, for the
 	// commands: their answers do not stand behind telemetry in one connection.
 	// 0: the commands are for those that send it.
-	CommandDevices int           `json:"command_devices,omitempty" option:"command-devices" unset:"none: the devices that send telemetry get the commands" help:"Devices for these commands that send no telemetry."`
-	UrgentShare    float64       `json:"urgent_share,omitempty" option:"urgent-share" help:"Part of the commands that is urgent, 0 to 1."`
-	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty" option:"command-timeout" unset:"10s" help:"timeout_ms of commands."`
+	CommandDevices int           `json:"command_devices,omitempty" option:"command-devices" min:"0" max:"20000" unset:"none: the devices that send telemetry get the commands" help:"Devices for these commands that send no telemetry."`
+	UrgentShare    float64       `json:"urgent_share,omitempty" option:"urgent-share" min:"0" max:"1" help:"Part of the commands that is urgent."`
+	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty" option:"command-timeout" default:"10s" min:"1ms" max:"10m" help:"timeout_ms of commands."`
 
 	// Duration is measured. Warmup comes before, sent and verified but not
 	// measured; Drain after, the longest wait without progress for what is still
 	// under way. Timeout is for the whole run.
-	Duration time.Duration `json:"duration_ns" option:"duration" unset:"10s" help:"Measured time."`
-	Warmup   time.Duration `json:"warmup_ns" option:"warmup" unset:"500ms" help:"Time before the measured time; what is sent is verified but not measured."`
-	Drain    time.Duration `json:"drain_ns" option:"drain" unset:"2s" help:"Longest wait without a delivery for what is under way at the end."`
-	Timeout  time.Duration `json:"timeout_ns" option:"timeout" unset:"duration, warm-up and 1m; 5m with --saturate and for cluster" help:"Limit of the whole run."`
+	Duration time.Duration `json:"duration_ns" option:"duration" default:"10s" min:"1ms" max:"24h" help:"Measured time."`
+	Warmup   time.Duration `json:"warmup_ns" option:"warmup" min:"0s" max:"1h" unset:"500ms" help:"Time before the measured time; what is sent is verified but not measured."`
+	Drain    time.Duration `json:"drain_ns" option:"drain" default:"2s" min:"1ms" max:"1h" help:"Longest wait without a delivery for what is under way at the end."`
+	Timeout  time.Duration `json:"timeout_ns" option:"timeout" min:"1ms" max:"25h" unset:"duration, warm-up and 1m; 5m with --saturate and for cluster" help:"Limit of the whole run."`
 	// Tick is the least time between two passes over the senders; what becomes
 	// due within one goes out in one write per connection.
-	Tick time.Duration `json:"tick_ns" option:"tick" unset:"100us; 500us with --saturate" help:"Messages due within this time go out in one write per connection."`
+	Tick time.Duration `json:"tick_ns" option:"tick" min:"1us" max:"1s" unset:"100us; 500us with --saturate" help:"Messages due within this time go out in one write per connection."`
 
-	ConnectRate        float64       `json:"connect_rate,omitempty" option:"connect-rate" unset:"as fast as --connect-concurrency lets" help:"Connections/s."`
-	ConnectConcurrency int           `json:"connect_concurrency,omitempty" option:"connect-concurrency" unset:"64" help:"Connections under way at once."`
-	ConnectTimeout     time.Duration `json:"connect_timeout_ns,omitempty" option:"connect-timeout" unset:"10s" help:"Limit for one connection, up to gateway.welcome."`
+	ConnectRate        float64       `json:"connect_rate,omitempty" option:"connect-rate" min:"0" max:"1000000" unset:"as fast as --connect-concurrency lets" help:"Connections/s."`
+	ConnectConcurrency int           `json:"connect_concurrency,omitempty" option:"connect-concurrency" default:"64" min:"1" max:"20000" help:"Connections under way at once."`
+	ConnectTimeout     time.Duration `json:"connect_timeout_ns,omitempty" option:"connect-timeout" default:"10s" min:"1ms" max:"1h" help:"Limit for one connection, up to gateway.welcome."`
 	// Sources are local addresses 127.0.0.1, 127.0.0.2, ... in turn.
-	Sources int `json:"sources,omitempty" option:"sources" unset:"8" help:"Local addresses to connect from in turn, 127.0.0.1 and on."`
+	Sources int `json:"sources,omitempty" option:"sources" default:"8" min:"1" max:"250" help:"Local addresses to connect from in turn, 127.0.0.1 and on."`
 
 	// Saturate (fanout, unicast) raises the rate by steps until loss or a
 	// growing backlog, and narrows the highest clean rate down to 5 %.
 	Saturate     bool          `json:"saturate,omitempty" option:"saturate" help:"fanout, unicast: find the highest rate with nothing lost and no growing backlog."`
-	StepDuration time.Duration `json:"step_duration_ns,omitempty" option:"step-duration" unset:"2s" help:"With --saturate: measured time of each rate tried."`
+	StepDuration time.Duration `json:"step_duration_ns,omitempty" option:"step-duration" default:"2s" min:"10ms" max:"1h" help:"With --saturate: measured time of each rate tried."`
 
 	// Bare says that Target is not a gateway but a bare server of bench/limit,
 	// the reference for a gateway: BareRelay, BareEcho, BareIdle; empty: a
 	// gateway.
-	Bare string `json:"bare,omitempty" option:"bare" placeholder:"KIND" help:"Measure a plain server (bench/limit) in place of a gateway, for comparison. KIND is what that server does: relay passes each message to one other connection (unicast, commands), echo sends each message back (unicast), idle only keeps connections open (idle)."`
+	Bare string `json:"bare,omitempty" option:"bare" enum:"relay,echo,idle" placeholder:"KIND" help:"Measure a plain server (bench/limit) in place of a gateway, for comparison. KIND is what that server does: relay passes each message to one other connection (unicast, commands), echo sends each message back (unicast), idle only keeps connections open (idle)."`
 
 	AllowLoss   bool   `json:"allow_loss,omitempty" option:"allow-loss" help:"Accept loss that gateway.lost reported exactly; without this option any loss fails the run."`
 	AllowRemote bool   `json:"allow_remote,omitempty" option:"allow-remote" help:"Load a gateway that is not on this machine."`
-	Role        string `json:"role,omitempty" option:"role" unset:"frontend for idle, device for storm" placeholder:"device|frontend" help:"idle, storm: what the connections that idle keeps open and storm drops connect as."`
+	Role        string `json:"role,omitempty" option:"role" enum:"device,frontend" unset:"frontend for idle, device for storm" help:"idle, storm: what the connections that idle keeps open and storm drops connect as."`
 	// Drop is how the connections of storm end: "reset" (RST) or "fin" (FIN
 	// without a close frame).
-	Drop   string `json:"drop,omitempty" option:"drop" unset:"reset" placeholder:"reset|fin" help:"storm: how connections end: reset sends a TCP RST, fin a TCP FIN, both without a close frame."`
+	Drop   string `json:"drop,omitempty" option:"drop" enum:"reset,fin" unset:"reset" help:"storm: how connections end: reset sends a TCP RST, fin a TCP FIN, both without a close frame."`
 	Prefix string `json:"prefix,omitempty" option:"prefix" unset:"a prefix of this run's own" help:"Beginning of device and user names."`
 
 	// ServerPID is the gateway's process, for CPU and memory; 0: unknown.
 	// AdminURL is its admin listener, for its goroutines.
-	ServerPID int `json:"server_pid,omitempty" option:"server-pid" placeholder:"PID" help:"The gateway's process, whose CPU time and memory are reported."`
+	ServerPID int `json:"server_pid,omitempty" option:"server-pid" min:"0" placeholder:"PID" help:"The gateway's process, whose CPU time and memory are reported."`
 	// FrontendPID is the gateway at FrontendTarget: both are added up.
-	FrontendPID int    `json:"frontend_pid,omitempty" option:"frontend-pid" placeholder:"PID" help:"The process of the gateway at --frontend-target: its CPU time and memory are added."`
+	FrontendPID int    `json:"frontend_pid,omitempty" option:"frontend-pid" min:"0" placeholder:"PID" help:"The process of the gateway at --frontend-target: its CPU time and memory are added."`
 	AdminURL    string `json:"admin_url,omitempty" option:"admin-url" placeholder:"URL" help:"The gateway's admin listener, to report its goroutines."`
 
 	DeviceToken   string `json:"-" option:"device-token" placeholder:"TOKEN" help:"Bearer token of devices."`
@@ -115,18 +117,14 @@ type Options struct {
 	Progress io.Writer `json:"-"`
 }
 
-// Limits of the options.
+// Limits that no declaration of an option holds.
 const (
-	maxPeers         = 20000
-	maxPairs         = 4 << 20 // receivers × streams, each with its own state
+	maxPairs         = 4 << 20 // receivers × streams, each with a state of its own
 	maxRate          = 50e6
 	maxFrame         = 1 << 20
-	maxSize          = 1 << 20
 	maxLabel         = 200
-	maxDuration      = 24 * time.Hour
 	maxCommandsARun  = 100_000_000
 	telemetryPayload = 128
-	defaultSources   = 8
 )
 
 // withDefaults returns o with every zero value replaced by the scenario's
@@ -150,12 +148,12 @@ func (o Options) withDefaults() Options {
 		// Low enough to be clean on any machine, high enough for a short search.
 		d.rate = 2000
 	}
+	option.Fill(&o)
 	orInt(&o.Devices, d.devices)
 	orInt(&o.Frontends, d.frontends)
 	orInt(&o.Connections, d.connections)
 	orInt(&o.Size, d.size)
 	orFloat(&o.Rate, d.rate)
-	orInt(&o.Channels, 1)
 	if o.Scenario == ScenarioFanout && o.Samples == 0 {
 		o.Samples = (o.Size - headerSize) / (valueSize * o.Channels)
 	}
@@ -172,18 +170,11 @@ func (o Options) withDefaults() Options {
 	if o.Drop == "" && o.Scenario == ScenarioStorm {
 		o.Drop = "reset"
 	}
-	orDuration(&o.CommandTimeout, 10*time.Second)
-	orDuration(&o.Duration, 10*time.Second)
 	orDuration(&o.Warmup, 500*time.Millisecond)
-	orDuration(&o.Drain, 2*time.Second)
 	if o.Saturate {
 		orDuration(&o.Tick, 500*time.Microsecond)
 	}
 	orDuration(&o.Tick, 100*time.Microsecond)
-	orInt(&o.ConnectConcurrency, 64)
-	orDuration(&o.ConnectTimeout, 10*time.Second)
-	orDuration(&o.StepDuration, 2*time.Second)
-	orInt(&o.Sources, defaultSources)
 	if o.Timeout == 0 {
 		o.Timeout = o.Duration + o.Warmup + time.Minute
 		if o.Saturate || o.Scenario == ScenarioCluster {
@@ -206,6 +197,9 @@ func (o *Options) check() error {
 	bad := func(option, format string, args ...any) error {
 		return &optionError{option, fmt.Sprintf(format, args...)}
 	}
+	if err := option.Check(o); err != nil {
+		return err
+	}
 	known := false
 	for _, s := range Scenarios {
 		known = known || s == o.Scenario
@@ -213,33 +207,12 @@ func (o *Options) check() error {
 	switch {
 	case !known:
 		return bad("scenario", "%q is unknown; use one of %v", o.Scenario, Scenarios)
-	case o.Devices < 0 || o.Frontends < 0 || o.Connections < 0 ||
-		o.Devices > maxPeers || o.Frontends > maxPeers || o.Connections > maxPeers:
-		return bad("devices/frontends/connections", "each must lie between 0 and %d", maxPeers)
 	case o.allDevices()*o.Frontends > maxPairs && o.fansOut():
 		return bad("devices × frontends", "%d streams to verify, at most %d; lower one of them", o.allDevices()*o.Frontends, maxPairs)
-	case o.Rate < 0 || o.Rate > maxRate || o.Rate != o.Rate:
-		return bad("rate", "%g must lie between 0 and %g", o.Rate, float64(maxRate))
-	case o.CommandRate < 0 || o.CommandRate > maxRate || o.CommandRate != o.CommandRate:
-		return bad("command-rate", "%g must lie between 0 and %g", o.CommandRate, float64(maxRate))
 	case o.CommandRate > 0 && !o.fansOut():
 		return bad("command-rate", "only for fanout and telemetry; the others take their message rate from --rate")
-	case o.CommandDevices < 0 || o.CommandDevices > maxPeers:
-		return bad("command-devices", "%d must lie between 0 and %d", o.CommandDevices, maxPeers)
 	case o.CommandDevices > 0 && o.CommandRate == 0:
 		return bad("command-devices", "they would get nothing; set --command-rate")
-	case !(o.UrgentShare >= 0 && o.UrgentShare <= 1):
-		return bad("urgent-share", "%g must lie between 0 and 1", o.UrgentShare)
-	case o.Size < 0 || o.Size > maxSize:
-		return bad("size", "%d bytes must lie between 0 and %d", o.Size, maxSize)
-	case o.Channels < 1 || o.Channels > 65535:
-		return bad("channels", "%d must lie between 1 and 65535", o.Channels)
-	case o.Sources < 1 || o.Sources > 250:
-		return bad("sources", "%d must lie between 1 and 250", o.Sources)
-	case o.ConnectConcurrency < 1 || o.ConnectConcurrency > maxPeers:
-		return bad("connect-concurrency", "%d must lie between 1 and %d", o.ConnectConcurrency, maxPeers)
-	case o.ConnectRate < 0 || o.ConnectRate > 1e6 || o.ConnectRate != o.ConnectRate:
-		return bad("connect-rate", "%g must lie between 0 (no limit) and 1e6", o.ConnectRate)
 	case o.Saturate && o.Scenario != ScenarioFanout && o.Scenario != ScenarioUnicast:
 		return bad("saturate", "only for fanout and unicast")
 	case o.Saturate && o.AllowLoss:
@@ -250,47 +223,14 @@ func (o *Options) check() error {
 		return bad("redis-addr", "only for cluster")
 	case !o.bareFits():
 		return bad("bare", "%q does not go with %s; use relay for unicast and commands, echo for unicast, idle for idle", o.Bare, o.Scenario)
-	case o.Role != "" && o.Role != "device" && o.Role != "frontend":
-		return bad("role", "%q must be device or frontend", o.Role)
-	case o.Drop != "" && o.Drop != "reset" && o.Drop != "fin":
-		return bad("drop", "%q must be reset or fin", o.Drop)
 	case len(o.Prefix) > 64:
 		return bad("prefix", "%d bytes, at most 64 allowed; shorten it", len(o.Prefix))
 	case len(o.Label) > maxLabel:
 		return bad("label", "%d bytes, at most %d allowed; shorten it", len(o.Label), maxLabel)
-	case o.ServerPID < 0:
-		return bad("server-pid", "%d must be a process id", o.ServerPID)
-	case o.FrontendPID < 0:
-		return bad("frontend-pid", "%d must be a process id", o.FrontendPID)
 	case o.FrontendPID > 0 && o.FrontendTarget == "":
 		return bad("frontend-pid", "is for the gateway at --frontend-target, which is not set")
 	}
-	if err := o.checkDurations(bad); err != nil {
-		return err
-	}
 	return o.checkTraffic(bad)
-}
-
-func (o *Options) checkDurations(bad func(option, format string, args ...any) error) error {
-	for _, d := range []struct {
-		option   string
-		d        time.Duration
-		min, max time.Duration
-	}{
-		{"duration", o.Duration, time.Millisecond, maxDuration},
-		{"warmup", o.Warmup, 0, time.Hour},
-		{"drain", o.Drain, time.Millisecond, time.Hour},
-		{"timeout", o.Timeout, time.Millisecond, maxDuration + time.Hour},
-		{"tick", o.Tick, time.Microsecond, time.Second},
-		{"connect-timeout", o.ConnectTimeout, time.Millisecond, time.Hour},
-		{"step-duration", o.StepDuration, 10 * time.Millisecond, time.Hour},
-		{"command-timeout", o.CommandTimeout, time.Millisecond, 10 * time.Minute},
-	} {
-		if d.d < d.min || d.d > d.max {
-			return bad(d.option, "%v must lie between %v and %v", d.d, d.min, d.max)
-		}
-	}
-	return nil
 }
 
 func (o *Options) checkTraffic(bad func(option, format string, args ...any) error) error {

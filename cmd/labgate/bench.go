@@ -14,7 +14,7 @@ import (
 // or compares two files of earlier reports. Values left at 0 take the
 // scenario's default.
 type BenchCmd struct {
-	Scenario string   `argument:"SCENARIO" required:"true" enum:"fanout,unicast,telemetry,commands,idle,storm,cluster,compare" help:"What to do."`
+	Scenario string   `argument:"SCENARIO" required:"true" enum:"fanout,unicast,telemetry,commands,idle,storm,cluster,compare" help:"One of the scenarios above."`
 	Files    []string `argument:"FILE" help:"compare: two files of reports, one JSON object a line. Reports belong together by their label or, without one, by their work; a verdict takes five of each case in each file."`
 
 	FailOnWorse bool   `option:"fail-on-worse" help:"compare: fail when a figure is worse, or when more runs failed."`

@@ -27,7 +27,7 @@ var may = map[string][]string{
 	"server":            {"protocol", "internal/access", "internal/option", "internal/wsframe", "session", "router", "router/federation", "web"},
 	"cluster":           {"protocol", "internal/option", "router/federation"},
 	"client":            {"protocol"},
-	"bench":             {"protocol", "internal/wsframe", "client", "bench/internal/host", "bench/internal/stats", "bench/internal/wsconn"},
+	"bench":             {"protocol", "internal/option", "internal/wsframe", "client", "bench/internal/host", "bench/internal/stats", "bench/internal/wsconn"},
 	"bench/limit":       {"internal/wsframe", "bench/internal/host"},
 	"bench/goals":       {"bench", "bench/internal/host", "bench/internal/stats"},
 
