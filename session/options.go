@@ -39,7 +39,8 @@ type QueueOptions struct {
 	// FlushInterval is how long telemetry may wait for more telemetry to leave
 	// with it; 0 flushes at once.
 	FlushInterval time.Duration `option:"flush-interval" default:"1ms" min:"0s" max:"1s" zero:"never wait" group:"queue" help:"Telemetry that arrives shortly after other telemetry waits up to this long, so that several frames leave in one write: shorter is lower latency, longer is less CPU. Under high load the wait grows up to four times. Telemetry leaves at once after a pause of this length, and when a quarter of --telemetry-bytes waits for a device with at most 16 receivers. Text messages never wait."`
-	// Flushers is the number of goroutines that write for event-loop sessions.
+	// Flushers is the number of goroutines that write for event-loop sessions; 1
+	// if 0, and as many as pollers in a server.
 	Flushers int `option:"flushers" default:"0" min:"0" max:"256" zero:"as many as pollers" group:"queue" help:"Goroutines that write telemetry."`
 	// ControlBytes bounds a session's urgent and control messages that wait. A
 	// single larger message passes when nothing else waits.

@@ -9,7 +9,7 @@ import (
 )
 
 // check finds what only trying shows: addresses that cannot be listened on, and a
-// Redis that does not answer. Both addresses are held at the same time, so that
+// Redis that cannot be used. Both addresses are held at the same time, so that
 // one address for both is found, too. bus is nil for a gateway that is alone.
 func (c *ServeCmd) check(ctx context.Context, bus *cluster.Bus) error {
 	for _, l := range []struct{ option, address string }{
@@ -22,7 +22,8 @@ func (c *ServeCmd) check(ctx context.Context, bus *cluster.Bus) error {
 		defer ln.Close()
 	}
 	if bus != nil {
-		if err := bus.Ping(ctx); err != nil {
+		defer bus.Leave()
+		if err := bus.Check(); err != nil {
 			return fmt.Errorf("--redis: %s", withoutPackage(err))
 		}
 	}

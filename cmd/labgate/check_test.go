@@ -37,8 +37,8 @@ func TestCheckConfigTries(t *testing.T) {
 		{"port 99999", []string{"--listen", "127.0.0.1:99999"}, []string{"--listen", `"99999" is not a port; use 0 to 65535`}},
 		{"list of addresses", []string{"--listen", "127.0.0.1:0,127.0.0.2:0"}, []string{"--listen", "is a list; use one address"}},
 		{"another machine's address", []string{"--listen", "192.0.2.1:0", "--insecure"}, []string{"--listen: ", "192.0.2.1", "no such address"}},
-		{"unreachable Redis", []string{"--redis", "redis://127.0.0.1:1", "--redis-timeout", "50ms"}, []string{"--redis: no connection to Redis", "127.0.0.1:1"}},
-		{"Redis behind a socket that is not there", []string{"--redis", "unix:///no/such/socket"}, []string{"--redis: no connection to Redis", "/no/such/socket"}},
+		{"unreachable Redis", []string{"--redis", "redis://127.0.0.1:1", "--redis-timeout", "50ms"}, []string{"--redis: Redis cannot be used: ", "127.0.0.1:1"}},
+		{"Redis behind a socket that is not there", []string{"--redis", "unix:///no/such/socket"}, []string{"--redis: Redis cannot be used: ", "/no/such/socket"}},
 	} {
 		code, out, stderr := checkConfig(t, c.args...)
 		if code != exitFailed || out != "" {
@@ -97,11 +97,16 @@ func TestCheckConfigDirectoryThatIsNotThere(t *testing.T) {
 	}
 }
 
-// TestCheckConfigReachesRedis, and tells a wrong password from a right one.
+// TestCheckConfigReachesRedis: it tells a wrong password, and rights that are
+// missing, from a Redis that can be used.
 func TestCheckConfigReachesRedis(t *testing.T) {
 	redis := redistest.Start(t, redistest.WithUser("lab", "sesame-1", "+@all", "~*", "&*"))
 	if code, out, stderr := checkConfig(t, "--redis", redis.URL()); code != 0 || out != "configuration is good\n" {
 		t.Errorf("exit code %d, %s%s", code, out, stderr)
+	}
+	silent := redistest.Start(t, redistest.WithUser("lab", "sesame-1", "+@all", "-publish", "~*", "&*"))
+	if code, _, stderr := checkConfig(t, "--redis", silent.URL()); code != exitFailed || !strings.Contains(stderr, "publish") || strings.Contains(stderr, "sesame") {
+		t.Errorf("a user that may not publish: exit code %d, %q", code, stderr)
 	}
 	code, _, stderr := checkConfig(t, "--redis", strings.Replace(redis.URL(), "sesame-1", "sesame-2", 1))
 	if code != exitFailed || !strings.Contains(stderr, "--redis: ") || !strings.Contains(stderr, "WRONGPASS") || strings.Contains(stderr, "sesame") {

@@ -88,7 +88,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"open beyond loopback", []string{"--listen", ":8080"}, []string{"--listen", "--insecure"}},
 		{"token warning", []string{"--token-warning", "1ms"}, []string{"--token-warning"}},
 		{"drain", []string{"--drain-timeout", "0s"}, []string{"--drain-timeout"}},
-		{"Redis that does not answer", []string{"--redis", "redis://ann:sesame@127.0.0.1:1?addr=127.0.0.1:2", "--redis-ttl", "1s"}, []string{"--redis: no connection to Redis", "127.0.0.1:"}},
+		{"Redis that does not answer", []string{"--redis", "redis://ann:sesame@127.0.0.1:1?addr=127.0.0.1:2", "--redis-ttl", "1s"}, []string{"--redis: Redis cannot be used: ", "127.0.0.1:"}},
 		{"Redis URL", []string{"--redis", "http://sesame:sesame@h"}, []string{"--redis: ", "scheme"}},
 		{"Redis URL that is none", []string{"--redis", "redis://ann:sesame%@h:1"}, []string{"--redis: ", "percent-encoded"}},
 		{"Redis port", []string{"--redis", "redis://:sesame@h:99999"}, []string{"--redis: "}},
