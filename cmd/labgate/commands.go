@@ -100,9 +100,10 @@ func commandNamed(name string) *commandSpec {
 
 // unknownCommand names the command that may have been meant.
 func unknownCommand(name string) error {
-	var names []string
-	for _, c := range commands() {
-		names = append(names, c.name)
+	all := commands()
+	names := make([]string, len(all))
+	for i, c := range all {
+		names[i] = c.name
 	}
 	if meant := option.Nearest(name, names); meant != "" {
 		return fmt.Errorf("%q is not a command; did you mean %s?", name, meant)

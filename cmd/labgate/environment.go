@@ -47,7 +47,8 @@ func labgateVariables(environment []string) (map[string]string, error) {
 // commands that end alike, or the one that is spelt most alike.
 func unknownVariable(name string, known []string) error {
 	own := strings.TrimPrefix(name, variablePrefix)
-	var meant, rest []string
+	var meant []string
+	rest := make([]string, 0, len(known))
 	for _, k := range known {
 		k = strings.TrimPrefix(k, variablePrefix)
 		if strings.HasSuffix(k, "_"+own) && commandNamed(strings.ToLower(strings.TrimSuffix(k, "_"+own))) != nil {

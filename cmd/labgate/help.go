@@ -49,7 +49,7 @@ func overview() string {
 	b.WriteString("Usage: labgate COMMAND [options]\n\n")
 	b.WriteString(wrap("A WebSocket gateway for laboratories: devices report telemetry and state, front ends watch and command them.", 0))
 	b.WriteString("\n" + commandList() + "\n")
-	b.WriteString(wrap("Each option is also an environment variable and a key of the file that --config names. The help of a command shows the variables. A flag wins over a variable, a variable over the file; an empty variable counts as not set.", 0))
+	b.WriteString(wrap("Each option is also an environment variable, shown in the help of its command, and a key of the file that --config names. A flag wins over a variable, a variable over the file; an empty variable counts as not set.", 0))
 	b.WriteString("\nExample:\n  labgate serve\n  labgate simulate --device tensile --devices 2\n  labgate help serve\n")
 	writeOptions(&b, nil, "Options of every command:", option.Of(&globalOptions{}))
 	return b.String()

@@ -158,9 +158,10 @@ func (g *given) resolve(variables map[string]string, variable string, file *conf
 }
 
 func collect(structs ...any) []*given {
-	var list []*given
-	for _, o := range option.Of(structs...) {
-		list = append(list, &given{option: o})
+	options := option.Of(structs...)
+	list := make([]*given, len(options))
+	for i, o := range options {
+		list[i] = &given{option: o}
 	}
 	return list
 }
@@ -192,9 +193,9 @@ func newFlagSet(list []*given) *pflag.FlagSet {
 // flagError names the option that may have been meant.
 func flagError(err error, list []*given) error {
 	if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) {
-		var names []string
-		for _, g := range list {
-			names = append(names, g.option.Name)
+		names := make([]string, len(list))
+		for i, g := range list {
+			names[i] = g.option.Name
 		}
 		if meant := option.Nearest(unknown.GetSpecifiedName(), names); meant != "" {
 			return fmt.Errorf("%w; did you mean --%s?", err, meant)
