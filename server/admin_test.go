@@ -1,6 +1,7 @@
 package server
 
 import (
+	"github.com/labgate/labgate/internal/eventloop"
 	"maps"
 	"slices"
 	"strconv"
@@ -51,7 +52,7 @@ func (g *gateway) metrics() map[string]float64 {
 // TestMetrics does something for every metric but those of accept errors,
 // which TestDescriptorsUsedUp has, and of growth, which is a matter of minutes.
 func TestMetrics(t *testing.T) {
-	g := prepare(t, mode{io: IOMixed}, func(o *Options) {
+	g := prepare(t, mode{io: eventloop.IOMixed}, func(o *Options) {
 		o.Version, o.MaxConnections, o.WriteTimeout = "v1.2.3", 12, 300*time.Millisecond
 		o.TelemetryBytes, o.InflightBytes = 64<<10, 16<<10
 		o.MaxMessageRate, o.MessageBurst = 1, 10
@@ -102,7 +103,7 @@ func TestMetrics(t *testing.T) {
 	}
 	g.eventually("the replaced are gone", func() bool { return g.manager.Len() == 4 })
 	var more []*peer
-	for g.stats.connections.Load() < 12 {
+	for g.admission.Counters().Connections.Load() < 12 {
 		p, err := g.tryUpgrade("/ws/frontend")
 		if err != nil {
 			break
@@ -127,7 +128,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"devices{}": 2, `sessions{role="device"}`: 2, `sessions{role="frontend"}`: float64(2 + len(more)), "connections{}": float64(g.stats.connections.Load()),
+		"devices{}": 2, `sessions{role="device"}`: 2, `sessions{role="frontend"}`: float64(2 + len(more)), "connections{}": float64(g.admission.Counters().Connections.Load()),
 		"panics_total{}": 1, "answers_total{}": 1, `session_closes_total{reason="replaced"}`: 6, `session_closes_total{reason="internal_error"}`: 1,
 		`session_closes_total{reason="connection_lost"}`: 1, "write_errors_total{}": 1, "device_replacements_total{}": 6,
 		"device_replacement_alarms_total{}": 1, `handshakes_refused_total{reason="not_found"}`: 1,

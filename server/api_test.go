@@ -1,10 +1,7 @@
 package server
 
 import (
-	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -192,20 +189,4 @@ func TestPage(t *testing.T) {
 			}
 		}
 	})
-}
-
-// TestPanicInARequest answers 500 and counts the panic.
-func TestPanicInARequest(t *testing.T) {
-	g := prepare(t, modes[0], nil)
-	w := httptest.NewRecorder()
-	g.respond(w, httptest.NewRequest("GET", "/v1/devices", nil), func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "half an ans")
-		panic("injected")
-	})
-	if w.Code != 500 || !strings.Contains(w.Body.String(), `"unavailable"`) || strings.Contains(w.Body.String(), "half") {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
-	if n := g.stats.panics.Load(); n != 1 {
-		t.Errorf("%d panics counted", n)
-	}
 }

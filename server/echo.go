@@ -4,32 +4,27 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/internal/wsframe"
-	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
 
-// echoPath answers each message with itself, with --debug-echo. It makes the
-// connection layer visible to programs that know nothing of labgate.v1: the
-// handshake, frame reader, outbox and limits are those of every session, but the
-// outbox holds more, and without --max-message so may a message. There is no welcome, and the router does not know these sessions.
-const echoPath = "/ws/echo"
+// The role echo answers each message with itself at /ws/echo, with --debug-echo.
+// It makes the connection layer visible to programs that know nothing of
+// labgate.v1: the handshake, frame reader, outbox and limits are those of every
+// session, but the outbox holds more, and without --max-message so may a
+// message. There is no welcome, and the router does not know these sessions.
 
 // defaultMaxEcho is the largest message of conformance suites.
 const defaultMaxEcho = 16 << 20
 
-// echoAhead is how much may wait for an echo session before its peer is held up.
+// echoAhead is how much may wait for an echo session before its peer is held back.
 const echoAhead = 4 << 20
 
-// echoPause is how long a session that is held up rests before another look.
+// echoPause is how long a session that is held back rests before another look.
 const echoPause = 100 * time.Microsecond
 
-// maxMessage returns the largest message that a session of a role may send.
-func (o *Options) maxMessage(role session.Role) int {
-	if role == session.RoleEcho {
-		return o.maxEcho
-	}
-	return o.MaxMessage
-}
+// echoBytes is how much an echo session may have queued: what one read may add
+// to echoAhead, or one message.
+func (o *Options) echoBytes() int { return echoAhead + 2*o.maxEcho }
 
 // echoCallbacks answer echo sessions; the callbacks behind them hear of all
 // other sessions only.
@@ -66,13 +61,13 @@ func (c echoCallbacks) OnDisconnect(s *session.Session, cause session.Cause) {
 	}
 }
 
-// echo queues a message for its sender. A sender that does not read is held up:
+// echo queues a message for its sender. A sender that does not read is held back:
 // here, where its session has a reading goroutine of its own, and on a poller,
-// where nothing may wait, by reading no more (holdUp).
+// where nothing may wait, by reading no more (eventloop.Upgrade.HoldBack).
 func echo(s *session.Session, op wsframe.Opcode, payload []byte) {
-	if s.Info().Blocking && aheadOf(s) {
+	if s.Info().Blocking && tooFarAhead(s) {
 		s.Flush()
-		for s.Open() && aheadOf(s) {
+		for s.Open() && tooFarAhead(s) {
 			time.Sleep(echoPause)
 		}
 	}
@@ -84,37 +79,10 @@ func echo(s *session.Session, op wsframe.Opcode, payload []byte) {
 	f.Release()
 }
 
-// aheadOf reports whether the peer has sent too far ahead of what it reads.
-func aheadOf(s *session.Session) bool {
+// tooFarAhead reports whether the peer has sent too far ahead of what it reads.
+func tooFarAhead(s *session.Session) bool {
 	// Each frame costs about that much beside its bytes.
 	const perFrame = 256
 	bytes, frames := s.Queued()
 	return bytes+perFrame*frames > echoAhead
-}
-
-// holdUp reports whether the poller is to leave an echo session unread because
-// too much waits for it. The connection stays ready and comes up again, and the
-// poller must not spin: it rests in between. One that takes nothing for the
-// time of a write is closed.
-func (c *pollerConn) holdUp(t *turn) bool {
-	s, ok := c.ws.Session().(*session.Session)
-	if !ok || !s.Open() || !aheadOf(s) || endedByPeer(c.nbc) {
-		c.heldSince = time.Time{}
-		return false
-	}
-	now := time.Now()
-	left, _ := s.Queued()
-	left += c.Buffered()
-	if c.heldSince.IsZero() || left < c.heldBytes {
-		c.heldSince, c.heldBytes = now, left
-	}
-	if now.Sub(c.heldSince) > c.server.opts.WriteTimeout {
-		s.Fail(protocol.CloseSlowConsumer, "it does not read what it is echoed")
-		return false
-	}
-	if now.Sub(t.rested) >= echoPause {
-		time.Sleep(echoPause)
-		t.rested = time.Now()
-	}
-	return true
 }

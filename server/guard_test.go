@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/labgate/labgate/internal/access"
@@ -66,7 +65,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 				t.Errorf("%d %q %s %v", status, retry, body, err)
 			}
 		}
-		if n := g.stats.refusedConnections.all()[refusedAddress]; n != 1 {
+		if n := g.admission.Counters().RefusedConnections.All()["address"]; n != 1 {
 			t.Errorf("%d refused connections counted", n)
 		}
 		if _, err := g.tryUpgradeWith(from("127.0.0.3"), "/ws/frontend"); err != nil {
@@ -81,16 +80,14 @@ func TestConnectionsPerAddress(t *testing.T) {
 				p.conn.Close()
 			}
 		}
-		g.eventually("all but one are gone", func() bool { return g.stats.connections.Load() == 1 })
+		g.eventually("all but one are gone", func() bool { return g.admission.Counters().Connections.Load() == 1 })
 		for i := range limit {
 			if _, err := g.tryUpgradeWith(from("127.0.0.1"), fmt.Sprintf("/ws/device/again-%d", i)); err != nil {
 				t.Errorf("again: %v", err)
 			}
 		}
-		g.guard.addresses.mu.Lock()
-		defer g.guard.addresses.mu.Unlock()
-		if n := len(g.guard.addresses.held); n != 2 {
-			t.Errorf("%d addresses are counted, want 2: %v", n, g.guard.addresses.held)
+		if _, err := g.tryUpgradeWith(from("127.0.0.1"), "/ws/frontend"); err == nil {
+			t.Error("one more than the limit was let in again")
 		}
 	})
 }
@@ -146,22 +143,18 @@ func TestForwardedAddress(t *testing.T) {
 		if remotes["192.0.2.1"] != limit || remotes["198.51.100.3"] != 1 || remotes["127.0.0.4"] != 1 || remotes["192.0.2.77"] != 0 || remotes["127.0.0.9"] != 0 {
 			t.Errorf("remotes %v", remotes)
 		}
-		if n := g.stats.refused.all()[refusedAddress]; n != 1 {
+		if n := g.admission.Counters().RefusedRequests.All()["address"]; n != 1 {
 			t.Errorf("%d counted", n)
 		}
 		for _, sess := range g.manager.Sessions() {
 			sess.Close(protocol.CloseKicked, "")
 		}
-		g.eventually("nothing is counted but open connections", func() bool {
-			g.guard.addresses.mu.Lock()
-			defer g.guard.addresses.mu.Unlock()
-			for key := range g.guard.addresses.held {
-				if !key.Addr().IsLoopback() {
-					return false
-				}
+		g.eventually("their sessions have ended", func() bool { return g.manager.Len() == 0 })
+		for i := range limit {
+			if _, head := connect("127.0.0.9", "192.0.2.1"); !strings.Contains(head, " 101 ") {
+				t.Errorf("again, %d: %s", i, head)
 			}
-			return true
-		})
+		}
 	})
 }
 
@@ -182,7 +175,7 @@ func TestSessionsPerUser(t *testing.T) {
 			g.upgrade("/ws/frontend")
 		}
 		g.upgrade("/ws/device/anna")
-		if n := g.stats.refused.all()[refusedUser]; n != 1 {
+		if n := g.admission.Counters().RefusedRequests.All()["sessions_per_user"]; n != 1 {
 			t.Errorf("%d counted", n)
 		}
 		a.vanish()
@@ -235,56 +228,13 @@ func TestConnectionRate(t *testing.T) {
 	if let < 5 || refused == 0 {
 		t.Errorf("%d let in, %d refused", let, refused)
 	}
-	if n := g.stats.refusedConnections.all()[refusedRate]; n != uint64(refused) {
+	if n := g.admission.Counters().RefusedConnections.All()["rate"]; n != uint64(refused) {
 		t.Errorf("%d counted, %d refused", n, refused)
 	}
 	g.eventually("the storm is over", func() bool {
 		status, _, _, err := g.refusedWith(&net.Dialer{Timeout: patience}, request("/ws/frontend"))
 		return err == nil && status == 101
 	})
-}
-
-// TestStormGuardSpreads: those that are sent away come back over the time that
-// they need, and not all together.
-func TestStormGuardSpreads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := &stormGuard{rate: 100}
-		waits := map[int]int{}
-		for range 1100 {
-			waits[g.take(time.Now())]++
-		}
-		if waits[0] != 100 {
-			t.Errorf("%d let in at once, want 100", waits[0])
-		}
-		longest := 0
-		for wait := range waits {
-			longest = max(longest, wait)
-		}
-		if longest < 8 || longest > 11 {
-			t.Errorf("1000 clients at 100 a second are spread over %d s: %v", longest, waits)
-		}
-		for range 20 {
-			time.Sleep(50 * time.Millisecond)
-			for range 5 {
-				if wait := g.take(time.Now()); wait != 0 {
-					t.Fatalf("at the rate: wait %d s", wait)
-				}
-			}
-		}
-		for range 1_000_000 {
-			if wait := g.take(time.Now()); wait > maxStormWait {
-				t.Fatalf("told to wait %d s", wait)
-			}
-		}
-		time.Sleep(time.Hour)
-		if wait := g.take(time.Now()); wait != 0 {
-			t.Error("not let in after an hour")
-		}
-	})
-	slow := &stormGuard{rate: 0.5}
-	if wait := slow.take(time.Now()); wait != 0 {
-		t.Errorf("the first of all waits %d s", wait)
-	}
 }
 
 // TestSessionsPerCredential: many ids with one token that is bound to none are
@@ -318,7 +268,7 @@ func TestSessionsPerCredential(t *testing.T) {
 			a = again
 		}
 		asked("/ws/device/c", shared, "--max-sessions-per-credential")
-		if n := g.stats.refused.all()[refusedCredential]; n != 3 {
+		if n := g.admission.Counters().RefusedRequests.All()["sessions_per_credential"]; n != 3 {
 			t.Errorf("%d counted", n)
 		}
 		b.vanish()
@@ -329,10 +279,10 @@ func TestSessionsPerCredential(t *testing.T) {
 		for _, sess := range g.manager.Sessions() {
 			sess.Close(protocol.CloseKicked, "")
 		}
-		g.guard.credentials.mu.Lock()
-		defer g.guard.credentials.mu.Unlock()
-		if len(g.guard.credentials.held) != 0 {
-			t.Errorf("counted without a session: %v", g.guard.credentials.held)
+		for _, path := range []string{"/ws/device/e", "/ws/device/f"} {
+			if _, err := g.tryUpgradeAs(path, shared); err != nil {
+				t.Errorf("again: %v", err)
+			}
 		}
 	})
 }

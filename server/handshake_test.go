@@ -140,7 +140,7 @@ func TestHandshakeRefusals(t *testing.T) {
 		if n := g.manager.Len(); n != 0 {
 			t.Errorf("%d sessions", n)
 		}
-		counted := g.stats.refused.all()
+		counted := g.admission.Counters().RefusedRequests.All()
 		if got := counted["bad_message"] + counted["not_allowed"] + counted["not_found"]; got != uint64(len(refusals())) {
 			t.Errorf("%v refusals counted, %d made", counted, len(refusals()))
 		}

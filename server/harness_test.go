@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"github.com/labgate/labgate/internal/eventloop"
 	"io"
 	"math/big"
 	"net"
@@ -32,21 +33,21 @@ const patience = 30 * time.Second
 // mode is one way to serve connections.
 type mode struct {
 	name string
-	io   IOMode
-	tls  TLSMode // "" for plain
+	io   eventloop.IOMode
+	tls  eventloop.TLSMode // "" for plain
 }
 
 var modes = []mode{
-	{name: "nonblocking", io: IONonBlocking},
-	{name: "blocking", io: IOBlocking},
-	{name: "mixed", io: IOMixed},
-	{name: "tls-blocking", io: IONonBlocking, tls: TLSBlocking},
-	{name: "tls-nonblocking", io: IONonBlocking, tls: TLSNonBlocking},
+	{name: "nonblocking", io: eventloop.IONonBlocking},
+	{name: "blocking", io: eventloop.IOBlocking},
+	{name: "mixed", io: eventloop.IOMixed},
+	{name: "tls-blocking", io: eventloop.IONonBlocking, tls: eventloop.TLSBlocking},
+	{name: "tls-nonblocking", io: eventloop.IONonBlocking, tls: eventloop.TLSNonBlocking},
 }
 
 // poller reports whether all connections share the pollers.
 func (m mode) poller() bool {
-	return m.io == IONonBlocking && m.tls != TLSBlocking
+	return m.io == eventloop.IONonBlocking && m.tls != eventloop.TLSBlocking
 }
 
 func eachMode(t *testing.T, f func(t *testing.T, m mode)) {
@@ -89,8 +90,8 @@ func prepare(t testing.TB, m mode, tune func(*Options)) *gateway {
 	t.Helper()
 	o := Options{
 		ListenOptions: ListenOptions{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Node: "test", RetryAfter: 2 * time.Second},
-		LoopOptions:   LoopOptions{IOMode: m.io, MixedThreshold: 2},
-		TLSOptions:    TLSOptions{TLSMode: m.tls},
+		LoopOptions:   eventloop.LoopOptions{IOMode: m.io, MixedThreshold: 2},
+		TLSOptions:    eventloop.TLSOptions{TLSMode: m.tls},
 		QueueOptions:  session.QueueOptions{FlushInterval: time.Millisecond},
 	}
 	if m.tls != "" {
@@ -125,7 +126,7 @@ func (g *gateway) start() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		_ = g.Shutdown(ctx)
-		g.eventually("the connections gauge returns to 0", func() bool { return g.stats.connections.Load() == 0 })
+		g.eventually("the connections gauge returns to 0", func() bool { return g.admission.Counters().Connections.Load() == 0 })
 		if n := g.manager.Len(); n != 0 {
 			g.t.Errorf("%d sessions are left after Shutdown", n)
 		}
@@ -251,6 +252,16 @@ func (g *gateway) eventually(what string, ok func() bool) {
 			g.t.Fatalf("still not: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// awaitRequests waits until no request is being handled any more.
+func (g *gateway) awaitRequests() {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := g.loop.AwaitRequests(ctx); err != nil {
+		g.t.Fatalf("requests are still being handled: %v", err)
 	}
 }
 

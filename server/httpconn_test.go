@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"github.com/labgate/labgate/internal/eventloop"
 	"io"
 	"net"
 	"net/http"
@@ -75,7 +76,7 @@ func TestKeptConnection(t *testing.T) {
 				t.Fatalf("answer %d: %d %s", i, status, body)
 			}
 		}
-		if n := g.stats.connections.Load(); n != 2 {
+		if n := g.admission.Counters().Connections.Load(); n != 2 {
 			t.Errorf("%d connections", n)
 		}
 	})
@@ -153,7 +154,7 @@ func TestWaitingCommand(t *testing.T) {
 // is gone. A blocking connection cannot notice: its goroutine waits.
 func TestVanishedAsker(t *testing.T) {
 	for _, m := range modes {
-		if m.tls == "" && m.io != IONonBlocking {
+		if m.tls == "" && m.io != eventloop.IONonBlocking {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) {
@@ -165,7 +166,7 @@ func TestVanishedAsker(t *testing.T) {
 				write(t, asker.conn, postCommand("d", `{"type":"test.start","timeout_ms":600000}`))
 				c := dev.await("test.start")
 				asker.vanish()
-				g.eventually("the place is free", func() bool { return len(g.waiting) == 0 })
+				g.awaitRequests()
 				dev.text(`{"type":"too.late","re":%q,"id":"late"}`, c.ID)
 				if e := dev.await(protocol.TypeError); e.Re != "late" || !strings.Contains(string(e.Payload), "not_found") {
 					t.Errorf("%+v", e)
@@ -222,7 +223,7 @@ func TestUpgradeBehindWaitingRequest(t *testing.T) {
 			if head, err := p.readHead(); err == nil {
 				t.Errorf("answer %q", head)
 			}
-			g.eventually("the place is free", func() bool { return len(g.waiting) == 0 })
+			g.awaitRequests()
 			if n := g.manager.Len(); n != 1 {
 				t.Errorf("%d sessions", n)
 			}

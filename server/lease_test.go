@@ -32,7 +32,7 @@ func TestRevokedTokenEndsItsSessions(t *testing.T) {
 
 		// A file that cannot be used changes nothing.
 		writeFile(t, file, "nonsense here")
-		g.eventually("the failure is counted", func() bool { return g.stats.reloadFailures.Load() == 1 })
+		g.eventually("the failure is counted", func() bool { return g.admission.Counters().ReloadFailures.Load() == 1 })
 		if n := g.manager.Len(); n != 4 {
 			t.Errorf("%d sessions after a broken file, want 4", n)
 		}
@@ -45,23 +45,12 @@ func TestRevokedTokenEndsItsSessions(t *testing.T) {
 		stays.text(`{"type":"still.here"}`)
 		fe.await("still.here")
 		// It is counted when all its sessions have been told.
-		g.eventually("the reload is counted", func() bool { return g.stats.reloads.Load() == 1 })
+		g.eventually("the reload is counted", func() bool { return g.admission.Counters().Reloads.Load() == 1 })
 	})
 }
 
-// TestCredentialThatWasRevokedMeanwhile: a session that comes into being while
-// its token is revoked is ended.
-func TestCredentialThatWasRevokedMeanwhile(t *testing.T) {
-	g := start(t, modes[0], withJWT(t))
-	p := g.upgradeAs("/ws/device/d", signed(t, time.Hour, claims{"sub": "d", "role": "device"}))
-	sess := g.manager.Get(uuidOf(t, p))
-	l := leaseOf(sess)
-	l.mu.Lock()
-	l.source = "token:gone#1"
-	l.mu.Unlock()
-	l.begin(sess)
-	p.expectClose(protocol.CloseUnauthorized)
-}
+// renewPause is the least time between two renewals of one session.
+const renewPause = 100 * time.Millisecond
 
 // TestExpiredSessionIsClosed: after a warning in time.
 func TestExpiredSessionIsClosed(t *testing.T) {

@@ -68,7 +68,7 @@ func TestDuplicateRefused(t *testing.T) {
 		fe := g.upgrade("/ws/frontend")
 		fe.text(`{"type":"test.start","id":"c","dst":"d"}`)
 		first.await("test.start")
-		if n := g.stats.refused.all()["duplicate_device"]; n != 5 {
+		if n := g.admission.Counters().RefusedRequests.All()["duplicate_device"]; n != 5 {
 			t.Errorf("%d refusals counted", n)
 		}
 	})
@@ -174,7 +174,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 			}
 			other.text(`{"type":"other.says"}`)
 			fe.await("other.says")
-			if n := g.stats.panics.Load(); n != uint64(i+1) {
+			if n := g.panics.Count(); n != uint64(i+1) {
 				t.Errorf("%d panics counted", n)
 			}
 		}

@@ -56,7 +56,7 @@ func TestRequestTooLarge(t *testing.T) {
 			}
 			conn.Close()
 		}
-		g.eventually("all connections are closed", func() bool { return g.stats.connections.Load() == 0 })
+		g.eventually("all connections are closed", func() bool { return g.admission.Counters().Connections.Load() == 0 })
 	})
 }
 
@@ -104,7 +104,7 @@ func TestSlowHandshake(t *testing.T) {
 		if n := g.manager.Stats().Connects.Load(); n != 0 {
 			t.Errorf("%d sessions were made", n)
 		}
-		g.eventually("all connections are closed", func() bool { return g.stats.connections.Load() == 0 })
+		g.eventually("all connections are closed", func() bool { return g.admission.Counters().Connections.Load() == 0 })
 	})
 }
 
@@ -147,11 +147,11 @@ func TestConnectionLimit(t *testing.T) {
 			}
 			conn.Close()
 		}
-		if n := g.stats.refusedConnections.all()["connections"]; n != 20 {
+		if n := g.admission.Counters().RefusedConnections.All()["connections"]; n != 20 {
 			t.Errorf("%d refused connections counted", n)
 		}
 		held[0].conn.Close()
-		g.eventually("there is room", func() bool { return g.stats.connections.Load() < limit })
+		g.eventually("there is room", func() bool { return g.admission.Counters().Connections.Load() < limit })
 		g.upgrade("/ws/device/one-more")
 		if n := g.manager.Len(); n != limit {
 			t.Errorf("%d sessions", n)

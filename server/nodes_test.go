@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/labgate/labgate/internal/access"
@@ -117,7 +118,7 @@ func TestPermissionsAcrossNodes(t *testing.T) {
 func TestManySessionsAcrossNodes(t *testing.T) {
 	a, b, _ := two(t, modes[0], nil)
 	want := map[string]string{}
-	for range sessionPage + 20 {
+	for range 520 { // more than one page
 		want[a.upgrade("/ws/frontend?telemetry=none").welcome.Session] = "a"
 	}
 	_, answer := b.call("GET", "/v1/sessions", "")
@@ -257,8 +258,19 @@ func TestPlacesOfRequests(t *testing.T) {
 	a, _, _ := two(t, modes[0], nil)
 	alone := start(t, modes[0], nil)
 	for _, g := range []*gateway{a, alone} {
-		for range maxWaiting {
-			g.waiting <- struct{}{}
+		const places = 256
+		dev := g.upgrade("/ws/device/slow")
+		var commands sync.WaitGroup
+		for range places {
+			commands.Go(func() {
+				if status, answer, err := g.tryCall("POST", "/v1/devices/slow/commands", `{"type":"a.command"}`); status != 200 || err != nil {
+					t.Errorf("a command: %d %v %v", status, answer, err)
+				}
+			})
+		}
+		ids := make([]string, places)
+		for i := range ids {
+			ids[i] = dev.await("a.command").ID
 		}
 		for _, c := range [][3]string{
 			{"GET", "/v1/devices", ""}, {"GET", "/v1/devices/d", ""}, {"GET", "/v1/sessions", ""},
@@ -270,9 +282,10 @@ func TestPlacesOfRequests(t *testing.T) {
 				t.Errorf("%s %s of %s: %d %v", c[0], c[1], g.opts.Node, status, answer)
 			}
 		}
-		for range maxWaiting {
-			<-g.waiting
+		for _, id := range ids {
+			dev.text(`{"type":"an.answer","re":%q}`, id)
 		}
+		commands.Wait()
 	}
 }
 

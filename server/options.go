@@ -1,8 +1,12 @@
 package server
 
 import (
+	"time"
+
 	"github.com/rs/zerolog"
 
+	"github.com/labgate/labgate/internal/admission"
+	"github.com/labgate/labgate/internal/eventloop"
 	"github.com/labgate/labgate/internal/option"
 	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
@@ -12,17 +16,22 @@ import (
 // those that mean something, such as no limit (option.Fill).
 type Options struct {
 	ListenOptions
-	AdmissionOptions
+	admission.LimitOptions
 	session.RateOptions
-	AccessOptions
-	TLSOptions
+	admission.CredentialOptions
+	eventloop.TLSOptions
 	session.LivenessOptions
 	session.QueueOptions
-	LoopOptions
+	eventloop.LoopOptions
 
 	// Bus joins this gateway with others; nil for one alone. The server joins
 	// and leaves it.
 	Bus federation.Bus
+
+	// certificateInterval is how often the files of the TLS certificate are
+	// looked at; 0: the default.
+	certificateInterval time.Duration
+
 	// Version is shown by /healthz and the metrics.
 	Version string
 	// Logger takes the log; the zero value logs nothing.
@@ -39,10 +48,9 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Version, "unknown")
 	for _, prepare := range []func() error{
 		o.prepareListen,
-		o.checkTLS,
+		func() error { return o.LoopOptions.Check(&o.TLSOptions) },
 		o.checkAccess,
-		func() error { return o.prepareLoop(&o.TLSOptions) },
-		o.checkAdmission,
+		o.LimitOptions.Check,
 		o.CheckLiveness,
 	} {
 		if err := prepare(); err != nil {

@@ -1,12 +1,15 @@
 package server
 
 import (
+	"github.com/labgate/labgate/internal/admission"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/eventloop"
 )
 
 func TestOptionsDefaults(t *testing.T) {
@@ -17,8 +20,8 @@ func TestOptionsDefaults(t *testing.T) {
 	for name, c := range map[string]struct{ got, want any }{
 		"Listen":            {o.Listen, "127.0.0.1:8080"},
 		"AdminListen":       {o.AdminListen, "127.0.0.1:8081"},
-		"IOMode":            {o.IOMode, IONonBlocking},
-		"TLSMode":           {o.TLSMode, TLSBlocking},
+		"IOMode":            {o.IOMode, eventloop.IONonBlocking},
+		"TLSMode":           {o.TLSMode, eventloop.TLSBlocking},
 		"Listeners":         {o.Listeners, 1},
 		"Flushers":          {o.Flushers, o.Pollers},
 		"MaxMessage":        {o.MaxMessage, 1 << 20},
@@ -63,7 +66,9 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{"--tls-mode", func(o *Options) { o.TLSMode = "fast" }},
 		{"--tls-cert and --tls-key", func(o *Options) { o.TLSCert = "cert.pem" }},
 		{"--tls-cert and --tls-key", func(o *Options) { o.TLSKey = "key.pem" }},
-		{"--tls-mode nonblocking needs --io-mode nonblocking", func(o *Options) { o.TLSCert, o.TLSKey, o.TLSMode, o.IOMode = "c", "k", TLSNonBlocking, IOMixed }},
+		{"--tls-mode nonblocking needs --io-mode nonblocking", func(o *Options) {
+			o.TLSCert, o.TLSKey, o.TLSMode, o.IOMode = "c", "k", eventloop.TLSNonBlocking, eventloop.IOMixed
+		}},
 		{"--pollers", func(o *Options) { o.Pollers = -1 }},
 		{"--pollers", func(o *Options) { o.Pollers = 257 }},
 		{"--listeners", func(o *Options) { o.Listeners = 65 }},
@@ -107,13 +112,13 @@ func TestOptionsOutOfRange(t *testing.T) {
 }
 
 func TestMaxConnections(t *testing.T) {
-	limit, err := raiseDescriptorLimit()
+	capacity, err := eventloop.RaiseCapacity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	most := limit - descriptorReserve - min(max(limit/32, 64), maxTurningAway)
-	for _, c := range []struct{ wanted, got int }{{0, most}, {7, 7}, {limit, most}} {
-		s, err := New(Options{AdmissionOptions: AdmissionOptions{MaxConnections: c.wanted}})
+	most := capacity.Connections
+	for _, c := range []struct{ wanted, got int }{{0, most}, {7, 7}, {most + 1, most}} {
+		s, err := New(Options{LimitOptions: admission.LimitOptions{MaxConnections: c.wanted}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,9 +135,9 @@ func TestCertificateFiles(t *testing.T) {
 	if err := os.WriteFile(garbage, []byte("not PEM"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, mode := range []TLSMode{TLSBlocking, TLSNonBlocking} {
+	for _, mode := range []eventloop.TLSMode{eventloop.TLSBlocking, eventloop.TLSNonBlocking} {
 		for _, files := range [][2]string{{garbage, key}, {cert, garbage}, {key, cert}, {cert, cert + ".absent"}} {
-			_, err := New(Options{TLSOptions: TLSOptions{TLSMode: mode, TLSCert: files[0], TLSKey: files[1]}})
+			_, err := New(Options{TLSOptions: eventloop.TLSOptions{TLSMode: mode, TLSCert: files[0], TLSKey: files[1]}})
 			if err == nil || !strings.HasPrefix(err.Error(), "--tls-cert, --tls-key: ") {
 				t.Errorf("%s %v: %v", mode, files, err)
 			}

@@ -14,6 +14,7 @@ import (
 // begins and ends: that peer's connection ends, the panic is counted, nothing
 // is left of it, and nobody else notices.
 func TestPanicAroundASession(t *testing.T) {
+	const limit = 10
 	steps := map[string]struct {
 		device string
 		closes bool // with 1011; before there is a session, TCP just ends
@@ -25,7 +26,7 @@ func TestPanicAroundASession(t *testing.T) {
 		"disconnect": {"in-disconnect", false},
 	}
 	eachMode(t, func(t *testing.T, m mode) {
-		g := prepare(t, m, func(o *Options) { o.MaxConnectionsPerAddress, o.TrustedProxies = 10, []string{"127.0.0.1"} })
+		g := prepare(t, m, func(o *Options) { o.MaxConnectionsPerAddress, o.TrustedProxies = limit, []string{"127.0.0.1"} })
 		current := ""
 		g.sawHandshake = func(r *http.Request) {
 			if current = r.URL.Path; strings.HasSuffix(current, "in-handshake") {
@@ -58,15 +59,21 @@ func TestPanicAroundASession(t *testing.T) {
 			}
 			p.expectEnd()
 			panics++
-			g.eventually(name+" is counted", func() bool { return g.stats.panics.Load() == panics })
+			g.eventually(name+" is counted", func() bool { return g.panics.Count() == panics })
 			other.text(`{"type":"other.says"}`)
 			fe.await("other.says")
 		}
 		g.eventually("nothing is left", func() bool {
-			g.guard.addresses.mu.Lock()
-			defer g.guard.addresses.mu.Unlock()
-			return g.manager.Len() == 2 && g.stats.connections.Load() == 2 && len(g.guard.addresses.held) == 0
+			return g.manager.Len() == 2 && g.admission.Counters().Connections.Load() == 2
 		})
+		// Not a place is lost.
+		for range limit {
+			p := newPeer(t, g.dial())
+			_, _ = io.WriteString(p.conn, request("/ws/frontend", "X-Forwarded-For: 192.0.2.1"))
+			if head, err := p.readHead(); err != nil || !strings.Contains(head, " 101 ") {
+				t.Errorf("afterwards: %s %v", head, err)
+			}
+		}
 	})
 }
 

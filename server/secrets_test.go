@@ -102,7 +102,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 			seen.Write(f.data)
 		}
 		writeFile(t, devices, deviceToken, "x "+wrong)
-		g.eventually("the failure is counted", func() bool { return g.stats.reloadFailures.Load() == 1 })
+		g.eventually("the failure is counted", func() bool { return g.admission.Counters().ReloadFailures.Load() == 1 })
 		writeFile(t, frontends, wrong)
 		p.expectClose(protocol.CloseUnauthorized)
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -13,37 +14,25 @@ import (
 // until ctx ends, and ends everything. It returns ctx's error when somebody
 // had to be cut off. On a server that does not run it does nothing.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if !s.running.Load() || s.draining.Swap(true) {
+	if !s.running.Load() || s.stopping.Swap(true) {
 		return nil
 	}
-	closeAll(s.gates)
+	s.admission.Drain()
+	s.loop.CloseListeners()
 	s.router.AnnounceClosing(s.opts.RetryAfter)
 	s.closeDevices(ctx)
 	// The devices have been released, and what was under way has had its time.
 	// Whoever waits for a device of another node can still be told that it waits
 	// in vain.
-	s.leaveBus()
-	err := s.manager.Stop(ctx)
-	if e := s.awaitRequests(ctx); e != nil && err == nil {
-		err = e
-	}
+	s.router.Leave()
+	err := cmp.Or(s.manager.Stop(ctx), s.loop.AwaitRequests(ctx))
 
 	// What is left are half-open handshakes and idle connections.
 	cut, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if s.tlsServer != nil {
-		_ = s.tlsServer.Close()
-	}
-	s.accepting.Wait()
-	s.closeBlocking()
-	s.engine.Cancel()
-	if e := s.engine.Engine.Shutdown(cut); e != nil && err == nil {
-		err = e
-	}
-	s.turns.close()
-	s.readers.Wait()
-	s.stopWatching()
-	s.stopAdmin()
+	err = cmp.Or(err, s.loop.Stop(cut))
+	s.admission.Close()
+	s.admin.Close()
 	return err
 }
 
@@ -63,7 +52,7 @@ func (s *Server) closeDevices(ctx context.Context) {
 			closed = true
 		}
 	}
-	if !closed && s.opts.Bus == nil {
+	if !closed && s.bus.Self() == 0 {
 		return
 	}
 	settle := time.NewTimer(settleTime)
@@ -72,19 +61,4 @@ func (s *Server) closeDevices(ctx context.Context) {
 	case <-ctx.Done():
 	case <-settle.C:
 	}
-}
-
-// awaitRequests waits until every request that is being handled was answered.
-// No new one is admitted any more.
-func (s *Server) awaitRequests(ctx context.Context) error {
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for s.requests.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-look.C:
-		}
-	}
-	return nil
 }

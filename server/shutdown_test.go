@@ -240,7 +240,7 @@ func TestDraining(t *testing.T) {
 			t.Errorf("/readyz: %d %s", status, body)
 		}
 		kept := []net.Conn{g.dial(), g.dial()}
-		g.eventually("the connections are accepted", func() bool { return g.stats.connections.Load() >= 3 })
+		g.eventually("the connections are accepted", func() bool { return g.admission.Counters().Connections.Load() >= 3 })
 		done := make(chan error, 1)
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"github.com/labgate/labgate/internal/admission"
+	"github.com/labgate/labgate/internal/eventloop"
 	"math/big"
 	"net"
 	"os"
@@ -105,7 +107,7 @@ func (g *gateway) dialTLS(conf *stdtls.Config) (*stdtls.Conn, error) {
 // TestTLSDefaults: 1.2 at least, 1.3 with a hybrid post-quantum key exchange,
 // and tickets that spare the next handshake, at each of the listeners.
 func TestTLSDefaults(t *testing.T) {
-	g := start(t, mode{io: IONonBlocking, tls: TLSBlocking}, func(o *Options) { o.Listeners = 4 })
+	g := start(t, mode{io: eventloop.IONonBlocking, tls: eventloop.TLSBlocking}, func(o *Options) { o.Listeners = 4 })
 	conn, err := g.dialTLS(clientTLS())
 	if err != nil {
 		t.Fatal(err)
@@ -139,44 +141,6 @@ func TestTLSDefaults(t *testing.T) {
 	}
 }
 
-// TestTicketKeysRotate: a ticket is good the day after, and not for ever.
-func TestTicketKeysRotate(t *testing.T) {
-	g := prepare(t, mode{io: IONonBlocking, tls: TLSBlocking}, nil)
-	now := time.Now()
-	g.stdTLS.Time = func() time.Time { return now }
-	conf := clientTLS()
-	conf.ClientSessionCache = stdtls.NewLRUClientSessionCache(8)
-	resumed := func() bool {
-		t.Helper()
-		a, b := net.Pipe()
-		server := stdtls.Server(a, g.stdTLS)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_, _ = server.Write([]byte("x"))
-		}()
-		client := stdtls.Client(b, conf)
-		if _, err := client.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-		<-done
-		a.Close()
-		b.Close()
-		return client.ConnectionState().DidResume
-	}
-	if resumed() {
-		t.Error("the first connection is resumed")
-	}
-	now = now.Add(25 * time.Hour)
-	if !resumed() {
-		t.Error("a ticket of yesterday is not good")
-	}
-	now = now.Add(9 * 24 * time.Hour)
-	if resumed() {
-		t.Error("a ticket of last week is good")
-	}
-}
-
 // TestCertificateIsReloaded: connections stay, new ones see the new one, and a
 // file that cannot be used changes nothing.
 func TestCertificateIsReloaded(t *testing.T) {
@@ -193,9 +157,8 @@ func TestCertificateIsReloaded(t *testing.T) {
 			ca.write(first, certFile, keyFile)
 			var log logBuffer
 			g := prepare(t, m, func(o *Options) {
-				o.TLSCert, o.TLSKey, o.Logger = certFile, keyFile, o.Logger.Output(&log)
+				o.TLSCert, o.TLSKey, o.Logger, o.certificateInterval = certFile, keyFile, o.Logger.Output(&log), 20*time.Millisecond
 			})
-			g.Server.certificate.interval = 20 * time.Millisecond
 			g.anyCert = true
 			g.start()
 			shown := func() string {
@@ -209,7 +172,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 			fe, dev := g.upgrade("/ws/frontend"), g.upgrade("/ws/device/d")
 			for i, broken := range []string{"nothing", pemOf("CERTIFICATE", []byte("junk")), pemOf("CERTIFICATE", second.Certificate[0])} {
 				writeFile(t, certFile, broken) // the last is not the key's
-				g.eventually("the failure is counted", func() bool { return g.stats.reloadFailures.Load() == uint64(i+1) })
+				g.eventually("the failure is counted", func() bool { return g.loop.Counters().CertificateReloadFailures.Load() == uint64(i+1) })
 				if name := shown(); name != "first" {
 					t.Errorf("%s is shown after a broken file", name)
 				}
@@ -217,7 +180,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 			if err := os.Remove(certFile); err != nil {
 				t.Fatal(err)
 			}
-			g.eventually("the failure is counted", func() bool { return g.stats.reloadFailures.Load() == 4 })
+			g.eventually("the failure is counted", func() bool { return g.loop.Counters().CertificateReloadFailures.Load() == 4 })
 			ca.write(second, certFile, keyFile)
 			g.eventually("the new certificate is shown", func() bool { return shown() == "second" })
 			if got, want := g.metrics()["tls_certificate_expiry_timestamp_seconds{}"], float64(time.Now().Add(2*time.Hour).Unix()); got < want-120 || got > want {
@@ -234,62 +197,12 @@ func TestCertificateIsReloaded(t *testing.T) {
 	}
 }
 
-// TestCertificateReload: the owner has the files read at once, whatever their
-// stamps, and learns whether they can be used.
-func TestCertificateReload(t *testing.T) {
-	ca := newAuthority(t)
-	dir := t.TempDir()
-	certFile, keyFile := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
-	ca.write(ca.issue("first", time.Hour), certFile, keyFile)
-	c, err := loadCertificate(&Options{TLSOptions: TLSOptions{TLSCert: certFile, TLSKey: keyFile}}, &accessStats{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	expect := func(step, name string, failed bool) {
-		t.Helper()
-		err := c.reload()
-		if got := c.leaf.Load().Subject.CommonName; got != name || (err != nil) != failed {
-			t.Errorf("%s: %q in force, %v; want %q", step, got, err, name)
-		}
-		c.poll()
-		if got := c.stats.reloads.Load() + c.stats.reloadFailures.Load(); got != 1 {
-			t.Errorf("%s: read %d times", step, got)
-		}
-		c.stats = &accessStats{}
-	}
-	expect("unchanged", "first", false)
-	ca.write(ca.issue("second", time.Hour), certFile, keyFile)
-	expect("changed", "second", false)
-	writeFile(t, certFile, "nothing")
-	expect("broken", "second", true)
-	expect("broken still", "second", true)
-	third := ca.issue("third", time.Hour)
-	ca.write(third, certFile, keyFile)
-	for _, file := range []string{certFile, keyFile} {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, file, "\uFEFF"+string(data))
-	}
-	expect("with byte-order marks", "third", false)
-	if got := c.std.Load().Certificate[0]; string(got) != string(third.Certificate[0]) {
-		t.Error("another certificate is shown")
-	}
-	if err := os.WriteFile(certFile, []byte("\xff\xfe-\x00-\x00"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.reload(); err == nil || !strings.Contains(err.Error(), certFile+": is text in UTF-16") {
-		t.Errorf("%v", err)
-	}
-}
-
 // TestClientCertificate: a device gets in as the one that its certificate
 // names, and goes when that ends.
 func TestClientCertificate(t *testing.T) {
 	ca, stranger := newAuthority(t), newAuthority(t)
 	token := writeFile(t, filepath.Join(t.TempDir(), "tokens"), deviceToken)
-	g := start(t, mode{io: IONonBlocking, tls: TLSBlocking}, func(o *Options) { o.ClientCAFile, o.DeviceTokenFile = ca.file, token })
+	g := start(t, mode{io: eventloop.IONonBlocking, tls: eventloop.TLSBlocking}, func(o *Options) { o.ClientCAFile, o.DeviceTokenFile = ca.file, token })
 	connect := func(path, token string, certs ...stdtls.Certificate) (*peer, error) {
 		conf := clientTLS()
 		conf.Certificates = certs
@@ -333,11 +246,9 @@ func TestClientCertificate(t *testing.T) {
 	}
 	// None was refused by TLS, without an answer.
 	counted := uint64(0)
-	g.stats.refusedMu.Lock()
-	for _, n := range g.stats.refusedCredentials {
+	for _, n := range g.admission.Counters().RefusedCredentials.All() {
 		counted += n
 	}
-	g.stats.refusedMu.Unlock()
 	if counted != refused {
 		t.Errorf("%d are answered with 401, want %d", counted, refused)
 	}
@@ -351,18 +262,18 @@ func TestClientCertificate(t *testing.T) {
 
 	for name, c := range map[string]struct {
 		file string
-		mode TLSMode
+		mode eventloop.TLSMode
 		says string
 	}{
-		"llib":     {ca.file, TLSNonBlocking, "--client-ca needs --tls-mode blocking"},
-		"absent":   {ca.file + ".absent", TLSBlocking, "--client-ca: "},
-		"not PEM":  {token, TLSBlocking, "holds no PEM block"},
-		"a leaf":   {writeFile(t, ca.file+".leaf", pemOf("CERTIFICATE", press.Certificate[0])), TLSBlocking, "certificate 1 is not an authority's"},
-		"a key":    {writeFile(t, ca.file+".key", pemOf("PRIVATE KEY", []byte("x"))), TLSBlocking, "PEM block 1 is not a certificate"},
-		"half one": {writeFile(t, ca.file+".half", pemOf("CERTIFICATE", ca.cert.Raw), "-----BEGIN CERTIFICATE-----"), TLSBlocking, "2 PEM blocks begin, 1 can be read"},
+		"llib":     {ca.file, eventloop.TLSNonBlocking, "--client-ca needs --tls-mode blocking"},
+		"absent":   {ca.file + ".absent", eventloop.TLSBlocking, "--client-ca: "},
+		"not PEM":  {token, eventloop.TLSBlocking, "holds no PEM block"},
+		"a leaf":   {writeFile(t, ca.file+".leaf", pemOf("CERTIFICATE", press.Certificate[0])), eventloop.TLSBlocking, "certificate 1 is not an authority's"},
+		"a key":    {writeFile(t, ca.file+".key", pemOf("PRIVATE KEY", []byte("x"))), eventloop.TLSBlocking, "PEM block 1 is not a certificate"},
+		"half one": {writeFile(t, ca.file+".half", pemOf("CERTIFICATE", ca.cert.Raw), "-----BEGIN CERTIFICATE-----"), eventloop.TLSBlocking, "2 PEM blocks begin, 1 can be read"},
 	} {
 		cert, key := certificate(t)
-		_, err := New(Options{TLSOptions: TLSOptions{TLSCert: cert, TLSKey: key, TLSMode: c.mode}, AccessOptions: AccessOptions{Config: access.Config{ClientCAFile: c.file}}})
+		_, err := New(Options{TLSOptions: eventloop.TLSOptions{TLSCert: cert, TLSKey: key, TLSMode: c.mode}, CredentialOptions: admission.CredentialOptions{Config: access.Config{ClientCAFile: c.file}}})
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}

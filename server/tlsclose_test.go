@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"github.com/labgate/labgate/internal/eventloop"
 	"io"
 	"sync"
 	"testing"
@@ -17,7 +18,7 @@ import (
 func TestTLSWritesAndCloses(t *testing.T) {
 	const rounds, peers = 10, 8
 	m := modes[4]
-	if m.tls != TLSNonBlocking {
+	if m.tls != eventloop.TLSNonBlocking {
 		t.Fatalf("mode %s", m.name)
 	}
 	g := start(t, m, nil)

@@ -1,0 +1,68 @@
+package admission
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/internal/access"
+)
+
+// Options configures an Admission. The options named are those of labgate serve.
+type Options struct {
+	LimitOptions
+	CredentialOptions
+
+	// Listen is the public address, host:port: on loopback, names that others
+	// may have made to point to this machine are refused. TLS says that the
+	// public listener has it.
+	Listen string
+	TLS    bool
+	// RetryAfter is what those refused for now are told to wait (--retry-after).
+	RetryAfter time.Duration
+	// Echo lets in the role echo (--debug-echo).
+	Echo bool
+
+	Logger zerolog.Logger
+}
+
+// LimitOptions bound who may connect, and how often.
+type LimitOptions struct {
+	// MaxConnections bounds the connections; what the descriptors allow.
+	MaxConnections int `option:"max-connections" default:"0" min:"0" max:"1048576" zero:"as many as file descriptors allow" group:"net" help:"Greatest number of connections; more are answered with 503."`
+	// MaxConnectionsPerAddress bounds the connections of one client address, and
+	// MaxConnectionRate how many are let in a second.
+	MaxConnectionsPerAddress int     `option:"max-connections-per-address" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of connections of one client address; more are answered with 429. An IPv6 address counts with its /64 network."`
+	MaxConnectionRate        float64 `option:"max-connection-rate" default:"0" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"New connections a second; more are answered with 503 and Retry-After. The waiting times in Retry-After differ, so that the clients do not all come back at once."`
+	// MaxSessionsPerUser bounds the sessions of one user,
+	// MaxSessionsPerCredential those of one token, JWT or certificate.
+	MaxSessionsPerUser       int `option:"max-sessions-per-user" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of sessions of one user; more are answered with 429."`
+	MaxSessionsPerCredential int `option:"max-sessions-per-credential" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of sessions of one token, JWT or certificate; more are answered with 429. This bounds what a token can do that is bound to no device."`
+	// TrustedProxies are addresses and networks (CIDR) whose X-Forwarded-For is
+	// believed.
+	TrustedProxies []string `option:"trusted-proxies" placeholder:"CIDR" group:"net" help:"Addresses and networks of reverse proxies. Their X-Forwarded-For names the client in limits, log and API; from all other addresses X-Forwarded-For is ignored."`
+	// AllowedOrigins are the origins that browsers may come from besides the
+	// gateway's own; "*" allows all.
+	AllowedOrigins []string `option:"allowed-origins" placeholder:"ORIGIN" group:"auth" help:"Origins that browsers may come from besides the gateway's own, such as https://lab.example; * allows all."`
+}
+
+// Check refuses proxies that cannot be read. The error names the option.
+func (o *LimitOptions) Check() error {
+	if _, err := parseProxies(o.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	return nil
+}
+
+// CredentialOptions say whose credential is good. Without any of the files
+// everybody is let in, and then the public listener has to be on loopback, or
+// Insecure set.
+type CredentialOptions struct {
+	access.Config
+	// TokenWarning is how long before its credential expires a session is told,
+	// or half of the time that is left when it begins, if that is less.
+	TokenWarning time.Duration `option:"token-warning" default:"1m" min:"100ms" max:"24h" group:"auth" help:"How long before its JWT or certificate expires a session is told, with gateway.token_expiring; half of the time left if that is less. The session renews with gateway.renew, or is closed with 4001."`
+	// Insecure allows a public listener beyond loopback that lets in everybody.
+	Insecure bool `option:"insecure" group:"auth" help:"Lets everybody in who reaches the gateway, also from other machines. Without this option the gateway does not start on an address beyond loopback unless devices and front ends need a credential."`
+}

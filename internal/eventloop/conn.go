@@ -1,0 +1,75 @@
+package eventloop
+
+import (
+	"time"
+
+	"github.com/lesismal/nbio"
+	"github.com/lesismal/nbio/nbhttp"
+)
+
+// pollerConn is what each kind of connection on a poller implements: nbio keeps
+// it as the connection's session, and nbio's events reach the connection through
+// it.
+type pollerConn interface {
+	// readable is called on the poller when there is something to be read. What
+	// is left unread makes the connection readable again.
+	readable(it *iteration, buf []byte)
+	// received takes what was read, on the poller. data is valid during the
+	// call; its capacity is the poller's buffer.
+	received(data []byte)
+	// decrypted takes what TLS has made of data that was received; without TLS
+	// what was received.
+	decrypted(data []byte)
+	// written is told how many bytes the kernel took. It runs with nbio's lock
+	// of the connection held, on any goroutine.
+	written(n int)
+	// accepted reports whether the connection came through a listener.
+	accepted() bool
+	// ended is called once, when nbio has closed the connection, on the one
+	// goroutine that clears away closed connections.
+	ended(err error)
+}
+
+// connOf returns the kind of a connection.
+func connOf(nbc *nbio.Conn) pollerConn {
+	if c, ok := nbc.Session().(pollerConn); ok {
+		return c
+	}
+	return upgrading{nbc}
+}
+
+// dispatch connects nbio's events with the kinds of connections.
+func (l *Loop) dispatch(e *nbhttp.Engine) {
+	e.Engine.OnRead(func(nbc *nbio.Conn) {
+		connOf(nbc).readable(l.iterations.of(nbc), e.PollerBuffer(nbc))
+	})
+	e.Engine.OnWrittenSize(func(nbc *nbio.Conn, _ []byte, n int) { connOf(nbc).written(n) })
+	e.Engine.OnClose(func(nbc *nbio.Conn, err error) {
+		c := connOf(nbc)
+		if !c.accepted() {
+			return
+		}
+		begun := time.Now()
+		l.admission.ConnectionEnded(nbc.RemoteAddr())
+		c.ended(err)
+		l.clearing.yieldAfter(begun)
+	})
+}
+
+// upgrading is a connection in the hands of nbio's Upgrader, which keeps things
+// of its own in the connection's session. The Upgrader runs on the connection's
+// poller, so nothing is read meanwhile; when it has failed, the connection is
+// closed.
+type upgrading struct{ nbc *nbio.Conn }
+
+func (u upgrading) readable(_ *iteration, buf []byte) { readAvailable(u.nbc, buf) }
+func (upgrading) received([]byte)                     {}
+func (upgrading) decrypted([]byte)                    {}
+func (upgrading) written(int)                         {}
+func (upgrading) accepted() bool                      { return true }
+
+func (u upgrading) ended(err error) {
+	if c, ok := u.nbc.Session().(nbhttp.ParserCloser); ok {
+		c.CloseAndClean(err)
+	}
+}

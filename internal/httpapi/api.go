@@ -1,0 +1,163 @@
+// Package httpapi is the gateway's HTTP API, the page, and the admin listener.
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/admission"
+	"github.com/labgate/labgate/internal/httpresponse"
+	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router"
+	"github.com/labgate/labgate/router/federation"
+	"github.com/labgate/labgate/session"
+	"github.com/labgate/labgate/web"
+)
+
+// maxWaiting bounds the requests that wait for an answer of a device or another
+// node.
+const maxWaiting = 256
+
+// Options configures an API. All are required.
+type Options struct {
+	// Node is this gateway's name.
+	Node string
+	// MaxMessage is the largest body in bytes (--max-message).
+	MaxMessage int
+
+	Sessions  *session.Manager
+	Router    *router.Router
+	Bus       federation.Bus
+	Admission *admission.Admission
+	Logger    zerolog.Logger
+}
+
+// API answers the requests of the public listener that are not for a WebSocket,
+// and what other nodes ask for theirs. It has no goroutine of its own.
+type API struct {
+	// Static.
+	opts      Options
+	log       zerolog.Logger
+	sessions  *session.Manager
+	router    *router.Router
+	bus       federation.Bus
+	admission *admission.Admission
+	mux       *http.ServeMux
+	page      http.Handler
+
+	waiting chan struct{} // a place for each request that may wait
+}
+
+// endpoint is one of the API's.
+type endpoint struct {
+	// pattern is method and path (net/http.ServeMux).
+	pattern string
+	serve   func(*API, http.ResponseWriter, *http.Request)
+	waits   waitsFor
+}
+
+// waitsFor says whose answer a request may have to wait for. Those that wait are
+// bounded by maxWaiting.
+type waitsFor uint8
+
+const (
+	// otherNodes: none when the gateway is alone.
+	otherNodes waitsFor = iota
+	aDevice
+)
+
+// endpoints is the table of the API, as docs/protocol.md lists it.
+var endpoints = []endpoint{
+	{"GET /v1/devices", (*API).getDevices, otherNodes},
+	{"GET /v1/devices/{id}", (*API).getDevice, otherNodes},
+	{"POST /v1/devices/{id}/commands", (*API).postCommand, aDevice},
+	{"GET /v1/sessions", (*API).getSessions, otherNodes},
+	{"GET /v1/sessions/{id}", (*API).getSession, otherNodes},
+	{"DELETE /v1/sessions/{id}", (*API).deleteSession, otherNodes},
+	{"POST /v1/broadcast", (*API).postBroadcast, otherNodes},
+	{"POST /v1/users/{user}/messages", (*API).postUserMessage, otherNodes},
+}
+
+// New returns an API.
+func New(opts Options) *API {
+	a := &API{
+		opts: opts, log: opts.Logger, sessions: opts.Sessions, router: opts.Router, bus: opts.Bus, admission: opts.Admission,
+		mux: http.NewServeMux(), page: web.Handler(), waiting: make(chan struct{}, maxWaiting),
+	}
+	for _, e := range endpoints {
+		serve := func(w http.ResponseWriter, r *http.Request) { e.serve(a, w, r) }
+		if e.waits == aDevice || !a.alone() {
+			serve = a.boundWaiting(serve)
+		}
+		a.mux.HandleFunc(e.pattern, serve)
+	}
+	return a
+}
+
+// alone reports whether there are no other nodes and never will be.
+func (a *API) alone() bool { return a.bus.Self() == 0 }
+
+// ServeHTTP serves the API below /v1/, and the page.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/v1/") {
+		a.serveAPI(w, r)
+		return
+	}
+	a.page.ServeHTTP(w, r)
+}
+
+// serveAPI serves a request with a front end's credential and from an allowed
+// origin.
+func (a *API) serveAPI(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if ref := a.admission.CheckDraining(); ref != nil {
+		ref.Write(w)
+		return
+	}
+	if ref := a.admission.CheckOrigin(r); ref != nil {
+		ref.Write(w)
+		return
+	}
+	id, ref := a.admission.Authenticate(r, access.RoleFrontend, "", nil)
+	if ref != nil {
+		a.log.Debug().Str("remote", r.RemoteAddr).Str("path", admission.Clip(r.URL.Path)).Str("credential", ref.Credential).Str("reason", ref.Message).Msg("request refused")
+		ref.Write(w)
+		return
+	}
+	r = withIdentity(r, id)
+	handler, pattern := a.mux.Handler(r)
+	if pattern == "" {
+		refuseUnknown(w, r, handler)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// refuseUnknown answers a request for no endpoint: either nothing is there, or
+// another method is wanted. The handler that the mux has for it knows.
+func refuseUnknown(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	var probe httpresponse.Buffer
+	handler.ServeHTTP(&probe, r)
+	if allow := probe.Header().Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		httpresponse.WriteError(w, http.StatusMethodNotAllowed, protocol.ErrBadMessage, "method "+admission.Clip(r.Method)+" is not known here; use "+allow)
+		return
+	}
+	httpresponse.WriteError(w, http.StatusNotFound, protocol.ErrNotFound, "no such endpoint; docs/protocol.md lists them")
+}
+
+// boundWaiting bounds the requests that wait for an answer.
+func (a *API) boundWaiting(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case a.waiting <- struct{}{}:
+			defer func() { <-a.waiting }()
+			serve(w, r)
+		default:
+			httpresponse.WriteError(w, http.StatusServiceUnavailable, protocol.ErrOverloaded, "too many requests wait for an answer; wait for some of them")
+		}
+	}
+}
