@@ -45,7 +45,7 @@ type Manager struct {
 	churn    churn
 	growth   growth
 	leaving  leaving
-	noRate   Rate
+	limits   [len(roles)]roleLimits // by role
 
 	// Atomic.
 	generation atomic.Uint64
@@ -81,6 +81,7 @@ func NewManager(opts Options) (*Manager, error) {
 		drained:  make(chan struct{}),
 		finished: make(chan struct{}),
 	}
+	m.limits = limitsOf(&m.opts)
 	m.devices.seed = maphash.MakeSeed()
 	for range opts.Flushers {
 		m.flushers = append(m.flushers, newFlusher(opts.FlushInterval))
@@ -94,7 +95,7 @@ func NewManager(opts Options) (*Manager, error) {
 // with RefuseDuplicate, the newer is refused with ErrDuplicateDevice. The
 // caller feeds the returned session only after Add has returned.
 func (m *Manager) Add(info Info, t Transport) (*Session, error) {
-	s := &Session{id: m.newID(), m: m, t: t, info: &info, rate: m.rateOf(info.Role)}
+	s := &Session{id: m.newID(), m: m, t: t, info: &info, rate: m.limits[info.Role].rate}
 	s.source = sourceOf(s)
 	now := m.coarseNow()
 	s.since = now
@@ -103,7 +104,7 @@ func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	s.health.Store(uint32(100))
 	s.timer.Owner = s
 	first := m.firstPing()
-	if info.Role == RoleEcho {
+	if roles[info.Role].latePing {
 		first += int64(m.opts.HeartbeatInterval)
 	}
 	s.nextPing = first
@@ -254,9 +255,9 @@ func (m *Manager) Stop(ctx context.Context) error {
 	// Devices first: what waits for an answer of theirs is refused while its
 	// asker can still be told.
 	all := m.Sessions()
-	for _, role := range [...]Role{RoleDevice, RoleFrontend, RoleEcho} {
+	for role := range roles {
 		for _, s := range all {
-			if s.info.Role == role {
+			if s.info.Role == Role(role) {
 				m.close(s, protocol.CloseGoingAway, "the gateway is shutting down", closeAfterAll)
 			}
 		}
@@ -300,17 +301,6 @@ func (m *Manager) newID() uuid.UUID {
 		binary.BigEndian.PutUint32(id[:4], m.opts.Node)
 	}
 	return id
-}
-
-// rateOf returns the limits of a role.
-func (m *Manager) rateOf(role Role) *Rate {
-	switch role {
-	case RoleDevice:
-		return &m.opts.DeviceRate
-	case RoleFrontend:
-		return &m.opts.FrontendRate
-	}
-	return &m.noRate
 }
 
 // register completes a session and enters it by its id. From here on others

@@ -137,14 +137,6 @@ func (s *Session) Queued() (bytes, frames int) {
 	return o.urgent.bytes + o.control.bytes, int(o.urgent.count + o.control.count)
 }
 
-// controlLimit bounds what is urgent and control.
-func (s *Session) controlLimit() int {
-	if s.info.Role == RoleEcho {
-		return s.m.opts.EchoBytes
-	}
-	return s.m.opts.ControlBytes
-}
-
 // roomFor reports whether size more bytes fit behind what is urgent and
 // control. A frame of any size fits when nothing waits, and while it waits
 // itself it is not counted, or the next pong would be one too much. The caller

@@ -16,31 +16,6 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Role tells the kinds of peers apart.
-type Role uint8
-
-const (
-	// RoleDevice is a machine under test.
-	RoleDevice Role = iota
-	// RoleFrontend is a browser or program that watches and commands devices.
-	RoleFrontend
-	// RoleEcho is a test program that is answered with its own messages. It has
-	// no rate limit, and its first ping comes after a whole heartbeat interval,
-	// so that a conformance test of a few seconds sees its own frames only.
-	RoleEcho
-)
-
-// String returns the role's name on the wire, in logs and metrics.
-func (r Role) String() string {
-	switch r {
-	case RoleDevice:
-		return "device"
-	case RoleEcho:
-		return "echo"
-	}
-	return "frontend"
-}
-
 // Transport adapts one connection. Its methods may be called from several
 // goroutines, Write only from one at a time.
 type Transport interface {

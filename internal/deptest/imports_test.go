@@ -24,12 +24,21 @@ var may = map[string][]string{
 	"router":            {"protocol", "internal/wsframe", "session", "router/federation"},
 	"router/federation": {"protocol"},
 	"internal/membus":   {"router/federation"},
-	"server":            {"protocol", "internal/access", "internal/option", "internal/wsframe", "session", "router", "router/federation", "web"},
-	"cluster":           {"protocol", "internal/option", "router/federation"},
-	"client":            {"protocol"},
-	"bench":             {"protocol", "internal/option", "internal/wsframe", "client", "bench/internal/host", "bench/internal/stats", "bench/internal/wsconn"},
-	"bench/limit":       {"internal/wsframe", "bench/internal/host"},
-	"bench/goals":       {"bench", "bench/internal/host", "bench/internal/stats"},
+	"server": {
+		"protocol", "internal/wsframe", "session", "router", "router/federation",
+		"internal/access", "internal/admission", "internal/option", "internal/eventloop", "internal/httpapi", "internal/httpresponse", "internal/metrics", "internal/panics",
+	},
+	"internal/eventloop":    {"protocol", "internal/access", "internal/wsframe", "internal/httpresponse", "internal/panics", "session"},
+	"internal/admission":    {"protocol", "internal/access", "internal/httpresponse", "session"},
+	"internal/httpapi":      {"protocol", "internal/access", "internal/admission", "internal/httpresponse", "session", "router", "router/federation", "web"},
+	"internal/metrics":      {"internal/admission", "internal/eventloop", "internal/panics", "session", "router", "router/federation"},
+	"internal/httpresponse": {"protocol"},
+	"internal/panics":       {},
+	"cluster":               {"protocol", "internal/option", "router/federation"},
+	"client":                {"protocol"},
+	"bench":                 {"protocol", "internal/option", "internal/wsframe", "client", "bench/internal/host", "bench/internal/stats", "bench/internal/wsconn"},
+	"bench/limit":           {"internal/wsframe", "bench/internal/host"},
+	"bench/goals":           {"bench", "bench/internal/host", "bench/internal/stats"},
 
 	// Both load programs, bench and bench/peers, stand on these.
 	"bench/internal/host":   {},
@@ -54,16 +63,16 @@ var may = map[string][]string{
 
 // foreign lists who alone may import a module that is not ours.
 var foreign = map[string][]string{
-	"github.com/lesismal/":       {"server", "bench", "bench/limit"},
-	"github.com/prometheus/":     {"server"},
+	"github.com/lesismal/":       {"internal/eventloop", "bench/limit", "bench/internal/wsconn", "bench"},
+	"github.com/prometheus/":     {"internal/metrics"},
 	"github.com/spf13/pflag":     {"cmd/labgate"},
 	"github.com/coder/websocket": {"client"},
-	"net/http":                   {"server", "web", "client", "bench", "bench/limit", "bench/peers/servers/centrifuge", "bench/peers/servers/melody", "cmd/labgate"},
-	"github.com/rs/zerolog":      {"session", "cluster", "server", "client", "cmd/labgate"},
-	"github.com/google/uuid":     {"session", "router", "router/federation", "cluster", "server", "client"},
+	"net/http":                   {"server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/httpresponse", "internal/metrics", "web", "client", "bench", "bench/limit", "bench/peers/servers/centrifuge", "bench/peers/servers/melody", "cmd/labgate"},
+	"github.com/rs/zerolog":      {"session", "cluster", "server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/panics", "client", "cmd/labgate"},
+	"github.com/google/uuid":     {"session", "router", "router/federation", "cluster", "internal/httpapi", "internal/panics", "client"},
 	"github.com/redis/rueidis":   {"cluster"},
 	"github.com/golang-jwt/":     {"internal/access"},
-	"golang.org/x/sys/unix":      {"cluster", "server", "bench/limit", "bench/internal/host", "bench/internal/wsconn", "bench/peers"},
+	"golang.org/x/sys/unix":      {"cluster", "internal/eventloop", "bench/limit", "bench/internal/host", "bench/internal/wsconn", "bench/peers"},
 }
 
 func TestImports(t *testing.T) {

@@ -12,8 +12,10 @@ import (
 // it.
 type pollerConn interface {
 	// readable is called on the poller when there is something to be read. What
-	// is left unread makes the connection readable again.
-	readable(it *iteration, buf []byte)
+	// is left unread makes the connection readable again. It has nbc as an
+	// argument because what accepting has written to the connection may be looked
+	// at only after nbc's lock was taken, as far as the race detector knows.
+	readable(nbc *nbio.Conn, it *iteration, buf []byte)
 	// received takes what was read, on the poller. data is valid during the
 	// call; its capacity is the poller's buffer.
 	received(data []byte)
@@ -41,7 +43,7 @@ func connOf(nbc *nbio.Conn) pollerConn {
 // dispatch connects nbio's events with the kinds of connections.
 func (l *Loop) dispatch(e *nbhttp.Engine) {
 	e.Engine.OnRead(func(nbc *nbio.Conn) {
-		connOf(nbc).readable(l.iterations.of(nbc), e.PollerBuffer(nbc))
+		connOf(nbc).readable(nbc, l.iterations.of(nbc), e.PollerBuffer(nbc))
 	})
 	e.Engine.OnWrittenSize(func(nbc *nbio.Conn, _ []byte, n int) { connOf(nbc).written(n) })
 	e.Engine.OnClose(func(nbc *nbio.Conn, err error) {
@@ -62,11 +64,11 @@ func (l *Loop) dispatch(e *nbhttp.Engine) {
 // closed.
 type upgrading struct{ nbc *nbio.Conn }
 
-func (u upgrading) readable(_ *iteration, buf []byte) { readAvailable(u.nbc, buf) }
-func (upgrading) received([]byte)                     {}
-func (upgrading) decrypted([]byte)                    {}
-func (upgrading) written(int)                         {}
-func (upgrading) accepted() bool                      { return true }
+func (upgrading) readable(nbc *nbio.Conn, _ *iteration, buf []byte) { readAvailable(nbc, buf) }
+func (upgrading) received([]byte)                                   {}
+func (upgrading) decrypted([]byte)                                  {}
+func (upgrading) written(int)                                       {}
+func (upgrading) accepted() bool                                    { return true }
 
 func (u upgrading) ended(err error) {
 	if c, ok := u.nbc.Session().(nbhttp.ParserCloser); ok {

@@ -89,7 +89,7 @@ func (h *httpConn) startParser(execute func(func()) bool) {
 var errRequestTooLarge = errors.New("request too large")
 
 // readable implements pollerConn.
-func (h *httpConn) readable(it *iteration, buf []byte) { it.serveRequest(h.nbc, buf) }
+func (h *httpConn) readable(nbc *nbio.Conn, it *iteration, buf []byte) { it.serveRequest(nbc, buf) }
 
 // received implements pollerConn.
 func (h *httpConn) received(data []byte) {

@@ -33,7 +33,7 @@ func newIterationBed(t *testing.T, pollers int) *iterationBed {
 		t.Fatal(err)
 	}
 	b := &iterationBed{t: t, iterations: its, engine: nbio.NewEngine(nbio.Config{NPoller: pollers}), each: make(chan string, 16)}
-	b.engine.OnRead(func(c *nbio.Conn) { connOf(c).readable(its.of(c), make([]byte, 64)) })
+	b.engine.OnRead(func(c *nbio.Conn) { connOf(c).readable(c, its.of(c), make([]byte, 64)) })
 	if err := b.engine.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func (b *iterationBed) add(name string, request bool, serve func()) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	nbc.SetSession(&bedConn{nbc: nbc, request: request, serve: func() {
+	c := bedConn{serve: func() {
 		if serve != nil {
 			serve()
 		}
@@ -88,7 +88,12 @@ func (b *iterationBed) add(name string, request bool, serve func()) {
 		b.served = append(b.served, name)
 		b.mu.Unlock()
 		b.each <- name
-	}})
+	}}
+	if request {
+		nbc.SetSession(&bedRequest{c})
+	} else {
+		nbc.SetSession(&c)
+	}
 	if _, err := peer.Write([]byte("x")); err != nil {
 		b.t.Fatal(err)
 	}
@@ -99,20 +104,15 @@ func (b *iterationBed) add(name string, request bool, serve func()) {
 	}
 }
 
-// bedConn is a connection of a bed: a request, or a session.
-type bedConn struct {
-	nbc     *nbio.Conn
-	request bool
-	serve   func()
-}
+// bedConn is a connection of a bed: a session, or a request.
+type (
+	bedConn    struct{ serve func() }
+	bedRequest struct{ bedConn }
+)
 
-func (c *bedConn) readable(it *iteration, buf []byte) {
-	if c.request {
-		it.serveRequest(c.nbc, buf)
-		return
-	}
-	readAvailable(c.nbc, buf)
-}
+func (c *bedConn) readable(nbc *nbio.Conn, _ *iteration, buf []byte) { readAvailable(nbc, buf) }
+
+func (c *bedRequest) readable(nbc *nbio.Conn, it *iteration, buf []byte) { it.serveRequest(nbc, buf) }
 
 func (c *bedConn) received([]byte)  { c.serve() }
 func (c *bedConn) decrypted([]byte) {}

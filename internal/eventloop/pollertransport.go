@@ -40,9 +40,9 @@ type pollerTransport struct {
 }
 
 // readable implements pollerConn.
-func (c *pollerTransport) readable(it *iteration, buf []byte) {
+func (c *pollerTransport) readable(nbc *nbio.Conn, it *iteration, buf []byte) {
 	if c.holdBack == nil || !c.heldBack(it) {
-		readAvailable(c.nbc, buf)
+		readAvailable(nbc, buf)
 	}
 }
 

@@ -15,12 +15,12 @@ type probe struct {
 	it  *iteration
 }
 
-func (p *probe) readable(_ *iteration, buf []byte) { readAvailable(p.nbc, buf) }
-func (p *probe) received([]byte)                   { p.it.next() }
-func (p *probe) decrypted([]byte)                  {}
-func (p *probe) written(int)                       {}
-func (p *probe) accepted() bool                    { return false }
-func (p *probe) ended(error)                       {}
+func (p *probe) readable(nbc *nbio.Conn, _ *iteration, buf []byte) { readAvailable(nbc, buf) }
+func (p *probe) received([]byte)                                   { p.it.next() }
+func (p *probe) decrypted([]byte)                                  {}
+func (p *probe) written(int)                                       {}
+func (p *probe) accepted() bool                                    { return false }
+func (p *probe) ended(error)                                       {}
 
 // newIterations makes a probe for each poller of an engine that does not run
 // yet.
