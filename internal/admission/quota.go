@@ -40,14 +40,3 @@ func (q *quota[K]) release(key K) {
 		delete(q.held, key)
 	}
 }
-
-// keys lists what is counted.
-func (q *quota[K]) keys() []K {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	keys := make([]K, 0, len(q.held))
-	for key := range q.held {
-		keys = append(keys, key)
-	}
-	return keys
-}

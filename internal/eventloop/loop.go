@@ -4,13 +4,13 @@
 //
 // # Transports
 //
-// Each kind of connection is one file. On a poller a kind implements
-// pollerConn, through which nbio's events reach it: httpConn reads requests,
+// Each kind of connection is one file. On a poller a kind implements pollerConn,
+// through which nbio's events reach the connection: httpConn reads requests,
 // pollerTransport is a session, probe tells the loop iterations apart. A
 // blocking kind has a goroutine: serveBlocking reads requests,
-// blockingTransport is a session. The kinds are made in Loop.add (by the mode)
-// and in attach (of a request that becomes a session); a new transport is a file
-// with its type and a line in each.
+// blockingTransport is a session. Kinds are made where a connection comes
+// (Loop.add) and where a request becomes a session (exchange.upgrade): a new
+// transport is a file with its type, made at one of the two.
 package eventloop
 
 import (
