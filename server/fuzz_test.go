@@ -26,7 +26,10 @@ func FuzzConnection(f *testing.F) {
 		o.DebugEcho, o.MaxMessage, o.TrustedProxies, o.MaxConnectionsPerAddress = true, 4096, []string{"127.0.0.1"}, 1000
 	})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		conn := g.dial()
+		conn, err := net.DialTimeout("tcp", g.Addr(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(patience))
 		_, _ = conn.Write(data)

@@ -73,6 +73,7 @@ func TestPanicAroundASession(t *testing.T) {
 			if head, err := p.readHead(); err != nil || !strings.Contains(head, " 101 ") {
 				t.Errorf("afterwards: %s %v", head, err)
 			}
+			p.await(protocol.TypeWelcome)
 		}
 	})
 }

@@ -141,9 +141,8 @@ func TestStalledFrontend(t *testing.T) {
 		g.eventually("nothing waits any more", func() bool { return stalled.Buffered() == 0 && sess.Health().OutboxFill == 0 })
 		fast.text(`{"type":"third.word","dst":"@user/slow"}`)
 		slow.await("third.word")
-		if n := stalled.Buffered(); n != 0 {
-			t.Errorf("%d bytes are booked as waiting", n)
-		}
+		// The peer may have the bytes before that is booked.
+		g.eventually("nothing is booked as waiting", func() bool { return stalled.Buffered() == 0 })
 	})
 }
 
