@@ -67,14 +67,10 @@ func (s *Server) apiOptions() httpapi.Options {
 }
 
 func (s *Server) adminOptions() httpapi.AdminOptions {
-	roles := []session.Role{session.RoleDevice, session.RoleFrontend}
-	if s.opts.DebugEcho {
-		roles = append(roles, session.RoleEcho)
-	}
 	return httpapi.AdminOptions{
 		Listen: s.opts.AdminListen, Version: s.opts.Version, Bus: s.bus, Admission: s.admission, ErrorLog: debugLog(s.opts.Logger),
 		Metrics: metrics.Handler(metrics.Sources{
-			Node: s.opts.Node, Version: s.opts.Version, Roles: roles,
+			Node: s.opts.Node, Version: s.opts.Version, Roles: s.admission.Roles(),
 			Sessions: s.manager, Router: s.router.Stats(), Admission: s.admission.Counters(), Loop: s.loop.Counters(), Panics: s.panics, Bus: s.bus,
 			CertificateExpiry: s.loop.CertificateExpiry,
 		}),

@@ -28,6 +28,8 @@ type role struct {
 	access      access.Role
 	// anyProtocol lets in clients that do not offer labgate.v1 among others.
 	anyProtocol bool
+	// debug is a role that is let in only for tests of the connection layer.
+	debug bool
 	// info is what the session is when the query says nothing.
 	info session.Info
 	// query takes one value of the query and returns false when the role does
@@ -62,10 +64,23 @@ var roles = [...]role{
 	// they like.
 	session.RoleEcho: {
 		path: "/ws/echo", name: nameless,
-		access: access.RoleFrontend, anyProtocol: true,
+		access: access.RoleFrontend, anyProtocol: true, debug: true,
 		info: session.Info{Role: session.RoleEcho},
 	},
 }
+
+// Roles lists the roles that peers may take.
+func (a *Admission) Roles() []session.Role {
+	var all []session.Role
+	for i := range roles {
+		if a.letsIn(&roles[i]) {
+			all = append(all, roles[i].info.Role)
+		}
+	}
+	return all
+}
+
+func (a *Admission) letsIn(to *role) bool { return !to.debug || a.opts.Echo }
 
 // roleAndName reads /ws/device/{id}, /ws/frontend and /ws/frontend/{user}, and
 // /ws/echo when that is switched on.
@@ -73,7 +88,7 @@ func (a *Admission) roleAndName(path string) (*role, string, *Refusal) {
 	for i := range roles {
 		to := &roles[i]
 		rest, ok := strings.CutPrefix(path, to.path)
-		if !ok || to.info.Role == session.RoleEcho && !a.opts.Echo {
+		if !ok || !a.letsIn(to) {
 			continue
 		}
 		name, named := strings.CutPrefix(rest, "/")
