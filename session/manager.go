@@ -282,18 +282,6 @@ func (m *Manager) Stop(ctx context.Context) error {
 	return err
 }
 
-// sourceOf returns the src of a session's messages. A bare name is a device's
-// alone, so that nobody else can pass for one.
-func sourceOf(s *Session) string {
-	switch {
-	case s.info.Role == RoleDevice:
-		return s.info.Name
-	case s.info.Name != "":
-		return protocol.UserPrefix + s.info.Name
-	}
-	return protocol.SessionPrefix + s.id.String()
-}
-
 // newID returns the id of a new session: random, behind the node.
 func (m *Manager) newID() uuid.UUID {
 	id := uuid.New()

@@ -1,5 +1,7 @@
 package session
 
+import "github.com/labgate/labgate/protocol"
+
 // Role tells the kinds of peers apart.
 type Role uint8
 
@@ -19,6 +21,8 @@ const (
 var roles = [...]struct {
 	// name is what the role is called on the wire, in logs and metrics.
 	name string
+	// namePrefix is in front of a peer's name in the src of its messages.
+	namePrefix string
 	// rate limits what each session may send, nil: nothing does.
 	rate func(*Options) *Rate
 	// controlBytes bounds the urgent and control messages that wait.
@@ -33,11 +37,13 @@ var roles = [...]struct {
 	},
 	RoleFrontend: {
 		name:         "frontend",
+		namePrefix:   protocol.UserPrefix,
 		rate:         func(o *Options) *Rate { return &o.FrontendRate },
 		controlBytes: func(o *Options) int { return o.ControlBytes },
 	},
 	RoleEcho: {
 		name:         "echo",
+		namePrefix:   protocol.UserPrefix,
 		controlBytes: func(o *Options) int { return o.EchoBytes },
 		latePing:     true,
 	},
@@ -45,6 +51,15 @@ var roles = [...]struct {
 
 // String returns the role's name on the wire, in logs and metrics.
 func (r Role) String() string { return roles[r].name }
+
+// sourceOf returns the src of a session's messages. A bare name is a device's
+// alone, so that nobody else can pass for one.
+func sourceOf(s *Session) string {
+	if name := s.info.Name; name != "" {
+		return roles[s.info.Role].namePrefix + name
+	}
+	return protocol.SessionPrefix + s.id.String()
+}
 
 // roleLimits are the limits on the sessions of one role, by the Manager's
 // options.
