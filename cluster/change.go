@@ -27,7 +27,7 @@ func appendHold(b []byte, seq uint64, h *federation.Holding) []byte {
 
 func (r *reader) holding() (h federation.Holding) {
 	h.Device, h.Epoch, h.Type, h.Customer = r.string(), r.uvarint(), r.string(), r.string()
-	r.samples(&h.At)
+	r.sampleRange(&h.At)
 	n := r.uvarint()
 	if n > maxMeta {
 		r.fail()
@@ -55,7 +55,7 @@ func appendRelease(b []byte, seq uint64, rel *federation.Release) []byte {
 
 func (r *reader) release() (rel federation.Release) {
 	rel.Device, rel.Epoch, rel.Reason = r.string(), r.uvarint(), r.string()
-	r.samples(&rel.End)
+	r.sampleRange(&rel.End)
 	return rel
 }
 

@@ -16,7 +16,9 @@ func FuzzReceive(f *testing.F) {
 	f.Add(uint8(0), []byte(packetOf(sample, appendHold(nil, 1, &h), appendRelease(nil, 2, &r), appendUser(nil, 3, "mia", true), appendWant(nil, 5, "press-1", 1))))
 	f.Add(uint8(1), []byte(packetOf(sample, appendNumbers(nil, recordSnapshot, "", 4), appendHold(nil, 0, &h), appendRelease(nil, 0, &r), appendWant(nil, 0, "x", 1), appendNumbers(nil, recordSnapshotEnd, "", 4, 3))))
 	f.Add(uint8(1), []byte(packetOf(sample, appendNumbers(nil, recordAsk, "b", 900_000, 0), appendNumbers(nil, recordAnswer, "b", 1_000_000, 0), appendNumbers(nil, recordBeat, "b", 1), appendNumbers(nil, recordBye, ""))))
-	f.Add(uint8(2), []byte(packetOf(sample, appendTelemetry(nil, &federation.Batch{Range: federation.Range{Chain: 1, To: 9}, Wire: []byte{0x82, 1, 0}}))))
+	for _, rg := range someRanges() {
+		f.Add(uint8(2), []byte(packetOf(sample, appendTelemetry(nil, &federation.Batch{Range: rg, Wire: []byte{0x82, 1, 0}}))))
+	}
 	f.Add(uint8(3), []byte(`{"dst":"press-1","type":"start"}`))
 	f.Fuzz(func(t *testing.T, channel uint8, text []byte) {
 		b, _ := testBus(t)

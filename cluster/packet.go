@@ -37,7 +37,7 @@ const (
 	recordAsk                               // time, have, name
 	recordAnswer                            // time, seq, name
 	recordBye                               // empty
-	recordHold                              // seq, device, epoch, type, customer, range, n, n × (name, value)
+	recordHold                              // seq, device, epoch, type, customer, range (see appendRange), n, n × (name, value)
 	recordRelease                           // seq, device, epoch, reason, range
 	recordUser                              // seq, user, u8 here
 	recordWant                              // seq, device, number of the subscription, 0 for not wanted
@@ -174,6 +174,12 @@ func (r *reader) uvarint() (v uint64) {
 	}
 	r.fail()
 	return 0
+}
+
+// varint reads a number that may be below 0 (zigzag, encoding/binary).
+func (r *reader) varint() int64 {
+	v := r.uvarint()
+	return int64(v>>1) ^ -int64(v&1)
 }
 
 func (r *reader) uint32() uint32 {

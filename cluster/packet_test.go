@@ -52,47 +52,9 @@ func TestMessagesSurviveTheirWay(t *testing.T) {
 	}
 }
 
-func TestTelemetrySurvivesItsWay(t *testing.T) {
-	chains := make([]federation.Chain, federation.MaxChainsBefore)
-	for i := range chains {
-		chains[i] = federation.Chain{Chain: uint64(i), Start: 1 << 50, End: 1<<64 - 1}
-	}
-	for name, want := range map[string]federation.Batch{
-		"frames":    {Range: federation.Range{Chain: 1, Start: 5, From: 10, To: 20, Before: []federation.Chain{}}, Wire: []byte{0x82, 0}},
-		"no frames": {Range: federation.Range{Chain: 3, From: 1<<64 - 1, To: 1<<64 - 1, Before: chains}, Wire: []byte{}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := appendTelemetry(nil, &want)
-			if len(b) > telemetrySize(&want) {
-				t.Errorf("%d bytes, telemetrySize says %d", len(b), telemetrySize(&want))
-			}
-			rs := records(b)
-			_, body, _, _ := rs.next()
-			var got federation.Batch
-			got.Range.Before = []federation.Chain{{Chain: 99}}
-			if err := readTelemetry(body, &got); err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("got  %+v\nwant %+v", got, want)
-			}
-		})
-	}
-}
-
-func TestOnlyTheLatestChainsAreSent(t *testing.T) {
-	long := federation.Range{Before: make([]federation.Chain, federation.MaxChainsBefore+2)}
-	long.Before[len(long.Before)-1].Chain = 7
-	r := reader{s: string(appendRange(nil, &long))}
-	var got federation.Range
-	if r.samples(&got); r.bad || len(got.Before) != federation.MaxChainsBefore || got.Before[federation.MaxChainsBefore-1].Chain != 7 {
-		t.Errorf("%v, bad %t", got.Before, r.bad)
-	}
-}
-
 func TestChangesSurviveTheirWay(t *testing.T) {
 	h := federation.Holding{Device: "press-1", Epoch: 1 << 60, Type: "tensile tester", Customer: "é", Meta: map[string]string{"room": "12", "empty": ""},
-		At: federation.Range{Chain: 3, Start: 4, From: 5, To: 5, Before: []federation.Chain{{Chain: 2, End: 9}}}}
+		At: federation.Range{First: 2, Chain: 3, Start: 4, From: 5, To: 5, Count: 10, Before: []federation.Chain{{End: 9}}}}
 	rs := records(appendHold(nil, 42, &h))
 	kind, body, _, _ := rs.next()
 	if seq := body.uvarint(); kind != recordHold || seq != 42 {
@@ -101,7 +63,7 @@ func TestChangesSurviveTheirWay(t *testing.T) {
 	if got := cloned(body.holding()); body.bad || body.s != "" || !reflect.DeepEqual(got, h) {
 		t.Errorf("got %+v, bad %t", got, body.bad)
 	}
-	r := federation.Release{Device: "press-1", Epoch: 7, Reason: "closed_by_peer", End: federation.Range{Chain: 2, To: 9, Before: []federation.Chain{{Chain: 1, End: 4}}}}
+	r := federation.Release{Device: "press-1", Epoch: 7, Reason: "closed_by_peer", End: federation.Range{First: 1, Chain: 2, To: 9, Count: 13, Before: []federation.Chain{{End: 4}}}}
 	rs = records(appendRelease(nil, 0, &r))
 	_, body, _, _ = rs.next()
 	_ = body.uvarint()
@@ -132,7 +94,7 @@ func TestMalformedPacketsAreRefused(t *testing.T) {
 		"a session cut off":      packetOf(header{node: 1}, []byte{byte(recordMessage), 0, 0, 0, 6, 1, flagSession, 0, 0, 0, 1}),
 		"a number of 65 bits":    packetOf(header{node: 1}, append([]byte{byte(recordUser), 0, 0, 0, 10}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2)),
 		"a timeout of 33 bits":   packetOf(header{node: 1}, []byte{byte(recordMessage), 0, 0, 0, 7, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x10}),
-		"many entries":           packetOf(header{node: 1}, endRecord(append(beginRecord(nil, recordHold), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, maxMeta+1), 0)),
+		"many entries":           packetOf(header{node: 1}, endRecord(append(beginRecord(nil, recordHold), append(append([]byte{1, 0, 0, 0, 0}, make([]byte, 7)...), maxMeta+1)...), 0)),
 		"neither here nor away":  packetOf(header{node: 1}, endRecord(append(beginRecord(nil, recordUser), 1, 1, 'u', 2), 0)),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,14 +29,16 @@ func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federati
 	f.Release()
 	if !ok {
 		r.stats.countError(protocol.ErrBadMessage)
-		r.receiveLoss(d, max(to, fresh), b.Range.To)
+		if from := max(to, fresh); from < b.Range.To {
+			r.receiveLoss(d, federation.Samples{From: from, To: b.Range.To, Count: b.Range.To - from})
+		}
 	}
 }
 
 // lostBetweenNodes tells the receivers what was lost between nodes.
 func (r *Router) lostBetweenNodes(d *device, lost []federation.Samples) {
 	for _, l := range lost {
-		r.receiveLoss(d, l.From, l.To)
+		r.receiveLoss(d, l)
 	}
 }
 

@@ -41,12 +41,12 @@ type Batch struct {
 // batches are used again for the telemetry of other nodes.
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// Loss is a range of samples of a device's stream, [From, To), that was lost on
-// its way between nodes.
+// Loss is samples of a device's stream that were lost on their way between
+// nodes.
 type Loss struct {
-	Device   string
-	Stream   uint32
-	From, To uint64
+	Device string
+	Stream uint32
+	federation.Samples
 }
 
 // receiverList is a list of receivers that is read without a lock and replaced,

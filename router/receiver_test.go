@@ -84,7 +84,7 @@ func TestReceiversGetTheTelemetryOfOtherNodes(t *testing.T) {
 		if want := []span{{from: 0, to: 5}, {from: 20, to: 25}}; !slices.Equal(x.batches, want) || slices.Contains(x.remote, false) {
 			t.Errorf("got %v, remote %v", x.batches, x.remote)
 		}
-		if want := []Loss{{Device: "d", Stream: 1, From: 5, To: 20}}; !slices.Equal(x.lost, want) {
+		if want := []Loss{{Device: "d", Stream: 1, Samples: federation.Samples{From: 5, To: 20, Count: 15}}}; !slices.Equal(x.lost, want) {
 			t.Errorf("lost %v, want %v", x.lost, want)
 		}
 		if bus.batches != 0 {

@@ -128,13 +128,10 @@ func (r *Router) receive(d *device, b *Batch) {
 
 // receiveLoss tells all who want the device's telemetry what was lost between
 // nodes.
-func (r *Router) receiveLoss(d *device, from, to uint64) {
-	if from >= to {
-		return
-	}
-	r.stats.LostBetweenNodes.Add(to - from)
+func (r *Router) receiveLoss(d *device, lost federation.Samples) {
+	r.stats.LostBetweenNodes.Add(lost.Count)
 	every, some := r.registry.receivers(d)
-	l := Loss{Device: d.id, Stream: d.stream, From: from, To: to}
+	l := Loss{Device: d.id, Stream: d.stream, Samples: lost}
 	for _, x := range every {
 		x.ReceiveLoss(l)
 	}

@@ -212,30 +212,6 @@ type Message struct {
 	Text      []byte
 }
 
-// Range places samples among all that came of a device on a node. A
-// device's samples are in chains: each begins where the device left a gap, or
-// began anew, and is numbered by the node. What is missing between two ranges
-// is known from that alone.
-type Range struct {
-	// Chain numbers the chain, from 1; Start is its first sample.
-	Chain uint64
-	Start uint64
-	// From and To are the samples of this batch, [From, To).
-	From, To uint64
-	// Before are the latest chains that ended, oldest first, at most
-	// MaxChainsBefore.
-	Before []Chain
-}
-
-// Chain is a chain that has ended: the samples [Start, End).
-type Chain struct {
-	Chain, Start, End uint64
-}
-
-// MaxChainsBefore bounds Range.Before: so many gaps of a device's own
-// may fall within one loss of the bus for the loss to be told exactly.
-const MaxChainsBefore = 8
-
 // Batch is telemetry of one device on its way to other nodes.
 type Batch struct {
 	Device string

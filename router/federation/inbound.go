@@ -6,28 +6,30 @@ import (
 )
 
 // Inbound is the inbound position of a device: how far its telemetry has come
-// from other nodes, by node.
+// from other nodes, by node. The zero value is that of a device of which nothing
+// has come.
 type Inbound struct {
 	// mu guards the rest; a leaf.
 	mu sync.Mutex
+	// at has an entry for each node, the one used last at the end.
 	at []arrived
 }
 
-// arrived is how far the telemetry of one node is: the samples of chain up to,
-// not including, to have come or were reported as lost.
+// arrived is how far the telemetry of one node is: the samples up to there have
+// come or were reported as lost.
 type arrived struct {
-	node      NodeID
-	chain, to uint64
+	node NodeID
+	position
 	// first is the range of the batch that came first, when that was before the
 	// node was known to hold the device: what came before it may be lost.
 	first *Range
 }
 
-// maxInbound bounds the nodes that a device's telemetry has come from of late.
-const maxInbound = 4
-
-// Samples is a range of samples, [From, To).
-type Samples struct{ From, To uint64 }
+// maxInbound bounds the nodes, or earlier runs of a node, of which a device's
+// position is kept. The one unused for longest is forgotten first; only a device
+// that moves through that many nodes while the news of the first is still on its
+// way could have a loss that is not reported.
+const maxInbound = 64
 
 // Begin sets where the telemetry of a node begins, unless that is known: what
 // is beyond it and does not come is lost. It returns what was lost before the
@@ -38,9 +40,9 @@ func (in *Inbound) Begin(node NodeID, rg *Range) (lost []Samples) {
 	a := in.of(node)
 	switch {
 	case a == nil:
-		in.add(arrived{node: node, chain: rg.Chain, to: rg.To})
+		in.add(arrived{node: node, position: rg.end()})
 	case a.first != nil:
-		lost = missing(a.first, rg.Chain, rg.To)
+		lost = a.first.since(rg.end())
 		a.first = nil
 	}
 	return lost
@@ -55,7 +57,7 @@ func (in *Inbound) Take(node NodeID, rg *Range, early bool) (lost []Samples, fre
 	defer in.mu.Unlock()
 	a := in.of(node)
 	if a == nil {
-		entry := arrived{node: node, chain: rg.Chain, to: rg.To}
+		entry := arrived{node: node, position: rg.end()}
 		if early {
 			first := *rg
 			first.Before = slices.Clone(rg.Before)
@@ -68,32 +70,12 @@ func (in *Inbound) Take(node NodeID, rg *Range, early bool) (lost []Samples, fre
 		// Known, or told as lost before: then it must not come any more.
 		return nil, rg.To
 	}
-	lost, fresh = missing(rg, a.chain, a.to), rg.From
+	lost, fresh = rg.since(a.position), rg.From
 	if rg.Chain == a.chain {
 		fresh = max(rg.From, a.to)
 	}
-	a.chain, a.to = rg.Chain, rg.To
+	a.position = rg.end()
 	return lost, fresh
-}
-
-// missing returns the samples between the first ones of a chain, up to to, and
-// the range.
-func missing(rg *Range, chain, to uint64) (lost []Samples) {
-	switch {
-	case rg.Chain < chain:
-		return nil
-	case rg.Chain == chain:
-		return appendLoss(nil, to, rg.From)
-	}
-	for _, c := range rg.Before {
-		switch {
-		case c.Chain == chain:
-			lost = appendLoss(lost, to, c.End)
-		case c.Chain > chain:
-			lost = appendLoss(lost, c.Start, c.End)
-		}
-	}
-	return appendLoss(lost, rg.Start, rg.From)
 }
 
 // Forget forgets every node: the telemetry is no longer wanted.
@@ -103,28 +85,29 @@ func (in *Inbound) Forget() {
 	in.mu.Unlock()
 }
 
-// of returns the entry of a node. The caller holds mu.
+// of returns the entry of a node, which becomes the one used last. The caller
+// holds mu.
 func (in *Inbound) of(node NodeID) *arrived {
-	for i := range in.at {
-		if in.at[i].node == node {
-			return &in.at[i]
+	last := len(in.at) - 1
+	for i := last; i >= 0; i-- {
+		if in.at[i].node != node {
+			continue
 		}
+		if i < last {
+			a := in.at[i]
+			copy(in.at[i:], in.at[i+1:])
+			in.at[last] = a
+		}
+		return &in.at[last]
 	}
 	return nil
 }
 
-// add adds an entry, in place of the oldest when there are many. The caller
-// holds mu.
+// add adds an entry, in place of the one unused for longest when there are many.
+// The caller holds mu.
 func (in *Inbound) add(a arrived) {
 	if len(in.at) >= maxInbound {
 		in.at = append(in.at[:0], in.at[1:]...)
 	}
 	in.at = append(in.at, a)
-}
-
-func appendLoss(lost []Samples, from, to uint64) []Samples {
-	if from >= to {
-		return lost
-	}
-	return append(lost, Samples{from, to})
 }

@@ -1,10 +1,12 @@
 package federation
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Outbound is the outbound position of a device: it places the samples that the
-// device sends to this node, and finds where one chain of samples ends and the
-// next begins. The zero value is that of a device that has sent nothing.
+// device sends to this node among all samples before them. The zero value is that of a device that has sent nothing.
 type Outbound struct {
 	// mu guards the rest; a leaf.
 	mu sync.Mutex
@@ -21,20 +23,20 @@ type Outbound struct {
 func (o *Outbound) Place(from, to uint64) Range {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	last := o.placed
-	at := Range{Chain: last.Chain, Start: last.Start, From: from, To: to, Before: last.Before}
-	if last.Chain == 0 || from != last.To {
-		if last.Chain > 0 {
-			// Replaced, not changed: ranges that were handed out share it.
-			before := append(make([]Chain, 0, MaxChainsBefore), last.Before[max(0, len(last.Before)-MaxChainsBefore+1):]...)
-			at.Before = append(before, Chain{Chain: last.Chain, Start: last.Start, End: last.To})
-		}
-		at.Chain++
-		at.Start = from
+	var first uint64
+	if o.placed.First == 0 {
+		first = firstChain()
 	}
-	o.placed = at
-	return at
+	o.placed = o.placed.appended(from, to, first)
+	return o.placed
 }
+
+// started is when this process started.
+var started = time.Now()
+
+// firstChain numbers the first chain of a device. It grows even if somebody sets
+// the clock back.
+func firstChain() uint64 { return uint64(started.Add(time.Since(started)).UnixMicro()) }
 
 // Commit says that the samples of a range are on the bus, or that no node wants
 // them.
@@ -61,7 +63,7 @@ const maxRepeats = 3
 func (o *Outbound) Repeat() (Range, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	again := o.committed.Chain > 0 && o.repeats < maxRepeats
+	again := o.committed.First > 0 && o.repeats < maxRepeats
 	o.repeats++
 	return o.committed, again
 }
