@@ -52,7 +52,7 @@ func (b *Bus) sweep(at, overslept int64) {
 	b.calls.Unlock()
 
 	b.mu.Lock()
-	b.own.forgetFormer(at - 6*ttl)
+	b.own.forgetFormer(at - formerTime.Microseconds())
 	b.own.snapshot = nil
 	b.mu.Unlock()
 

@@ -1,8 +1,11 @@
 package cluster
 
 import (
-	"github.com/labgate/labgate/router/federation"
+	"maps"
 	"strings"
+	"time"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // own is what this node has: the others have a copy of it. The Bus's mu guards
@@ -15,7 +18,7 @@ type own struct {
 	subs     uint64               // how often this node has subscribed to telemetry
 	fresh    []string             // devices to be claimed at once
 	releases []federation.Release // keys to be deleted
-	former   []former             // devices released lately, oldest first
+	former   map[string]former    // devices released lately, with their last release
 	// What was last sent as a snapshot, for those who ask soon after.
 	snapshot    []byte
 	snapshotSeq uint64
@@ -44,11 +47,15 @@ type former struct {
 	at int64
 }
 
-// maxFormer bounds how many released devices are kept.
-const maxFormer = 4096
+// Bounds of the released devices that are kept. Nodes that were cut off for
+// longer, or while more devices left, are not told how far those had come.
+const (
+	maxFormer  = 4096
+	formerTime = time.Hour
+)
 
 func newOwn() own {
-	return own{devices: map[string]*held{}, users: map[string]struct{}{}, wants: map[string]*want{}}
+	return own{devices: map[string]*held{}, former: map[string]former{}, users: map[string]struct{}{}, wants: map[string]*want{}}
 }
 
 // hold notes a device. While the bus is down its key waits for the link that
@@ -70,10 +77,7 @@ func (o *own) release(r federation.Release, now int64, up bool) bool {
 	// The range's list is the caller's.
 	kept := r
 	kept.End.Before = append([]federation.Chain(nil), r.End.Before...)
-	if len(o.former) == maxFormer {
-		o.former = append(o.former[:0], o.former[1:]...)
-	}
-	o.former = append(o.former, former{kept, now})
+	o.keepFormer(former{kept, now})
 	if up {
 		kept.Epoch = d.Epoch // that of the key
 		o.releases = append(o.releases, kept)
@@ -81,13 +85,29 @@ func (o *own) release(r federation.Release, now int64, up bool) bool {
 	return true
 }
 
+// keepFormer notes a released device, in place of one of the older ones when
+// there are many.
+func (o *own) keepFormer(f former) {
+	if _, there := o.former[f.Device]; !there && len(o.former) >= maxFormer {
+		const some = 16 // to look at all would take too long
+		var oldest former
+		looked := 0
+		for _, x := range o.former {
+			if looked == 0 || x.at < oldest.at {
+				oldest = x
+			}
+			if looked++; looked == some {
+				break
+			}
+		}
+		delete(o.former, oldest.Device)
+	}
+	o.former[f.Device] = f
+}
+
 // forgetFormer drops what was released before a time.
 func (o *own) forgetFormer(before int64) {
-	n := 0
-	for n < len(o.former) && o.former[n].at < before {
-		n++
-	}
-	o.former = append(o.former[:0], o.former[n:]...)
+	maps.DeleteFunc(o.former, func(_ string, f former) bool { return f.at < before })
 }
 
 // user reports whether that is news.
@@ -137,8 +157,8 @@ func (o *own) current() []byte {
 func (o *own) encode(b []byte) []byte {
 	b = appendNumbers(b, recordSnapshot, "", o.seq)
 	n := uint64(0)
-	for i := range o.former {
-		b = appendRelease(b, 0, &o.former[i].Release)
+	for _, f := range o.former {
+		b = appendRelease(b, 0, &f.Release)
 		n++
 	}
 	for _, d := range o.devices {

@@ -191,6 +191,7 @@ func (b *Bus) complete(p *peer, at int64, seq, n uint64) error {
 	}
 	if !p.joined {
 		b.join(p)
+		b.tellFormer(p, s)
 	}
 	if seq >= p.seq {
 		p.seq = seq
@@ -198,6 +199,17 @@ func (b *Bus) complete(p *peer, at int64, seq, n uint64) error {
 	}
 	b.catchUp(p, at)
 	return nil
+}
+
+// tellFormer tells the Member of devices that a node released before this node
+// knew it, or while it took the node for lost: how far their telemetry went tells
+// those who knew them what they have missed.
+func (b *Bus) tellFormer(p *peer, s *snapshot) {
+	for device, r := range s.former {
+		if _, held := s.devices[device]; !held {
+			b.member.DeviceReleased(p.node, r)
+		}
+	}
 }
 
 // become tells the Member the difference between what is known and a snapshot.

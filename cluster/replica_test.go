@@ -75,6 +75,48 @@ func TestAReleaseThatIsForgottenHasAReason(t *testing.T) {
 	n[1].await(t, "b knows", func() bool { return n[1].has("released a press-1 1 connection_lost 0") })
 }
 
+// TestReleasedWhileANodeWasTakenForLost: only the release says how far a
+// device's telemetry went.
+func TestReleasedWhileANodeWasTakenForLost(t *testing.T) {
+	b, m := testBus(t)
+	known(b, 7)
+	h := federation.Holding{Device: "press-1", Epoch: 1}
+	b.hears(b.names.all, header{node: 7, number: 1, sent: b.now()}, appendHold(nil, 1, &h))
+	b.at(time.Minute)
+	b.sweep(b.now(), 0)
+	if m.times("left  node_lost") != 1 {
+		t.Fatal(m.events)
+	}
+	b.calls.Lock() // it was there all the time
+	b.meet(7, b.now()).clock.exchange(b.now(), b.now(), b.now())
+	b.calls.Unlock()
+	r := federation.Release{Device: "press-1", Epoch: 1, Reason: "idle", End: federation.Range{First: 1, Chain: 1, From: 99, To: 99, Count: 99}}
+	still := federation.Release{Device: "press-2", Epoch: 2, Reason: "idle"}
+	back := federation.Holding{Device: "press-2", Epoch: 3}
+	b.hears(b.names.all, header{node: 7, number: 2, sent: b.now()}, appendNumbers(nil, recordSnapshot, "", 5),
+		appendRelease(nil, 0, &r), appendRelease(nil, 0, &still), appendHold(nil, 0, &back), appendNumbers(nil, recordSnapshotEnd, "", 5, 3))
+	if m.times("released  press-1 1 idle 99") != 1 || m.times("released  press-2 2 idle 0") != 0 {
+		t.Error(m.events)
+	}
+}
+
+// TestFormerDevicesAreBounded: the oldest of them give way, more or less.
+func TestFormerDevicesAreBounded(t *testing.T) {
+	o := newOwn()
+	const more = maxFormer + 1000
+	for i := range int64(more) {
+		h := federation.Holding{Device: fmt.Sprint("press-", i), Epoch: 1}
+		o.hold(h, false)
+		o.release(federation.Release{Device: h.Device, Epoch: 1}, i, false)
+	}
+	if _, latest := o.former[fmt.Sprint("press-", more-1)]; len(o.former) != maxFormer || !latest {
+		t.Errorf("%d are kept, the latest among them: %t", len(o.former), latest)
+	}
+	if o.forgetFormer(more); len(o.former) != 0 {
+		t.Errorf("%d are kept for ever", len(o.former))
+	}
+}
+
 // changes are numbered records for tests without Redis.
 func userRecord(seq uint64, user string) []byte { return appendUser(nil, seq, user, true) }
 

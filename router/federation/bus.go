@@ -94,7 +94,8 @@ type Member interface {
 	NodeLeft(node NodeID, why Departure)
 	// DeviceHeld says that a node holds a device. It may be said more than once.
 	DeviceHeld(node NodeID, h Holding)
-	// DeviceReleased takes that back.
+	// DeviceReleased takes that back. It may be said of a device that was never
+	// said to be held, when it was released while this node was cut off.
 	DeviceReleased(node NodeID, r Release)
 	// DeviceOvertaken says that a device which this node holds with that epoch
 	// is held by another with a greater one, by. first says that this was found
