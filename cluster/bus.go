@@ -42,6 +42,9 @@ type Bus struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
+	// failures is run's alone.
+	failures failures
+
 	// calls is held while the Member is called, and guards what is known of the
 	// other nodes.
 	calls    sync.Mutex

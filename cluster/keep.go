@@ -42,6 +42,8 @@ func (b *Bus) sweep(at, overslept int64) {
 			silent = append(silent, node)
 		} else if (!p.joined || p.told > p.seq || len(p.waiting) > 0) && at-p.asked > b.options.Timeout.Microseconds() {
 			b.ask(p, at)
+		} else {
+			b.warnOfNamesakes(p, at)
 		}
 	}
 	for node, until := range b.departed {

@@ -1,8 +1,10 @@
 package cluster
 
 import (
-	"github.com/labgate/labgate/router/federation"
 	"strings"
+	"time"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // peer is what this node knows of another one. The Bus's calls guards it, but
@@ -20,6 +22,8 @@ type peer struct {
 	heard   int64 // when it was last known to be alive; µs
 	asked   int64 // when it was last asked for what it has
 	sent    int64 // when it was last sent a snapshot
+	since   int64 // when it was joined
+	warned  int64 // when to warn again of another node with its name
 	numbers map[string]uint64
 
 	// What it has, up to seq; told is the latest number that was heard of.
@@ -144,28 +148,37 @@ func (b *Bus) answered(p *peer, sent, at, asked int64, seq uint64) {
 
 // join makes a peer known to the Member.
 func (b *Bus) join(p *peer) {
-	p.joined = true
+	p.joined, p.since = true, b.now()
 	b.mu.Lock()
 	b.nodes[p.node] = &p.to
 	b.mu.Unlock()
 	b.log.Info().Str("node", nodeHex(p.node)).Str("name", p.name).Msg("node is there")
-	if b.namesake(p) {
-		b.log.Warn().Str("node", nodeHex(p.node)).Str("name", p.name).Msg("two nodes have the same name, and nobody can tell them apart: give each its own, unless one is an earlier run that has died")
-	}
 	b.member.NodeJoined(p.node, p.name)
 }
 
-// namesake reports whether another node, or this one, has a peer's name.
-func (b *Bus) namesake(p *peer) bool {
-	if p.name == b.options.Name {
-		return true
+// namesakeInterval is how often the log says that two nodes have one name.
+const namesakeInterval = time.Minute
+
+// warnOfNamesakes says so in the log when a peer has the name of this node or of
+// another peer. Both must have been heard of late, after the newer one has been
+// there for a while: a node that died and was started again is no namesake.
+func (b *Bus) warnOfNamesakes(p *peer, at int64) {
+	while := part(b.options.TTL, 2)
+	lives := func(x *peer) bool { return x.joined && at-x.since >= while && at-x.heard < while }
+	if at < p.warned || !lives(p) {
+		return
 	}
-	for _, other := range b.peers {
-		if other != p && other.joined && other.name == p.name {
-			return true
+	other, same := b.id, p.name == b.options.Name
+	for _, x := range b.peers {
+		if !same && x != p && x.name == p.name && lives(x) {
+			other, same = x.node, true
 		}
 	}
-	return false
+	if same {
+		p.warned = at + namesakeInterval.Microseconds()
+		b.log.Error().Str("name", p.name).Str("node", nodeHex(p.node)).Str("other", nodeHex(other)).
+			Msg("two nodes have the same name: listings, notices and silent_nodes do not tell one from the other; stop one of them and start it with another --node")
+	}
 }
 
 // lose forgets a peer that has gone.

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"errors"
-	"github.com/labgate/labgate/router/federation"
 	"math/rand/v2"
+	"strings"
 	"time"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // Time between attempts to connect: it doubles from the first to the last.
@@ -109,7 +111,10 @@ func (b *Bus) down(err error) {
 	b.own.unsubscribed()
 	b.mu.Unlock()
 	if first {
-		b.log.Warn().Err(err).Msg("other nodes cannot be reached through Redis")
+		b.failures = failures{}
+	}
+	if n, ok := b.failures.worthLogging(err, b.now()); ok {
+		b.log.Warn().Err(err).Uint64("attempts", n).Msg("other nodes cannot be reached through Redis")
 	}
 	for _, p := range doubtful {
 		b.undelivered(p, false)
@@ -176,3 +181,42 @@ func (l *link) watch() {
 // jittered returns a time up to a fifth shorter, so that nodes which were started
 // together do not speak together.
 func jittered(us int64) int64 { return us - rand.Int64N(us/5+1) }
+
+// failures are the errors of one outage, of which each kind is logged once, and
+// the last one again each minute: the first error rarely says why the outage
+// lasts. The goroutine run uses it alone.
+type failures struct {
+	kinds    map[string]bool
+	attempts uint64 // failures since the outage began
+	again    int64  // when to log an error of a known kind; µs
+}
+
+const (
+	failureInterval = time.Minute
+	maxFailureKinds = 10 // logged at once in one outage
+)
+
+// worthLogging notes a failure and reports whether to log it, and how many there
+// were in this outage.
+func (f *failures) worthLogging(err error, at int64) (attempts uint64, ok bool) {
+	f.attempts++
+	// Ports, and other numbers, differ from attempt to attempt.
+	kind := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, err.Error())
+	if f.kinds[kind] || len(f.kinds) >= maxFailureKinds {
+		if at < f.again {
+			return f.attempts, false
+		}
+	} else {
+		if f.kinds == nil {
+			f.kinds = map[string]bool{}
+		}
+		f.kinds[kind] = true
+	}
+	f.again = at + failureInterval.Microseconds()
+	return f.attempts, true
+}
