@@ -184,13 +184,13 @@ func TestPrefixesSeparateInstallations(t *testing.T) {
 	await(t, "both have a key", func() bool {
 		return redis.Do("EXISTS", "one:device:press-1", "two:device:press-1") == int64(2)
 	})
-	if n := redis.Do("PUBLISH", "one:door", `{}`); n != int64(2) {
-		t.Errorf("%v listen at the door of the first, want 2", n)
+	if n := redis.Do("PUBLISH", "one:ingress", `{}`); n != int64(2) {
+		t.Errorf("%v listen at the ingress of the first, want 2", n)
 	}
-	b.await(t, "b got it", func() bool { return len(b.atDoor) == 1 })
+	b.await(t, "b got it", func() bool { return len(b.external) == 1 })
 	c.Lock()
 	defer c.Unlock()
-	if len(c.there)+len(c.atDoor)+len(c.overtaken) != 0 {
+	if len(c.there)+len(c.external)+len(c.overtaken) != 0 {
 		t.Errorf("c was told of the other installation: %v", c.events)
 	}
 }

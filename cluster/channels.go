@@ -16,7 +16,7 @@ const maxChannels = 500
 // that the bus is up.
 func (l *link) subscribeAll() error {
 	b := l.bus
-	if err := l.subscribe([]string{b.names.ofNode(b.id), b.names.all, b.names.door}, false); err != nil {
+	if err := l.subscribe([]string{b.names.ofNode(b.id), b.names.all, b.names.ingress}, false); err != nil {
 		return err
 	}
 	if l.shards != nil {

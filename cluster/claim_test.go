@@ -141,7 +141,7 @@ func TestManyDevices(t *testing.T) {
 	await(t, "the keys are gone", func() bool { return redis.Do("DBSIZE") == int64(3) })
 }
 
-func TestAForeignKeyDoesNotTakeTheBusDown(t *testing.T) {
+func TestAnotherProgramsKeyDoesNotTakeTheBusDown(t *testing.T) {
 	redis := redistest.Start(t)
 	redis.Do("SET", "labgate:device:press-1", "something else")
 	redis.Do("HSET", "labgate:device:press-2", "epoch", "zzz")

@@ -80,8 +80,8 @@ type member struct {
 	returned  []federation.Message
 	doubtful  []federation.Message
 	batches   []federation.Batch
-	atDoor    []string
-	refuse    error // what ReceiveForeign returns
+	external  []string
+	refuse    error // what ReceiveExternal returns
 	isUp      bool
 	hold      time.Duration // how long Receive takes
 
@@ -262,10 +262,10 @@ func (m *member) ReceiveTelemetry(from federation.NodeID, b *federation.Batch) {
 	})
 }
 
-func (m *member) ReceiveForeign(text []byte) (err error) {
+func (m *member) ReceiveExternal(text []byte) (err error) {
 	m.call("", func() {
 		if err = m.refuse; err == nil {
-			m.atDoor = append(m.atDoor, string(text))
+			m.external = append(m.external, string(text))
 		}
 	})
 	return err

@@ -25,7 +25,7 @@ func FuzzReceive(f *testing.F) {
 		known(b, 7)
 		b.Want("press-1", true)
 		b.subscribedTo("press-1")
-		channels := []string{b.self.channel, b.names.all, b.names.telemetry + "press-1", b.names.door, "another"}
+		channels := []string{b.self.channel, b.names.all, b.names.telemetry + "press-1", b.names.ingress, "another"}
 		l := &link{bus: b, live: true, echo: make(chan struct{}, 1)}
 		// The same again: a packet must not depend on what an earlier one left behind.
 		for range 2 {

@@ -10,7 +10,7 @@ import (
 // a node's key and its channel may have one name.
 type names struct {
 	all       string
-	door      string
+	ingress   string
 	node      string // + eight hexadecimal digits: a key, and a channel
 	device    string // + device id: a key
 	telemetry string // + device id: a channel
@@ -18,7 +18,7 @@ type names struct {
 
 func newNames(prefix string) names {
 	return names{
-		all: prefix + ":all", door: prefix + ":door",
+		all: prefix + ":all", ingress: prefix + ":ingress",
 		node: prefix + ":node:", device: prefix + ":device:", telemetry: prefix + ":telemetry:",
 	}
 }

@@ -30,11 +30,11 @@ func (l *link) receive(channel, text string) {
 
 func (l *link) take(channel, text string) {
 	b := l.bus
-	door := channel == b.names.door
+	ingress := channel == b.names.ingress
 	var h header
 	var rs records
 	var err error
-	if !door {
+	if !ingress {
 		if rs, err = h.parse(text); err == nil && h.node == b.id {
 			if channel == b.self.channel {
 				l.heardMyself(h.sent)
@@ -48,8 +48,8 @@ func (l *link) take(channel, text string) {
 		return
 	}
 	switch {
-	case door:
-		b.foreign(text)
+	case ingress:
+		b.receiveExternal(text)
 	case err != nil:
 		b.garbled(channel, 0)
 	default:

@@ -12,7 +12,7 @@ func (b *Bus) Stats() federation.Stats {
 	s := b.stats
 	s.Nodes = len(b.nodes)
 	s.DroppedTelemetry = b.queue.droppedBatch
-	s.DoorRefused = maps.Clone(b.refused)
+	s.IngressRefused = maps.Clone(b.refused)
 	if b.outage != 0 {
 		s.OutageSeconds += float64(b.now()-b.outage) / 1e6
 	}

@@ -262,8 +262,8 @@ func (m member) Undelivered(to federation.NodeID, msg *federation.Message, certa
 	}
 }
 
-// ReceiveForeign implements federation.Member.
-func (m member) ReceiveForeign(text []byte) error {
+// ReceiveExternal implements federation.Member.
+func (m member) ReceiveExternal(text []byte) error {
 	if err := m.r.routeExternal(text); err != nil {
 		return err
 	}

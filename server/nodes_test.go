@@ -295,7 +295,7 @@ type countedBus struct{ federation.Bus }
 func (b countedBus) Stats() federation.Stats {
 	return federation.Stats{
 		Nodes: 2, Sent: 3, SentBytes: 4, Received: 5, ReceivedBytes: 6, Publishes: 7, DroppedTelemetry: 8, Lost: 9, Stale: 10, Malformed: 11,
-		Doors: 12, DoorRefused: map[string]uint64{"bad_message": 13, "not_found": 14}, Outages: 15, OutageSeconds: 16.5,
+		IngressAccepted: 12, IngressRefused: map[string]uint64{"bad_message": 13, "not_found": 14}, Outages: 15, OutageSeconds: 16.5,
 	}
 }
 
@@ -306,7 +306,7 @@ func TestBusMetrics(t *testing.T) {
 	for name, want := range map[string]float64{
 		"up{}": 1, "nodes{}": 2, "sent_total{}": 3, "sent_bytes_total{}": 4, "received_total{}": 5, "received_bytes_total{}": 6, "publishes_total{}": 7,
 		"telemetry_dropped_total{}": 8, "packets_lost_total{}": 9, "packets_stale_total{}": 10, "packets_malformed_total{}": 11,
-		"door_messages_total{}": 12, `door_refused_total{reason="bad_message"}`: 13, `door_refused_total{reason="not_found"}`: 14,
+		"ingress_messages_total{}": 12, `ingress_refused_total{reason="bad_message"}`: 13, `ingress_refused_total{reason="not_found"}`: 14,
 		"outages_total{}": 15, "outage_seconds_total{}": 16.5,
 	} {
 		if v, there := got["bus_"+name]; !there || v != want {

@@ -195,50 +195,50 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 	}
 }
 
-// The door: what any program publishes reaches a session wherever it is, and
+// The ingress channel: what any program publishes reaches a session wherever it is, and
 // what is malformed is counted, logged and dropped.
-func TestTheDoor(t *testing.T) {
+func TestMessagesOfOtherPrograms(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	nodes := startNodes(t, redis.URL(), "a", "b")
 	oven := newDevice(t, "oven-1")
 	oven.connect(nodes[0])
 	ann, bob := connect(t, nodes[0], "/ws/frontend/ann"), connect(t, nodes[1], "/ws/frontend/bob")
-	publish := func(text string) { redisCLI(t, redis, "PUBLISH", "labgate:door", text) }
+	publish := func(text string) { redisCLI(t, redis, "PUBLISH", "labgate:ingress", text) }
 
-	publish(`{"dst":"@user/bob","type":"door.bob","payload":{"n":1.50}}`)
-	if m := bob.awaitType("door.bob"); string(m.Payload) != `{"n":1.50}` || m.Src != "@bus" {
+	publish(`{"dst":"@user/bob","type":"ingress.bob","payload":{"n":1.50}}`)
+	if m := bob.awaitType("ingress.bob"); string(m.Payload) != `{"n":1.50}` || m.Src != "@bus" {
 		t.Errorf("%+v", m)
 	}
-	publish(`{"dst":"@session/` + ann.welcome.Session + `","type":"door.ann"}`)
-	ann.awaitType("door.ann")
-	publish(`{"dst":"@frontends","type":"door.all","urgent":true}`)
-	ann.awaitType("door.all")
-	bob.awaitType("door.all")
-	publish(`{"dst":"oven-1","type":"do.it","payload":{"key":"door"}}`)
-	eventually(t, "the device has the message", func() bool { return oven.carriedOut("door") > 0 })
+	publish(`{"dst":"@session/` + ann.welcome.Session + `","type":"ingress.ann"}`)
+	ann.awaitType("ingress.ann")
+	publish(`{"dst":"@frontends","type":"ingress.all","urgent":true}`)
+	ann.awaitType("ingress.all")
+	bob.awaitType("ingress.all")
+	publish(`{"dst":"oven-1","type":"do.it","payload":{"key":"ingress"}}`)
+	eventually(t, "the device has the message", func() bool { return oven.carriedOut("ingress") > 0 })
 
 	refused := 0.0
-	for _, text := range []string{"hello", `{"dst":"@user/bob"}`, `{"type":"door.bob"}`, `{"dst":"@user/bob","type":"gateway.closing"}`, `{"dst":"@user/bob","type":"Door"}`, `{"dst":"@user/zoe","type":"door.zoe"}`} {
+	for _, text := range []string{"hello", `{"dst":"@user/bob"}`, `{"type":"ingress.bob"}`, `{"dst":"@user/bob","type":"gateway.closing"}`, `{"dst":"@user/bob","type":"Door"}`, `{"dst":"@user/zoe","type":"ingress.zoe"}`} {
 		publish(text)
 		refused++
 		for _, n := range nodes {
-			eventually(t, "node "+n.name+" counts "+text, func() bool { return n.metric(t, "labgate_bus_door_refused_total") == refused })
+			eventually(t, "node "+n.name+" counts "+text, func() bool { return n.metric(t, "labgate_bus_ingress_refused_total") == refused })
 		}
 	}
 	for _, n := range nodes {
-		if lines := n.stderr.with("door"); len(lines) == 0 {
+		if lines := n.stderr.with("ingress"); len(lines) == 0 {
 			t.Errorf("the log of %s says nothing of what was refused", n.name)
 		}
-		if doors := n.metric(t, "labgate_bus_door_messages_total"); doors != 4 {
-			t.Errorf("%s counts %v messages at the door", n.name, doors)
+		if accepted := n.metric(t, "labgate_bus_ingress_messages_total"); accepted != 4 {
+			t.Errorf("%s counts %v messages on the ingress channel", n.name, accepted)
 		}
 	}
-	if n := oven.carriedOut("door"); n != 1 {
+	if n := oven.carriedOut("ingress"); n != 1 {
 		t.Errorf("the device was given the message %d times", n)
 	}
 	for _, fe := range []*peer{ann, bob} {
-		if slices.ContainsFunc(fe.types(), func(typ string) bool { return strings.HasPrefix(typ, "door.") }) {
+		if slices.ContainsFunc(fe.types(), func(typ string) bool { return strings.HasPrefix(typ, "ingress.") }) {
 			t.Errorf("%v came twice or to the wrong one", fe.types())
 		}
 	}

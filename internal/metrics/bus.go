@@ -11,11 +11,11 @@ import (
 type busCollector struct {
 	bus federation.Bus
 
-	up, nodes                                   *prometheus.Desc
-	sent, sentBytes, received, receivedBytes    *prometheus.Desc
-	publishes, droppedTelemetry                 *prometheus.Desc
-	lost, stale, malformed, doors, doorsRefused *prometheus.Desc
-	outages, outageSeconds                      *prometheus.Desc
+	up, nodes                                               *prometheus.Desc
+	sent, sentBytes, received, receivedBytes                *prometheus.Desc
+	publishes, droppedTelemetry                             *prometheus.Desc
+	lost, stale, malformed, ingressAccepted, ingressRefused *prometheus.Desc
+	outages, outageSeconds                                  *prometheus.Desc
 }
 
 func newBusCollector(node string, bus federation.Bus) *busCollector {
@@ -35,8 +35,8 @@ func newBusCollector(node string, bus federation.Bus) *busCollector {
 		lost:             d("packets_lost_total", "Packets of other nodes that never came."),
 		stale:            d("packets_stale_total", "Packets of other nodes that came too late to be acted upon."),
 		malformed:        d("packets_malformed_total", "Packets that could not be read."),
-		doors:            d("door_messages_total", "Messages that other programs published and that were accepted."),
-		doorsRefused:     d("door_refused_total", "Messages that other programs published and that were not accepted.", "reason"),
+		ingressAccepted:  d("ingress_messages_total", "Messages that other programs published and that were accepted."),
+		ingressRefused:   d("ingress_refused_total", "Messages that other programs published and that were not accepted.", "reason"),
 		outages:          d("outages_total", "Times that the other nodes could not be reached any longer."),
 		outageSeconds:    d("outage_seconds_total", "How long the other nodes could not be reached, in all."),
 	}
@@ -60,12 +60,12 @@ func (c *busCollector) Collect(ch chan<- prometheus.Metric) {
 	}{
 		{c.sent, st.Sent}, {c.sentBytes, st.SentBytes}, {c.received, st.Received}, {c.receivedBytes, st.ReceivedBytes},
 		{c.publishes, st.Publishes}, {c.droppedTelemetry, st.DroppedTelemetry},
-		{c.lost, st.Lost}, {c.stale, st.Stale}, {c.malformed, st.Malformed}, {c.doors, st.Doors}, {c.outages, st.Outages},
+		{c.lost, st.Lost}, {c.stale, st.Stale}, {c.malformed, st.Malformed}, {c.ingressAccepted, st.IngressAccepted}, {c.outages, st.Outages},
 	} {
 		ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(m.value))
 	}
-	for reason, n := range st.DoorRefused {
-		ch <- prometheus.MustNewConstMetric(c.doorsRefused, prometheus.CounterValue, float64(n), reason)
+	for reason, n := range st.IngressRefused {
+		ch <- prometheus.MustNewConstMetric(c.ingressRefused, prometheus.CounterValue, float64(n), reason)
 	}
 	ch <- prometheus.MustNewConstMetric(c.outageSeconds, prometheus.CounterValue, st.OutageSeconds)
 }

@@ -115,11 +115,11 @@ type Member interface {
 	// ReceiveTelemetry takes a batch of a device that this node wants. It may
 	// overwrite the batch's Wire.
 	ReceiveTelemetry(from NodeID, b *Batch)
-	// ReceiveForeign takes a message that a program outside published: an
+	// ReceiveExternal takes a message that a program outside published: an
 	// envelope with dst, type and payload. Every node is given it and delivers
 	// what is its own. The error, an *Error, says why nobody can have it; it is
 	// the same on every node, as far as each knows the others.
-	ReceiveForeign(text []byte) error
+	ReceiveExternal(text []byte) error
 	// BusChanged says that the other nodes cannot be reached any longer, or can
 	// be again.
 	BusChanged(up bool)
@@ -235,10 +235,10 @@ type Stats struct {
 	// Lost counts packets of other nodes that never came; Stale those that came
 	// too late to be acted upon; Malformed those that could not be read.
 	DroppedTelemetry, Lost, Stale, Malformed uint64
-	// Doors counts messages of other programs that were accepted, DoorRefused
+	// IngressAccepted counts messages of other programs that were accepted, IngressRefused
 	// those that were not, by reason.
-	Doors       uint64
-	DoorRefused map[string]uint64
+	IngressAccepted uint64
+	IngressRefused  map[string]uint64
 	// Outages counts the times that the bus went down; OutageSeconds adds up
 	// how long it was.
 	Outages       uint64

@@ -14,47 +14,47 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-func TestTheDoor(t *testing.T) {
+func TestMessagesOfOtherPrograms(t *testing.T) {
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	const text = `{"dst":"@user/mia","type":"note","payload":"é"}`
-	if got := redis.Do("PUBLISH", "labgate:door", text); got != int64(2) {
+	if got := redis.Do("PUBLISH", "labgate:ingress", text); got != int64(2) {
 		t.Fatalf("%v nodes listen, want 2", got)
 	}
 	for _, x := range n {
-		x.await(t, "it has come", func() bool { return len(x.atDoor) == 1 && x.atDoor[0] == text })
+		x.await(t, "it has come", func() bool { return len(x.external) == 1 && x.external[0] == text })
 		x.Lock()
 		x.refuse = &protocol.Error{Code: protocol.ErrNotFound, Message: "no such session"}
 		x.Unlock()
 	}
-	redis.Do("PUBLISH", "labgate:door", text)
-	redis.Do("PUBLISH", "labgate:door", text)
+	redis.Do("PUBLISH", "labgate:ingress", text)
+	redis.Do("PUBLISH", "labgate:ingress", text)
 	for _, x := range n {
-		await(t, "they are refused", func() bool { return x.Stats().DoorRefused["not_found"] == 2 })
+		await(t, "they are refused", func() bool { return x.Stats().IngressRefused["not_found"] == 2 })
 		x.Lock()
 		x.refuse = errors.New("of another kind")
 		x.Unlock()
 	}
-	redis.Do("PUBLISH", "labgate:door", "")
+	redis.Do("PUBLISH", "labgate:ingress", "")
 	for _, x := range n {
 		await(t, "it is refused", func() bool {
-			return maps.Equal(x.Stats().DoorRefused, map[string]uint64{"not_found": 2, "bad_message": 1})
+			return maps.Equal(x.Stats().IngressRefused, map[string]uint64{"not_found": 2, "bad_message": 1})
 		})
-		if s := x.Stats(); s.Doors != 1 || s.Malformed != 0 {
+		if s := x.Stats(); s.IngressAccepted != 1 || s.Malformed != 0 {
 			t.Errorf("%+v", s)
 		}
 	}
 }
 
-func TestALongMessageAtTheDoor(t *testing.T) {
+func TestALongMessageOfAnotherProgram(t *testing.T) {
 	b, m := testBus(t)
 	l := &link{bus: b, live: true}
-	l.take(b.names.door, strings.Repeat("x", maxForeign+1))
-	if s := b.Stats(); len(m.atDoor) != 0 || s.DoorRefused["too_large"] != 1 {
-		t.Errorf("%d taken, %+v", len(m.atDoor), s)
+	l.take(b.names.ingress, strings.Repeat("x", maxExternal+1))
+	if s := b.Stats(); len(m.external) != 0 || s.IngressRefused["too_large"] != 1 {
+		t.Errorf("%d taken, %+v", len(m.external), s)
 	}
-	l.take(b.names.door, strings.Repeat("x", maxForeign))
-	if len(m.atDoor) != 1 {
+	l.take(b.names.ingress, strings.Repeat("x", maxExternal))
+	if len(m.external) != 1 {
 		t.Error("one of the greatest length was not taken")
 	}
 }
@@ -77,13 +77,13 @@ func TestAPanicOfTheMemberEndsNothing(t *testing.T) {
 	n[0].Bus.calls.Lock()
 	n[0].Bus.member = panics{n[0].member}
 	n[0].Bus.calls.Unlock()
-	redis.Do("PUBLISH", "labgate:door", "{}")
+	redis.Do("PUBLISH", "labgate:ingress", "{}")
 	talk(t, n[0], n[1])
 }
 
 type panics struct{ *member }
 
-func (panics) ReceiveForeign([]byte) error { panic("of the test") }
+func (panics) ReceiveExternal([]byte) error { panic("of the test") }
 
 func TestAFloodOfRubbishDoesNotFloodTheLog(t *testing.T) {
 	b, m := testBus(t)
@@ -92,21 +92,21 @@ func TestAFloodOfRubbishDoesNotFloodTheLog(t *testing.T) {
 	m.refuse = &protocol.Error{Code: protocol.ErrBadMessage, Message: `field "dst": missing`}
 	l := &link{bus: b, live: true}
 	for range 100 {
-		l.take(b.names.door, "hello")
+		l.take(b.names.ingress, "hello")
 		l.take(b.names.all, "hello")
 	}
 	b.at(3 * time.Second)
-	l.take(b.names.door, "hello again")
+	l.take(b.names.ingress, "hello again")
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 	if len(lines) != 3 {
 		t.Fatalf("%d lines:\n%s", len(lines), log.String())
 	}
-	for _, want := range []string{`"reason":"bad_message"`, `"since":100`, `"begins":"hello again"`, "labgate:door", `field \"dst\": missing`} {
+	for _, want := range []string{`"reason":"bad_message"`, `"since":100`, `"begins":"hello again"`, "labgate:ingress", `field \"dst\": missing`} {
 		if !strings.Contains(lines[2], want) {
 			t.Errorf("%s: does not say %s", lines[2], want)
 		}
 	}
-	if s := b.Stats(); s.DoorRefused["bad_message"] != 101 || s.Malformed != 100 {
+	if s := b.Stats(); s.IngressRefused["bad_message"] != 101 || s.Malformed != 100 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -7,22 +7,22 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// maxForeign is how long a message on the door may be. The router's limit for
+// maxExternal is how long a message on the ingress may be. The router's limit for
 // messages is usually smaller.
-const maxForeign = 16 << 20
+const maxExternal = 16 << 20
 
-// foreign takes what another program published on the door. Every node gets it
+// receiveExternal takes what another program published on the ingress. Every node gets it
 // and delivers its own part; what nobody can have is counted and logged by each.
-func (b *Bus) foreign(text string) {
+func (b *Bus) receiveExternal(text string) {
 	var err error
-	if len(text) > maxForeign {
-		err = &protocol.Error{Code: protocol.ErrTooLarge, Message: fmt.Sprintf("%d bytes, at most %d are allowed", len(text), maxForeign)}
+	if len(text) > maxExternal {
+		err = &protocol.Error{Code: protocol.ErrTooLarge, Message: fmt.Sprintf("%d bytes, at most %d are allowed", len(text), maxExternal)}
 	} else {
-		err = b.member.ReceiveForeign(bytesOf(text))
+		err = b.member.ReceiveExternal(bytesOf(text))
 	}
 	b.mu.Lock()
 	if err == nil {
-		b.stats.Doors++
+		b.stats.IngressAccepted++
 		b.mu.Unlock()
 		return
 	}
@@ -34,7 +34,7 @@ func (b *Bus) foreign(text string) {
 	b.mu.Unlock()
 	if n, ok := b.received.refusals.allow(b.now()); ok {
 		const shown = 200
-		b.log.Warn().Err(err).Str("channel", b.names.door).Str("reason", reason).Uint64("since", n).
+		b.log.Warn().Err(err).Str("channel", b.names.ingress).Str("reason", reason).Uint64("since", n).
 			Str("begins", text[:min(len(text), shown)]).Msg("a message of another program was refused")
 	}
 }
