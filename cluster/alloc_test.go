@@ -31,7 +31,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		t.Errorf("sending: %.1f allocations", n)
 	}
 
-	b.want(p, "press-1", 1)
+	b.peerInterest(p, "press-1", 1)
 	tel := &federation.Batch{Device: "press-1", Wire: make([]byte, 1000)}
 	if n := testing.AllocsPerRun(1000, func() {
 		b.SendTelemetry(tel)
@@ -44,13 +44,13 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	}
 
 	b.Want("press-1", true)
-	l := &link{bus: b, live: true}
+	rc := &redisConn{bus: b, live: true}
 	h := header{node: p.node, number: 1, sent: b.now()}
 	for channel, text := range map[string]string{
 		b.self.channel:                packetOf(h, appendMessage(nil, m), appendMessage(nil, m)),
 		b.names.telemetry + "press-1": packetOf(h, appendTelemetry(nil, tel)),
 	} {
-		if n := testing.AllocsPerRun(1000, func() { l.receive(channel, text) }); n > 0 {
+		if n := testing.AllocsPerRun(1000, func() { rc.receive(channel, text) }); n > 0 {
 			t.Errorf("receiving on %s: %.1f allocations", channel, n)
 		}
 	}

@@ -1,12 +1,14 @@
-// Package cluster joins several gateways through Redis: it is the router's Bus
-// over publish/subscribe.
+// Package cluster joins several gateways through Redis: it implements
+// federation.Bus over publish/subscribe.
 //
-// Every node tells the others what it holds, over a channel of all nodes, and
-// each keeps a copy of what each other said. Messages go over a channel that
-// only their receiver listens to. A key per device, with a time to live and an
-// epoch that only grows, decides who holds a device when two say so.
+// Every node publishes its state (the devices that it holds, its users, its
+// interest in telemetry) on a channel of all nodes, and keeps a copy of the state
+// of each other node. Messages go over a channel to which only their receiver
+// subscribes. When two nodes claim one device, a key in Redis decides: it has a
+// time to live, and an epoch that only grows.
 //
-// docs/architecture.md says how it is built; docs/decisions/0006 why.
+// docs/architecture.md describes the design; docs/decisions/0006 gives the
+// reasons.
 package cluster
 
 import (
@@ -14,85 +16,86 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // Bus is a federation.Bus over Redis. Make one with New.
 //
-// Its goroutines: run, which connects and, while connected, owns those of the
-// link; and keep, which finds out who is gone. Leave ends them.
+// Its goroutines: run connects to Redis and owns the goroutines of each
+// connection; monitorPeers finds out which nodes are gone. Leave ends both.
 //
-// Its locks, in the order in which they may be nested: calls; the router's, which
-// may be taken inside; mu. Neither is held while Redis is waited for.
+// Its locks, in the order in which they may be nested: calls; the locks of the
+// Member, which its methods take; mu. None of them is held while the bus waits
+// for Redis.
 type Bus struct {
 	options Options
 	log     zerolog.Logger
-	address *address
-	names   names
+	address *redisAddress
+	names   keyNames
 	id      federation.NodeID
-	token   string // names this run of the node in its key
+	token   string // identifies this run of the node in the node's key
 	now     func() int64
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	// failures is run's alone.
+	// failures belongs to the goroutine run.
 	failures failures
 
-	// calls is held while the Member is called, and guards what is known of the
+	// calls is held while the Member is called. It guards what is known of the
 	// other nodes.
 	calls    sync.Mutex
 	member   federation.Member
 	peers    map[federation.NodeID]*peer
-	departed map[federation.NodeID]int64 // those that said bye, and until when to ignore them
-	received inbox
+	departed map[federation.NodeID]int64 // nodes that announced to leave, and until when to ignore them; µs
+	received receiveBuffers
 
 	// mu guards what follows. It is a leaf.
-	mu      sync.Mutex
-	joined  bool
-	leaving bool
-	up      bool
-	link    *link // nil when there is none
-	own     own
-	queue   queue
-	all     destination
-	self    destination
-	nodes   map[federation.NodeID]*destination // the nodes that are there
-	wanted  map[string]int                     // how many nodes want a device's telemetry
-	stats   federation.Stats
-	outage  int64 // when the bus went down; 0 when it is not, or never was, up
-	refused map[string]uint64
+	mu       sync.Mutex
+	joined   bool
+	leaving  bool
+	up       bool
+	conn     *redisConn // nil while there is no connection
+	local    localState
+	queue    sendQueue
+	all      destination
+	self     destination
+	nodes    map[federation.NodeID]*destination // the peers that have joined
+	interest map[string]int                     // how many peers are interested in a device's telemetry
+	stats    federation.Stats
+	outage   int64             // when the bus went down; 0 while it is up, or was never up
+	refused  map[string]uint64 // messages of other programs, by reason
 
-	// Signals to the goroutines of the link; see notify.
-	wakePublish   chan struct{}
-	wakeTelemetry chan struct{}
-	wakeClaims    chan struct{}
-	wakeChannels  chan struct{}
+	// Signals to the goroutines of the connection; see notify.
+	wakePublish       chan struct{}
+	wakeTelemetry     chan struct{}
+	wakeKeys          chan struct{}
+	wakeSubscriptions chan struct{}
 }
 
 var _ federation.Bus = (*Bus)(nil)
 
-// New makes a bus. It does not connect; Join does. It fails when an option is
-// wrong, and says which.
+// New makes a bus, which Join connects. The error names the option that is wrong.
 func New(o Options) (*Bus, error) {
 	o, a, err := o.prepared()
 	if err != nil {
 		return nil, err
 	}
 	b := &Bus{
-		options: o, log: o.Logger.With().Str("component", "cluster").Logger(), address: a, names: newNames(o.Prefix),
+		options: o, log: o.Logger.With().Str("component", "cluster").Logger(), address: a, names: newKeyNames(o.Prefix),
 		now: now, token: rand.Text(),
 		peers: map[federation.NodeID]*peer{}, departed: map[federation.NodeID]int64{},
-		own: newOwn(), queue: newQueue(), nodes: map[federation.NodeID]*destination{}, wanted: map[string]int{},
+		local: newLocalState(), queue: newSendQueue(), nodes: map[federation.NodeID]*destination{}, interest: map[string]int{},
 		refused:     map[string]uint64{},
 		wakePublish: make(chan struct{}, 1), wakeTelemetry: make(chan struct{}, 1),
-		wakeClaims: make(chan struct{}, 1), wakeChannels: make(chan struct{}, 1),
+		wakeKeys: make(chan struct{}, 1), wakeSubscriptions: make(chan struct{}, 1),
 	}
 	for b.id == 0 {
 		var r [4]byte
@@ -105,13 +108,13 @@ func New(o Options) (*Bus, error) {
 	return b, nil
 }
 
-// Join starts the bus. It does not wait for Redis: m.BusChanged says when the
-// other nodes can be reached.
+// Join starts the bus and returns at once: m.BusChanged says when the other nodes
+// can be reached. A bus can be joined once.
 func (b *Bus) Join(m federation.Member) error {
 	b.mu.Lock()
 	if b.joined || b.leaving {
 		b.mu.Unlock()
-		return errors.New("cluster: a bus is joined once")
+		return errors.New("cluster: the bus has been joined or left already")
 	}
 	b.joined = true
 	b.mu.Unlock()
@@ -119,15 +122,15 @@ func (b *Bus) Join(m federation.Member) error {
 	b.member = m
 	b.calls.Unlock()
 	b.done.Go(b.run)
-	b.done.Go(b.keep)
+	b.done.Go(b.monitorPeers)
 	return nil
 }
 
 // Self returns this node's id.
 func (b *Bus) Self() federation.NodeID { return b.id }
 
-// Up reports whether the other nodes can be reached: whether this node heard
-// itself, through Redis, within the timeout.
+// Up reports whether the other nodes can be reached: whether the probes that this
+// node publishes come back within the timeout.
 func (b *Bus) Up() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,59 +141,60 @@ func (b *Bus) Up() bool {
 func (b *Bus) Hold(h federation.Holding) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.own.hold(h, b.up)
-	b.change(func(buf []byte, seq uint64) []byte { return appendHold(buf, seq, &h) })
-	notify(b.wakeClaims)
+	b.local.hold(h, b.up)
+	b.publishChange(func(buf []byte, seq uint64) []byte { return appendHold(buf, seq, &h) })
+	notify(b.wakeKeys)
 }
 
 // Release says that this node does not hold the device any longer. Telemetry of
-// the device that waits leaves before that.
+// the device that is queued is published first.
 func (b *Bus) Release(r federation.Release) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.own.release(r, b.now(), b.up) {
+	if !b.local.release(r, b.now(), b.up) {
 		return
 	}
 	b.queue.flush(r.Device)
-	b.change(func(buf []byte, seq uint64) []byte { return appendRelease(buf, seq, &r) })
-	notify(b.wakeClaims)
+	b.publishChange(func(buf []byte, seq uint64) []byte { return appendRelease(buf, seq, &r) })
+	notify(b.wakeKeys)
 }
 
-// User says that this node has sessions of the user, or has not any longer.
+// User says whether this node has sessions of the user.
 func (b *Bus) User(user string, here bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.own.user(user, here) {
+	if !b.local.setUser(user, here) {
 		return
 	}
-	b.change(func(buf []byte, seq uint64) []byte { return appendUser(buf, seq, user, here) })
+	b.publishChange(func(buf []byte, seq uint64) []byte { return appendUser(buf, seq, user, here) })
 }
 
-// Want says whether this node wants the telemetry of a device. The others are
-// told when the channel is subscribed to, so that what they send from then on
-// arrives.
+// Want says whether this node is interested in the telemetry of a device. The
+// others are told as soon as the subscription stands, so that what they publish
+// from then on arrives.
 func (b *Bus) Want(device string, wanted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.own.want(device, wanted) {
-		b.change(func(buf []byte, seq uint64) []byte { return appendWant(buf, seq, device, 0) })
+	if b.local.setInterest(device, wanted) {
+		b.publishChange(func(buf []byte, seq uint64) []byte { return appendInterest(buf, seq, device, 0) })
 	}
-	notify(b.wakeChannels)
+	notify(b.wakeSubscriptions)
 }
 
-// change gives a change of this node's state its number and tells the others.
-// mu is held. What cannot be told now is not kept: the others notice that a
-// number is missing, and ask.
-func (b *Bus) change(appendRecord func(buf []byte, seq uint64) []byte) {
-	b.own.seq++
+// publishChange numbers a change of this node's state and publishes it. mu is
+// held. A change that cannot be published now is not kept: the others notice that
+// a number is missing, and request the state.
+func (b *Bus) publishChange(appendRecord func(buf []byte, seq uint64) []byte) {
+	b.local.seq++
 	if !b.up || b.all.waiting > maxControl {
 		return
 	}
-	b.enqueue(&b.all, 0, func(buf []byte) []byte { return appendRecord(buf, b.own.seq) })
+	b.enqueueRecord(&b.all, 0, func(buf []byte) []byte { return appendRecord(buf, b.local.seq) })
 }
 
-// enqueue adds a record to what waits for a destination. mu is held.
-func (b *Bus) enqueue(to *destination, size int, appendRecord func([]byte) []byte) *packet {
+// enqueueRecord adds a record to the packet that waits for a destination. mu is
+// held.
+func (b *Bus) enqueueRecord(to *destination, size int, appendRecord func([]byte) []byte) *packet {
 	p := b.queue.room(to, size)
 	before := len(p.buf)
 	p.buf = appendRecord(p.buf)
@@ -199,21 +203,20 @@ func (b *Bus) enqueue(to *destination, size int, appendRecord func([]byte) []byt
 	return p
 }
 
-// Leave releases what this node holds, tells the others that it goes, and ends
-// the bus. It takes as long as the timeout at most, and not more when Redis
-// cannot be reached. The caller must not hold a lock that a method of the Member
-// takes.
+// Leave releases all devices of this node, announces to the others that it
+// leaves, and ends the bus. It takes at most the timeout. The caller must not hold
+// a lock that a method of the Member takes.
 func (b *Bus) Leave() {
 	b.mu.Lock()
-	l := b.link
+	rc := b.conn
 	first := !b.leaving
 	b.leaving = true
 	if !b.up {
-		l = nil
+		rc = nil
 	}
 	b.mu.Unlock()
-	if l != nil && first {
-		l.farewell()
+	if rc != nil && first {
+		rc.announceLeave()
 	}
 	b.mu.Lock()
 	b.up = false
@@ -226,9 +229,9 @@ func (b *Bus) Leave() {
 	b.calls.Unlock()
 }
 
-// call runs f while the Member is not called by anybody else, unless the bus has
-// been left.
-func (b *Bus) call(f func(m federation.Member)) {
+// callMember runs f while nobody else calls the Member, unless the bus has been
+// left.
+func (b *Bus) callMember(f func(m federation.Member)) {
 	b.calls.Lock()
 	defer b.calls.Unlock()
 	if b.member != nil && b.ctx.Err() == nil {
@@ -236,7 +239,7 @@ func (b *Bus) call(f func(m federation.Member)) {
 	}
 }
 
-// notify wakes whoever waits for the channel, or will.
+// notify wakes the goroutine that waits for the channel, or the next that does.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -244,7 +247,7 @@ func notify(c chan struct{}) {
 	}
 }
 
-// cloned returns a holding that shares no memory with the packet it came in.
+// cloned returns a copy of a holding that shares no memory with its packet.
 func cloned(h federation.Holding) federation.Holding {
 	h.Device, h.Type, h.Customer = strings.Clone(h.Device), strings.Clone(h.Type), strings.Clone(h.Customer)
 	if h.Meta != nil {

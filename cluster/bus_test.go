@@ -99,14 +99,14 @@ func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 	}
 	b.Unlock()
 	a.Bus.mu.Lock()
-	seq := a.own.seq
+	seq := a.local.seq
 	a.Bus.mu.Unlock()
 	a.User("mia", true)
 	a.User("joe", false)
 	a.Want("press-9", false)
 	a.Release(federation.Release{Device: "press-9", Epoch: 9})
 	a.Bus.mu.Lock()
-	if a.own.seq != seq {
+	if a.local.seq != seq {
 		t.Error("what is no news was told")
 	}
 	a.Bus.mu.Unlock()
@@ -130,7 +130,7 @@ func TestLeavingEndsAll(t *testing.T) {
 	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	n[0].Want("press-2", true)
 	n[1].await(t, "b knows", func() bool { return len(n[1].devices) == 1 && len(n[1].wants) == 1 })
-	for range 100 { // what was said before comes before the farewell
+	for range 100 { // what was said before comes before the announceLeave
 		if err := n[0].Send(n[1].Self(), message(1, "")); err != nil {
 			t.Fatal(err)
 		}

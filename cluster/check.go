@@ -8,11 +8,11 @@ import "fmt"
 // within the time to live. Check takes at most five timeouts, and is for a bus
 // that has not been joined.
 func (b *Bus) Check() error {
-	l, err := b.connect()
+	rc, err := b.connect()
 	if err != nil {
 		return fmt.Errorf("cluster: Redis cannot be used: %w", err)
 	}
-	l.fail(errLeft)
-	l.close()
+	rc.fail(errLeft)
+	rc.close()
 	return nil
 }

@@ -39,12 +39,12 @@ func TestNobodyIsLostBecauseThisProcessWasSuspended(t *testing.T) {
 	known(b, 7)
 	const tick = 500 * time.Millisecond
 	b.at(time.Minute)
-	b.sweep(b.now(), (time.Minute - tick).Microseconds())
+	b.checkPeers(b.now(), (time.Minute - tick).Microseconds())
 	if len(m.there) != 1 {
 		t.Fatal("lost, although nobody was listened to")
 	}
 	b.at(time.Minute + b.options.TTL*8/10 + 2*tick)
-	b.sweep(b.now(), 0)
+	b.checkPeers(b.now(), 0)
 	if len(m.there) != 0 || m.times("left  node_lost") != 1 {
 		t.Errorf("still there, unheard: %v", m.events)
 	}

@@ -78,7 +78,7 @@ type member struct {
 	overtaken map[string]uint64
 	messages  []federation.Message
 	returned  []federation.Message
-	doubtful  []federation.Message
+	uncertain []federation.Message
 	batches   []federation.Batch
 	external  []string
 	refuse    error // what ReceiveExternal returns
@@ -210,14 +210,14 @@ func (m *member) DeviceOvertaken(device string, epoch, by uint64, first bool) {
 }
 
 func (m *member) UserChanged(n federation.NodeID, user string, here bool) {
-	m.call(fmt.Sprintf("user %s %s %t", m.of(n), user, here), func() { m.known(n); change(m.users, user, n, here) })
+	m.call(fmt.Sprintf("user %s %s %t", m.of(n), user, here), func() { m.known(n); setMember(m.users, user, n, here) })
 }
 
 func (m *member) WantChanged(n federation.NodeID, device string, wanted bool) {
-	m.call(fmt.Sprintf("want %s %s %t", m.of(n), device, wanted), func() { m.known(n); change(m.wants, device, n, wanted) })
+	m.call(fmt.Sprintf("want %s %s %t", m.of(n), device, wanted), func() { m.known(n); setMember(m.wants, device, n, wanted) })
 }
 
-func change(lists map[string][]federation.NodeID, key string, n federation.NodeID, on bool) {
+func setMember(lists map[string][]federation.NodeID, key string, n federation.NodeID, on bool) {
 	if on {
 		if !slices.Contains(lists[key], n) {
 			lists[key] = append(lists[key], n)
@@ -248,7 +248,7 @@ func (m *member) Undelivered(_ federation.NodeID, msg *federation.Message, certa
 		if certain {
 			m.returned = append(m.returned, keep(msg))
 		} else {
-			m.doubtful = append(m.doubtful, keep(msg))
+			m.uncertain = append(m.uncertain, keep(msg))
 		}
 	})
 }

@@ -7,16 +7,17 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// maxExternal is how long a message on the ingress may be. The router's limit for
-// messages is usually smaller.
+// maxExternal bounds a message of another program, in bytes. The router's limit is
+// usually smaller.
 const maxExternal = 16 << 20
 
-// receiveExternal takes what another program published on the ingress. Every node gets it
-// and delivers its own part; what nobody can have is counted and logged by each.
+// receiveExternal takes a message that another program published on the ingress
+// channel. Every node receives it and delivers it to its own sessions. Every node
+// counts and logs a message that is refused.
 func (b *Bus) receiveExternal(text string) {
 	var err error
 	if len(text) > maxExternal {
-		err = &protocol.Error{Code: protocol.ErrTooLarge, Message: fmt.Sprintf("%d bytes, at most %d are allowed", len(text), maxExternal)}
+		err = &protocol.Error{Code: protocol.ErrTooLarge, Message: fmt.Sprintf("the message has %d bytes, at most %d are allowed", len(text), maxExternal)}
 	} else {
 		err = b.member.ReceiveExternal(bytesOf(text))
 	}

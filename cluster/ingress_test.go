@@ -48,12 +48,12 @@ func TestMessagesOfOtherPrograms(t *testing.T) {
 
 func TestALongMessageOfAnotherProgram(t *testing.T) {
 	b, m := testBus(t)
-	l := &link{bus: b, live: true}
-	l.take(b.names.ingress, strings.Repeat("x", maxExternal+1))
+	rc := &redisConn{bus: b, live: true}
+	rc.dispatch(b.names.ingress, strings.Repeat("x", maxExternal+1))
 	if s := b.Stats(); len(m.external) != 0 || s.IngressRefused["too_large"] != 1 {
 		t.Errorf("%d taken, %+v", len(m.external), s)
 	}
-	l.take(b.names.ingress, strings.Repeat("x", maxExternal))
+	rc.dispatch(b.names.ingress, strings.Repeat("x", maxExternal))
 	if len(m.external) != 1 {
 		t.Error("one of the greatest length was not taken")
 	}
@@ -90,13 +90,13 @@ func TestAFloodOfRubbishDoesNotFloodTheLog(t *testing.T) {
 	var log bytes.Buffer
 	b.log = zerolog.New(&log)
 	m.refuse = &protocol.Error{Code: protocol.ErrBadMessage, Message: `field "dst": missing`}
-	l := &link{bus: b, live: true}
+	rc := &redisConn{bus: b, live: true}
 	for range 100 {
-		l.take(b.names.ingress, "hello")
-		l.take(b.names.all, "hello")
+		rc.dispatch(b.names.ingress, "hello")
+		rc.dispatch(b.names.all, "hello")
 	}
 	b.at(3 * time.Second)
-	l.take(b.names.ingress, "hello again")
+	rc.dispatch(b.names.ingress, "hello again")
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 	if len(lines) != 3 {
 		t.Fatalf("%d lines:\n%s", len(lines), log.String())

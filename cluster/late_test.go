@@ -88,7 +88,7 @@ func TestWhatTheSenderOfALateMessageIsTold(t *testing.T) {
 				t.Errorf("delivered %+v, %d stale", m.messages, b.Stats().Stale)
 			}
 			kinds, bodies := b.said(&p.to)
-			if kinds[0] != recordAsk {
+			if kinds[0] != recordSyncRequest {
 				t.Errorf("said %v: its clock is not asked for", kinds)
 			}
 			if len(kinds) == 1 {
@@ -122,18 +122,18 @@ func TestJustInTime(t *testing.T) {
 func TestNothingIsTakenFromANodeWhoseClockIsNotKnown(t *testing.T) {
 	b, m := testBus(t)
 	// The first that is heard may have been held up for long.
-	b.hears(b.self.channel, header{node: 7, number: 1, sent: 5}, appendNumbers(nil, recordBeat, "x", 0), appendMessage(nil, message(5, "")))
+	b.hears(b.self.channel, header{node: 7, number: 1, sent: 5}, appendNumbers(nil, recordHeartbeat, "x", 0), appendMessage(nil, message(5, "")))
 	if len(m.messages) != 0 || len(m.there) != 0 || b.Stats().Stale != 1 {
 		t.Errorf("%+v, %v", m.messages, m.there)
 	}
 	// Nor does an answer count that took longer than things may take.
 	asked := uint64(b.now())
 	b.at(time.Second + b.options.Timeout + time.Millisecond)
-	b.hears(b.self.channel, header{node: 7, number: 2, sent: 6}, appendNumbers(nil, recordAnswer, "x", asked, 0))
+	b.hears(b.self.channel, header{node: 7, number: 2, sent: 6}, appendNumbers(nil, recordSyncReply, "x", asked, 0))
 	if len(m.there) != 0 {
 		t.Error("joined by a late answer")
 	}
-	b.hears(b.self.channel, header{node: 7, number: 3, sent: 7}, appendNumbers(nil, recordAnswer, "x", uint64(b.now()), 0), appendMessage(nil, message(6, "")))
+	b.hears(b.self.channel, header{node: 7, number: 3, sent: 7}, appendNumbers(nil, recordSyncReply, "x", uint64(b.now()), 0), appendMessage(nil, message(6, "")))
 	if len(m.there) != 1 {
 		t.Error("not joined")
 	}
@@ -158,9 +158,9 @@ func TestLostPacketsAreCounted(t *testing.T) {
 	b, _ := testBus(t)
 	known(b, 7)
 	for _, number := range []uint64{10, 11, 14, 15, 3, 4, 6} {
-		b.hears(b.names.all, header{node: 7, number: number, sent: b.now()}, appendNumbers(nil, recordBeat, "x", 0))
+		b.hears(b.names.all, header{node: 7, number: number, sent: b.now()}, appendNumbers(nil, recordHeartbeat, "x", 0))
 	}
-	b.hears(b.self.channel, header{node: 7, number: 90, sent: b.now()}, appendNumbers(nil, recordBeat, "x", 0))
+	b.hears(b.self.channel, header{node: 7, number: 90, sent: b.now()}, appendNumbers(nil, recordHeartbeat, "x", 0))
 	if lost := b.Stats().Lost; lost != 3 {
 		t.Errorf("%d lost, want 2 + 1", lost)
 	}
@@ -169,17 +169,17 @@ func TestLostPacketsAreCounted(t *testing.T) {
 func TestDeparted(t *testing.T) {
 	b, m := testBus(t)
 	known(b, 7)
-	beat := func(number uint64) {
-		b.hears(b.names.all, header{node: 7, number: number, sent: b.now()}, appendNumbers(nil, recordBeat, "x", 0))
+	heartbeat := func(number uint64) {
+		b.hears(b.names.all, header{node: 7, number: number, sent: b.now()}, appendNumbers(nil, recordHeartbeat, "x", 0))
 	}
-	b.hears(b.names.all, header{node: 7, number: 1, sent: b.now()}, appendNumbers(nil, recordBye, ""), appendMessage(nil, message(1, "")))
-	beat(2) // overtaken by the farewell
+	b.hears(b.names.all, header{node: 7, number: 1, sent: b.now()}, appendNumbers(nil, recordLeaving, ""), appendMessage(nil, message(1, "")))
+	heartbeat(2) // overtaken by the announceLeave
 	if fmt.Sprint(m.events) != "[joined  left  going_away]" || len(b.peers) != 0 || len(m.messages) != 0 {
 		t.Errorf("%v, %v", m.events, b.peers)
 	}
 	b.at(2 * b.options.TTL)
-	b.sweep(b.now(), 0)
-	if beat(3); len(b.peers) != 1 || len(b.departed) != 0 {
+	b.checkPeers(b.now(), 0)
+	if heartbeat(3); len(b.peers) != 1 || len(b.departed) != 0 {
 		t.Errorf("%v, %v: another node could have the number by now", b.peers, b.departed)
 	}
 }
@@ -192,14 +192,14 @@ func TestWhatWasNotWantedIsNotLost(t *testing.T) {
 		b.hears(channel, header{node: 7, number: number, sent: b.now()}, appendTelemetry(nil, &federation.Batch{Wire: []byte{1}}))
 	}
 	b.Want("press-1", true)
-	b.subscribedTo("press-1")
+	b.subscribed("press-1")
 	hear(1)
 	hear(2)
 	b.Want("press-1", false)
 	hear(3) // which was on its way
-	b.unsubscribedFrom("press-1")
+	b.unsubscribed("press-1")
 	b.Want("press-1", true)
-	b.subscribedTo("press-1")
+	b.subscribed("press-1")
 	hear(9)
 	if lost := b.Stats().Lost; lost != 0 || len(m.batches) != 3 {
 		t.Errorf("%d lost, %d batches came", lost, len(m.batches))

@@ -64,10 +64,10 @@ func TestNoLossIsUnaccountedFor(t *testing.T) {
 	for _, batch := range b.arrived() {
 		lost, fresh := in.Take(a.Self(), &batch.Range, false)
 		came += batch.Range.To - fresh
-		for _, l := range lost {
-			told += l.Count
-			if !l.Exact() {
-				inexact += l.Count
+		for _, rc := range lost {
+			told += rc.Count
+			if !rc.Exact() {
+				inexact += rc.Count
 			}
 		}
 	}

@@ -82,7 +82,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 			await(t, "b listens to none", func() bool {
 				b.Bus.mu.Lock()
 				defer b.Bus.mu.Unlock()
-				return len(b.own.wants) == 0
+				return len(b.local.interests) == 0
 			})
 			b.Want("press-1", true)
 			a.await(t, "b wants it again", func() bool { return len(a.wants) == 1 })

@@ -26,8 +26,7 @@ const (
 	MaxPrefixLen         = 64
 )
 
-// Options of a Bus. The zero value of each field is its default, where it has
-// one.
+// Options of a Bus. A zero field takes its default, if there is one.
 type Options struct {
 	// URL says where Redis is; see ParseURL. It must be set.
 	URL string `option:"redis" placeholder:"URL" group:"cluster" help:"Redis 7 that joins this gateway with others: redis://HOST:PORT, with TLS rediss://, a socket unix:///PATH. Several nodes of a Redis Cluster, or sentinels, are listed with ?addr=HOST:PORT&addr=...; sentinels also need &master_set=NAME. USER:PASSWORD@ goes before the host; other users of a machine see command lines, so give a password by the variable or --redis-password-file. Without --redis the gateway is alone."`
@@ -65,7 +64,7 @@ type Options struct {
 
 // prepared returns the options with defaults in place of zero values, and where
 // Redis is.
-func (o Options) prepared() (Options, *address, error) {
+func (o Options) prepared() (Options, *redisAddress, error) {
 	option.Fill(&o)
 	setDefault(&o.Timeout, min(defaultTimeout, o.TTL/2))
 	setDefault(&o.TelemetryInterval, DefaultTelemetryInterval)
@@ -81,7 +80,7 @@ func (o Options) prepared() (Options, *address, error) {
 	}
 	if o.PasswordFile != "" {
 		if a.password != "" {
-			return o, nil, errors.New("cluster: a password both in the Redis URL and in a password file; remove one")
+			return o, nil, errors.New("cluster: there is a password in the Redis URL and another in a password file; remove one")
 		}
 		if _, err := readPassword(o.PasswordFile); err != nil {
 			return o, nil, err

@@ -13,18 +13,18 @@ func TestRedisURLs(t *testing.T) {
 	for _, c := range []struct {
 		url   string
 		addrs []string
-		with  func(a *address) bool
+		with  func(a *redisAddress) bool
 	}{
-		{"redis://localhost", []string{"localhost:6379"}, func(a *address) bool { return a.tls == nil && a.network == "tcp" }},
+		{"redis://localhost", []string{"localhost:6379"}, func(a *redisAddress) bool { return a.tls == nil && a.network == "tcp" }},
 		{"redis://10.0.0.1:7000/", []string{"10.0.0.1:7000"}, nil},
 		{"redis://[::1]:7000/0", []string{"[::1]:7000"}, nil},
-		{"redis://:secret@localhost", []string{"localhost:6379"}, func(a *address) bool { return a.user == "" && a.password == "secret" }},
-		{"rediss://lab:s%40cret@redis.lab", []string{"redis.lab:6379"}, func(a *address) bool { return a.tls != nil && a.user == "lab" && a.password == "s@cret" }},
+		{"redis://:secret@localhost", []string{"localhost:6379"}, func(a *redisAddress) bool { return a.user == "" && a.password == "secret" }},
+		{"rediss://lab:s%40cret@redis.lab", []string{"redis.lab:6379"}, func(a *redisAddress) bool { return a.tls != nil && a.user == "lab" && a.password == "s@cret" }},
 		{"redis://a:1?addr=b:2&addr=c:3", []string{"a:1", "b:2", "c:3"}, nil},
-		{"redis://a?addr=b:2&master_set=lab", []string{"a:26379", "b:2"}, func(a *address) bool { return a.masterSet == "lab" }},
-		{"redis://a?master_set=lab&sentinel_user=u&sentinel_password=p", []string{"a:26379"}, func(a *address) bool { return a.sentinelUser == "u" && a.sentinelPassword == "p" }},
-		{"unix:///run/redis.sock", []string{"/run/redis.sock"}, func(a *address) bool { return a.network == "unix" }},
-		{"unix://lab:secret@/run/redis.sock", []string{"/run/redis.sock"}, func(a *address) bool { return a.password == "secret" }},
+		{"redis://a?addr=b:2&master_set=lab", []string{"a:26379", "b:2"}, func(a *redisAddress) bool { return a.masterSet == "lab" }},
+		{"redis://a?master_set=lab&sentinel_user=u&sentinel_password=p", []string{"a:26379"}, func(a *redisAddress) bool { return a.sentinelUser == "u" && a.sentinelPassword == "p" }},
+		{"unix:///run/redis.sock", []string{"/run/redis.sock"}, func(a *redisAddress) bool { return a.network == "unix" }},
+		{"unix://lab:secret@/run/redis.sock", []string{"/run/redis.sock"}, func(a *redisAddress) bool { return a.password == "secret" }},
 	} {
 		a, err := parseURL(c.url)
 		if err != nil {

@@ -325,15 +325,15 @@ func TestWhatIsUnderWayWhenRedisFails(t *testing.T) {
 		a.await(t, "a is told that it is down", func() bool { return !a.isUp })
 		b.await(t, "b is told that it is down", func() bool { return !b.isUp })
 		a.Lock()
-		told, doubtful := map[uint64]int{}, map[uint64]bool{}
+		told, uncertain := map[uint64]int{}, map[uint64]bool{}
 		for _, m := range a.returned {
 			told[m.Corr]++
 		}
-		for _, m := range a.doubtful {
+		for _, m := range a.uncertain {
 			told[m.Corr]++
-			doubtful[m.Corr] = true
+			uncertain[m.Corr] = true
 		}
-		a.returned, a.doubtful = nil, nil
+		a.returned, a.uncertain = nil, nil
 		a.Unlock()
 		if round%2 == 0 {
 			redis.Continue()
@@ -353,20 +353,20 @@ func TestWhatIsUnderWayWhenRedisFails(t *testing.T) {
 			switch {
 			case delivered[corr] > 1 || told[corr] > 1:
 				t.Errorf("%d: delivered %d times, told %d times", corr, delivered[corr], told[corr])
-			case delivered[corr] == 1 && told[corr] == 1 && !doubtful[corr]:
+			case delivered[corr] == 1 && told[corr] == 1 && !uncertain[corr]:
 				t.Errorf("%d: told as not delivered, and delivered", corr)
 			case delivered[corr]+told[corr] == 0:
 				silent++
 			}
 		}
-		t.Logf("round %d: %d accepted, %d delivered, %d told of, %d of these with doubt, %d neither", round, len(accepted), len(delivered), len(told), len(doubtful), silent)
+		t.Logf("round %d: %d accepted, %d delivered, %d told of, %d of these with doubt, %d neither", round, len(accepted), len(delivered), len(told), len(uncertain), silent)
 		// b's connection fails together with Redis: what Redis had taken and not
 		// passed on yet is the one thing that nobody can tell.
 		if silent > 0 && round%2 == 0 {
 			t.Errorf("%d were neither delivered nor told of", silent)
 		}
-		if round%2 == 0 && (len(doubtful) == 0 || len(told) == len(doubtful)) {
-			t.Errorf("%d told of, %d with doubt: some should have been under way and some not", len(told), len(doubtful))
+		if round%2 == 0 && (len(uncertain) == 0 || len(told) == len(uncertain)) {
+			t.Errorf("%d told of, %d with doubt: some should have been under way and some not", len(told), len(uncertain))
 		}
 	}
 }

@@ -3,9 +3,10 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
-	"github.com/labgate/labgate/router/federation"
 	"math"
 	"unsafe"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // A packet is what one PUBLISH carries:
@@ -16,11 +17,11 @@ import (
 //
 //	u8 kind, u32 length, length bytes
 //
-// The number counts what the node published on that channel, from 1; sent is in
-// microseconds of the node's clock. Records of a kind that a node does not know
-// are skipped by it, so that newer and older nodes can share an installation.
-// In records numbers are uvarints (encoding/binary) and a string is its length
-// and its bytes, unless something else is said.
+// The number counts the packets of the node on that channel, from 1. The time sent
+// is in microseconds of the node's clock. A node skips records of a kind that it
+// does not know, so that newer and older nodes can share an installation. In
+// records a number is a uvarint (encoding/binary) and a string is its length and
+// its bytes, unless stated otherwise.
 const (
 	packetVersion = 1
 	headerSize    = 1 + 4 + 8 + 8
@@ -32,25 +33,25 @@ type recordKind uint8
 
 // Kinds of records.
 const (
-	recordProbe       recordKind = iota + 1 // empty: the node listens to itself
-	recordBeat                              // seq, name
-	recordAsk                               // time, have, name
-	recordAnswer                            // time, seq, name
-	recordBye                               // empty
+	recordProbe       recordKind = iota + 1 // empty: a node sends it to itself
+	recordHeartbeat                         // seq of the latest change, name
+	recordSyncRequest                       // time, seq that the node has, name
+	recordSyncReply                         // time of the request, seq of the latest change, name
+	recordLeaving                           // empty
 	recordHold                              // seq, device, epoch, type, customer, range (see appendRange), n, n × (name, value)
 	recordRelease                           // seq, device, epoch, reason, range
 	recordUser                              // seq, user, u8 here
-	recordWant                              // seq, device, number of the subscription, 0 for not wanted
-	recordSnapshot                          // seq: what follows, with seq 0, is all that the node has
+	recordInterest                          // seq, device, number of the subscription, 0 for no interest
+	recordSnapshot                          // seq: the records of changes with seq 0 that follow are the whole state
 	recordSnapshotEnd                       // seq, number of records since the beginning
 	recordMessage                           // see appendMessage
 	recordTelemetry                         // range, frames
 )
 
-// noSnapshot in place of what an asker has says that it wants the answer alone.
+// noSnapshot in a sync request asks for a reply without a snapshot.
 const noSnapshot = math.MaxUint64
 
-// Limits of what is read. They are above what any node sends.
+// Limits of records. No node sends more.
 const (
 	maxText   = 32 << 20 // bytes of a message's text
 	maxString = 1 << 10  // bytes of any other string
@@ -90,8 +91,8 @@ func (h *header) parse(packet string) (records, error) {
 // records are the records of a packet, one after another.
 type records string
 
-// next returns the first record's kind and body. ok is false at the end; then
-// err says whether it was a proper one.
+// next returns the first record and removes it. ok is false at the end; err then
+// says whether the packet was well-formed.
 func (rs *records) next() (kind recordKind, body reader, ok bool, err error) {
 	if *rs == "" {
 		return 0, reader{}, false, nil
@@ -107,11 +108,11 @@ func (rs *records) next() (kind recordKind, body reader, ok bool, err error) {
 	return kind, reader{s: r.s[:n]}, true, nil
 }
 
-// beginRecord appends a record's header; endRecord writes its length when the
-// body is there.
+// beginRecord appends a record's header. endRecord writes the length into it after
+// the body was appended.
 func beginRecord(b []byte, kind recordKind) []byte { return append(b, byte(kind), 0, 0, 0, 0) }
 
-// endRecord takes the offset at which the record began.
+// endRecord takes the offset at which the record begins.
 func endRecord(b []byte, begin int) []byte {
 	binary.BigEndian.PutUint32(b[begin+1:], uint32(len(b)-begin-recordHeader))
 	return b
@@ -128,8 +129,8 @@ func appendBool(b []byte, v bool) []byte {
 	return append(b, 0)
 }
 
-// reader takes values off the front of a string. What it returns are parts of
-// that string. After a failure it returns zero values, and bad is set.
+// reader reads values off the front of a string. The strings that it returns are
+// parts of that string. After a failure it returns zero values, and bad is set.
 type reader struct {
 	s   string
 	bad bool
@@ -210,18 +211,18 @@ func (r *reader) string() string {
 	return s
 }
 
-// rest returns what is left, as bytes that share the packet's memory.
+// rest returns all that is left, as bytes that share the packet's memory.
 func (r *reader) rest() []byte {
 	s := r.s
 	r.s = ""
 	return bytesOf(s)
 }
 
-// bytesOf returns the bytes of a part of a packet without copying them: of
-// telemetry there is too much to copy. Nobody but the receiver of the packet
-// has its memory, which the client allocated for it alone.
+// bytesOf returns the bytes of a string without copying them: telemetry is too much
+// to copy. They may be changed, because the Redis client allocates each packet for
+// its receiver alone.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// stringOf is the opposite, for packets of our own that are not changed while
-// the string is used.
+// stringOf returns bytes as a string without copying them. They must not change
+// while the string is used.
 func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

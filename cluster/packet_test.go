@@ -118,7 +118,7 @@ func TestUnknownRecordsAreSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.packet(b.self.channel, &h, rs)
+	b.receivePacket(b.self.channel, &h, rs)
 	if len(m.messages) != 1 || m.messages[0].Corr != 3 {
 		t.Errorf("messages %+v of %v", m.messages, p.name)
 	}
@@ -148,7 +148,7 @@ func readRecord(kind recordKind, body reader) error {
 		return readMessage(body, &federation.Message{})
 	case recordTelemetry:
 		return readTelemetry(body, &federation.Batch{})
-	case recordHold, recordRelease, recordUser, recordWant:
+	case recordHold, recordRelease, recordUser, recordInterest:
 		if _ = body.uvarint(); body.bad {
 			return errMalformed
 		}

@@ -1,35 +1,35 @@
 package cluster
 
 import (
-	"github.com/labgate/labgate/router/federation"
 	"runtime/debug"
 	"time"
 
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 )
 
-// inbox is what receiving needs again and again. The Bus's calls guards it.
-type inbox struct {
+// receiveBuffers are reused for each packet. The Bus's calls guards them.
+type receiveBuffers struct {
 	message   federation.Message
 	batch     federation.Batch
-	refusals  throttle
-	malformed throttle
+	refusals  logThrottle
+	malformed logThrottle
 }
 
-// receive takes what came on a channel. The client calls it for one message
-// after another, from a goroutine of its own: a panic there would end the
+// receive takes what was published on a channel. The client calls it for one
+// message after another on a goroutine of its own, where a panic would end the
 // process.
-func (l *link) receive(channel, text string) {
+func (rc *redisConn) receive(channel, text string) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.bus.log.Error().Interface("panic", r).Bytes("stack", debug.Stack()).Str("channel", channel).Msg("panic while a message of another node was handled")
+			rc.bus.log.Error().Interface("panic", r).Bytes("stack", debug.Stack()).Str("channel", channel).Msg("panic while a message of another node was handled; the message is dropped")
 		}
 	}()
-	l.take(channel, text)
+	rc.dispatch(channel, text)
 }
 
-func (l *link) take(channel, text string) {
-	b := l.bus
+func (rc *redisConn) dispatch(channel, text string) {
+	b := rc.bus
 	ingress := channel == b.names.ingress
 	var h header
 	var rs records
@@ -37,75 +37,75 @@ func (l *link) take(channel, text string) {
 	if !ingress {
 		if rs, err = h.parse(text); err == nil && h.node == b.id {
 			if channel == b.self.channel {
-				l.heardMyself(h.sent)
+				rc.probeReturned(h.sent)
 			}
 			return
 		}
 	}
 	b.calls.Lock()
 	defer b.calls.Unlock()
-	if !l.live || b.ctx.Err() != nil {
+	if !rc.live || b.ctx.Err() != nil {
 		return
 	}
 	switch {
 	case ingress:
 		b.receiveExternal(text)
 	case err != nil:
-		b.garbled(channel, 0)
+		b.countMalformed(channel, 0)
 	default:
-		b.packet(channel, &h, rs)
+		b.receivePacket(channel, &h, rs)
 	}
 }
 
-// heardMyself notes that what this node sent came back.
-func (l *link) heardMyself(sent int64) {
+// probeReturned notes that a packet which this node sent to itself came back.
+func (rc *redisConn) probeReturned(sent int64) {
 	for {
-		newest := l.echoed.Load()
-		if sent <= newest || l.echoed.CompareAndSwap(newest, sent) {
+		newest := rc.probed.Load()
+		if sent <= newest || rc.probed.CompareAndSwap(newest, sent) {
 			break
 		}
 	}
-	notify(l.echo)
+	notify(rc.probeIn)
 }
 
-// garbled counts what cannot be read.
-func (b *Bus) garbled(channel string, from federation.NodeID) {
+// countMalformed counts a packet that cannot be read, and logs it.
+func (b *Bus) countMalformed(channel string, from federation.NodeID) {
 	b.mu.Lock()
 	b.stats.Malformed++
 	b.mu.Unlock()
 	if n, ok := b.received.malformed.allow(b.now()); ok {
 		b.log.Warn().Str("channel", channel).Str("node", nodeHex(from)).Uint64("since", n).
-			Msg("malformed packet: another program publishes on this channel, or a node of another version")
+			Msg("malformed packet: another program, or a node of another version, publishes on this channel; nothing but nodes of one version may")
 	}
 }
 
-// packet takes a packet of another node.
-func (b *Bus) packet(channel string, h *header, rs records) {
+// receivePacket takes a packet of another node.
+func (b *Bus) receivePacket(channel string, h *header, rs records) {
 	at := b.now()
 	p := b.peers[h.node]
 	if p == nil {
-		if p = b.meet(h.node, at); p == nil {
+		if p = b.addPeer(h.node, at); p == nil {
 			return
 		}
 	}
-	b.count(p, channel, h.number)
-	late := !p.clock.known
+	b.countPacket(p, channel, h.number)
+	stale := !p.clock.known
 	if p.clock.known {
-		age := p.clock.age(h.sent, at)
-		if late = age > b.options.Timeout.Microseconds(); late {
-			b.ask(p, at) // unless its clock stood still
+		delay := p.clock.delay(h.sent, at)
+		if stale = delay > b.options.Timeout.Microseconds(); stale {
+			b.requestSync(p, at) // perhaps the peer's clock stood still
 		}
-		p.heard = max(p.heard, at-max(age, 0))
+		p.lastHeard = max(p.lastHeard, at-max(delay, 0))
 	} else {
-		p.heard = at
+		p.lastHeard = at
 	}
 	for {
 		kind, body, ok, err := rs.next()
 		if ok {
-			err = b.record(p, channel, h, at, late, kind, body)
+			err = b.receiveRecord(p, channel, h, at, stale, kind, body)
 		}
 		if err != nil {
-			b.garbled(channel, h.node)
+			b.countMalformed(channel, h.node)
 		}
 		if !ok || err != nil || b.peers[h.node] != p {
 			return
@@ -113,42 +113,42 @@ func (b *Bus) packet(channel string, h *header, rs records) {
 	}
 }
 
-// record takes one record of a packet.
-func (b *Bus) record(p *peer, channel string, h *header, at int64, late bool, kind recordKind, body reader) error {
+// receiveRecord takes one record of a packet.
+func (b *Bus) receiveRecord(p *peer, channel string, h *header, at int64, stale bool, kind recordKind, body reader) error {
 	switch kind {
 	case recordMessage:
-		return b.incoming(p, late, body)
+		return b.receiveMessage(p, stale, body)
 	case recordTelemetry:
-		return b.samples(p, channel, body)
-	case recordBeat:
+		return b.receiveTelemetry(p, channel, body)
+	case recordHeartbeat:
 		seq, name := body.uvarint(), body.string()
 		if body.bad {
 			return errMalformed
 		}
-		p.clock.beat(h.sent, at)
-		p.named(name)
-		p.told = max(p.told, seq)
+		p.clock.heartbeat(h.sent, at)
+		p.setName(name)
+		p.announced = max(p.announced, seq)
 		if seq > p.seq || !p.joined {
-			b.ask(p, at)
+			b.requestSync(p, at)
 		}
-	case recordAsk:
-		asked, have, name := body.uvarint(), body.uvarint(), body.string()
+	case recordSyncRequest:
+		requested, have, name := body.uvarint(), body.uvarint(), body.string()
 		if body.bad {
 			return errMalformed
 		}
-		p.named(name)
-		b.answer(p, at, asked, have)
-	case recordAnswer:
-		asked, seq, name := int64(body.uvarint()), body.uvarint(), body.string()
+		p.setName(name)
+		b.replySync(p, at, requested, have)
+	case recordSyncReply:
+		requested, seq, name := int64(body.uvarint()), body.uvarint(), body.string()
 		if body.bad {
 			return errMalformed
 		}
-		p.named(name)
-		b.answered(p, h.sent, at, asked, seq)
-	case recordBye:
-		b.lose(p, federation.NodeClosed, at)
-	case recordHold, recordRelease, recordUser, recordWant:
-		return b.changed(p, at, kind, body)
+		p.setName(name)
+		b.syncReplied(p, h.sent, at, requested, seq)
+	case recordLeaving:
+		b.removePeer(p, federation.NodeClosed, at)
+	case recordHold, recordRelease, recordUser, recordInterest:
+		return b.receiveChange(p, at, kind, body)
 	case recordSnapshot:
 		p.snapshot = newSnapshot(body.uvarint())
 		if body.bad {
@@ -159,39 +159,39 @@ func (b *Bus) record(p *peer, channel string, h *header, at int64, late bool, ki
 		if body.bad {
 			return errMalformed
 		}
-		return b.complete(p, at, seq, n)
+		return b.endSnapshot(p, at, seq, n)
 	}
 	return nil
 }
 
-// incoming takes a message. One that comes late is not delivered: whoever sent
-// it has given up, or will learn that it was not.
-func (b *Bus) incoming(p *peer, late bool, body reader) error {
+// receiveMessage takes a message. A stale one is not delivered, and its sender is
+// told so unless the sender has given up already.
+func (b *Bus) receiveMessage(p *peer, stale bool, body reader) error {
 	m := &b.received.message
 	n := len(body.s)
 	if err := readMessage(body, m); err != nil {
 		return err
 	}
 	b.mu.Lock()
-	if late = late || !p.joined; late {
+	if stale = stale || !p.joined; stale {
 		b.stats.Stale++
-		if f, ok := tooLate(m); ok && b.up {
-			_ = b.put(&p.to, f) // if that is not possible either, its timeout tells the asker
+		if f, ok := staleFailure(m); ok && b.up {
+			_ = b.enqueueMessage(&p.to, f) // if that fails, the timeout of the command tells its sender
 		}
 	} else {
 		b.stats.Received++
 		b.stats.ReceivedBytes += uint64(n)
 	}
 	b.mu.Unlock()
-	if !late {
+	if !stale {
 		b.member.Receive(p.node, m)
 	}
 	return nil
 }
 
-// tooLate returns what the sender of a message is told when it came late, if
-// there is somebody who can be told.
-func tooLate(m *federation.Message) (*federation.Message, bool) {
+// staleFailure returns the failure that the sender of a stale message is told, if
+// the message says whom to tell.
+func staleFailure(m *federation.Message) (*federation.Message, bool) {
 	f := &federation.Message{Kind: federation.KindFailure, Corr: m.Corr, ID: m.ID, Code: protocol.ErrUnavailable, Text: []byte("it was too long on its way to another node and was not delivered")}
 	switch m.Kind {
 	case federation.KindCommand, federation.KindQuery:
@@ -203,8 +203,9 @@ func tooLate(m *federation.Message) (*federation.Message, bool) {
 	return nil, false
 }
 
-// samples takes telemetry. It may come late: its range says where it belongs.
-func (b *Bus) samples(p *peer, channel string, body reader) error {
+// receiveTelemetry takes telemetry. It is never stale: its range says where it
+// belongs.
+func (b *Bus) receiveTelemetry(p *peer, channel string, body reader) error {
 	device, ok := b.names.telemetryDevice(channel)
 	if !ok {
 		return errMalformed
@@ -215,8 +216,8 @@ func (b *Bus) samples(p *peer, channel string, body reader) error {
 	}
 	t.Device = device
 	b.mu.Lock()
-	w := b.own.wants[device]
-	take := p.joined && w != nil && w.wanted
+	i := b.local.interests[device]
+	take := p.joined && i != nil && i.wanted
 	if take {
 		b.stats.Received++
 		b.stats.ReceivedBytes += uint64(len(t.Wire))
@@ -228,8 +229,8 @@ func (b *Bus) samples(p *peer, channel string, body reader) error {
 	return nil
 }
 
-// count notes a packet's number, and how many are missing before it.
-func (b *Bus) count(p *peer, channel string, number uint64) {
+// countPacket notes the number of a packet, and counts those missing before it.
+func (b *Bus) countPacket(p *peer, channel string, number uint64) {
 	last, known := p.numbers[channel]
 	if !known {
 		p.numbers[b.interned(channel)] = number
@@ -243,14 +244,15 @@ func (b *Bus) count(p *peer, channel string, number uint64) {
 	}
 }
 
-// throttle lets one line a second into the log.
-type throttle struct {
+// logThrottle lets one line a second into the log.
+type logThrottle struct {
 	next  int64
 	since uint64
 }
 
-// allow reports whether to log now, and how many there were since it last did.
-func (t *throttle) allow(at int64) (n uint64, ok bool) {
+// allow reports whether to log now, and how many events there were since it last
+// did.
+func (t *logThrottle) allow(at int64) (n uint64, ok bool) {
 	t.since++
 	if at < t.next {
 		return 0, false

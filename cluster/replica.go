@@ -1,37 +1,38 @@
 package cluster
 
 import (
-	"github.com/labgate/labgate/router/federation"
 	"strings"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
-// Changes of a peer's state, and snapshots of it. The Bus's calls is held in all
-// of these functions.
+// Copies of the peers' states: changes, and snapshots of the whole. The Bus's calls
+// is held in all of these functions.
 
-// snapshot is all that a node has, while it arrives.
+// snapshot is the state of a peer while its records arrive.
 type snapshot struct {
-	seq     uint64
-	records uint64
-	devices map[string]federation.Holding
-	former  map[string]federation.Release
-	users   map[string]struct{}
-	wants   map[string]uint64
+	seq       uint64
+	records   uint64 // that have arrived
+	devices   map[string]federation.Holding
+	released  map[string]federation.Release
+	users     map[string]struct{}
+	interests map[string]uint64
 }
 
 func newSnapshot(seq uint64) *snapshot {
 	return &snapshot{
-		seq: seq, devices: map[string]federation.Holding{}, former: map[string]federation.Release{},
-		users: map[string]struct{}{}, wants: map[string]uint64{},
+		seq: seq, devices: map[string]federation.Holding{}, released: map[string]federation.Release{},
+		users: map[string]struct{}{}, interests: map[string]uint64{},
 	}
 }
 
-// reasonUnknown stands for the reason with which a device left a node, when that
-// was long ago and never heard.
+// reasonUnknown is the reason for a release of which this node never heard, and
+// which its node has forgotten.
 const reasonUnknown = "connection_lost"
 
-// changed takes a change of a node's state. One that comes after a gap waits for
-// the snapshot that fills it.
-func (b *Bus) changed(p *peer, at int64, kind recordKind, body reader) error {
+// receiveChange takes a change of a peer's state. A change that follows one that is
+// missing waits for the snapshot that has both.
+func (b *Bus) receiveChange(p *peer, at int64, kind recordKind, body reader) error {
 	whole := body.s
 	seq := body.uvarint()
 	switch {
@@ -39,68 +40,68 @@ func (b *Bus) changed(p *peer, at int64, kind recordKind, body reader) error {
 		return errMalformed
 	case seq == 0:
 		if p.snapshot == nil {
-			return nil // its beginning was lost
+			return nil // the beginning of the snapshot was lost
 		}
 		return p.snapshot.add(kind, body)
 	case seq <= p.seq:
 		return nil
 	case p.joined && seq == p.seq+1:
 		p.seq = seq
-		if err := b.apply(p, kind, body); err != nil {
+		if err := b.applyChange(p, kind, body); err != nil {
 			return err
 		}
-		b.catchUp(p, at)
+		b.applyWaiting(p, at)
 		return nil
 	}
-	if p.bytes += len(whole); p.bytes > maxChanges {
-		p.waiting, p.bytes = nil, 0
+	if p.waitingBytes += len(whole); p.waitingBytes > maxChanges {
+		p.waiting, p.waitingBytes = nil, 0
 	} else {
-		p.waiting = append(p.waiting, waiting{kind, strings.Clone(whole)})
+		p.waiting = append(p.waiting, change{kind, strings.Clone(whole)})
 	}
-	b.ask(p, at)
+	b.requestSync(p, at)
 	return nil
 }
 
-// catchUp applies changes that waited, as far as none is missing.
-func (b *Bus) catchUp(p *peer, at int64) {
+// applyWaiting applies the changes that waited, up to the next that is missing.
+func (b *Bus) applyWaiting(p *peer, at int64) {
 	for len(p.waiting) > 0 {
-		w := p.waiting[0]
-		body := reader{s: w.body}
+		next := p.waiting[0]
+		body := reader{s: next.body}
 		seq := body.uvarint()
 		if seq > p.seq+1 {
-			b.ask(p, at)
+			b.requestSync(p, at)
 			return
 		}
 		p.waiting = p.waiting[1:]
-		p.bytes -= len(w.body)
+		p.waitingBytes -= len(next.body)
 		if seq == p.seq+1 {
 			p.seq = seq
-			if b.apply(p, w.kind, body) != nil {
-				b.garbled(b.all.channel, p.node)
+			if b.applyChange(p, next.kind, body) != nil {
+				b.countMalformed(b.all.channel, p.node)
 			}
 		}
 	}
-	p.waiting, p.bytes = nil, 0
+	p.waiting, p.waitingBytes = nil, 0
 }
 
-// apply does what a change says, and tells the Member.
-func (b *Bus) apply(p *peer, kind recordKind, body reader) error {
+// applyChange applies a change, and tells the Member.
+func (b *Bus) applyChange(p *peer, kind recordKind, body reader) error {
 	switch kind {
 	case recordHold:
 		if h := cloned(body.holding()); !body.bad {
-			b.held(p, h)
+			b.peerHolds(p, h)
 		}
 	case recordRelease:
 		if r := body.release(); !body.bad {
-			b.released(p, r)
+			b.peerReleases(p, r)
 		}
 	case recordUser:
 		if user, here := body.string(), body.bool(); !body.bad {
-			b.user(p, user, here)
+			b.peerUser(p, user, here)
 		}
-	case recordWant:
+	case recordInterest:
 		if device, subscription := body.string(), body.uvarint(); !body.bad {
-			b.want(p, device, subscription)
+			b.peerInterest(p, device, subscription)
 		}
 	}
 	if body.bad {
@@ -109,19 +110,19 @@ func (b *Bus) apply(p *peer, kind recordKind, body reader) error {
 	return nil
 }
 
-func (b *Bus) held(p *peer, h federation.Holding) {
+func (b *Bus) peerHolds(p *peer, h federation.Holding) {
 	p.devices[h.Device] = h
 	b.member.DeviceHeld(p.node, h)
 }
 
-func (b *Bus) released(p *peer, r federation.Release) {
+func (b *Bus) peerReleases(p *peer, r federation.Release) {
 	if h, ok := p.devices[r.Device]; ok && h.Epoch <= r.Epoch {
 		delete(p.devices, r.Device)
 		b.member.DeviceReleased(p.node, r)
 	}
 }
 
-func (b *Bus) user(p *peer, user string, here bool) {
+func (b *Bus) peerUser(p *peer, user string, here bool) {
 	if _, had := p.users[user]; had == here {
 		return
 	}
@@ -133,25 +134,25 @@ func (b *Bus) user(p *peer, user string, here bool) {
 	b.member.UserChanged(p.node, user, here)
 }
 
-// want notes that a node has subscribed to a device's telemetry, or, with 0, does
-// not want it any longer. The Member is told of each subscription: it may have
-// something to say to whoever was cut off.
-func (b *Bus) want(p *peer, device string, subscription uint64) {
-	had := p.wants[device]
+// peerInterest notes a peer's interest in a device's telemetry: the number of its
+// subscription, or 0 for none. The Member is told of each subscription, not only of
+// the first: a peer that was cut off is told how far the telemetry is.
+func (b *Bus) peerInterest(p *peer, device string, subscription uint64) {
+	had := p.interests[device]
 	if had == subscription {
 		return
 	}
 	b.mu.Lock()
 	switch {
 	case subscription == 0:
-		delete(p.wants, device)
-		b.unwanted(device)
+		delete(p.interests, device)
+		b.interestEnded(device)
 	case had == 0:
 		device = strings.Clone(device)
-		b.wanted[device]++
+		b.interest[device]++
 		fallthrough
 	default:
-		p.wants[device] = subscription
+		p.interests[device] = subscription
 	}
 	b.mu.Unlock()
 	b.member.WantChanged(p.node, device, subscription != 0)
@@ -167,12 +168,12 @@ func (s *snapshot) add(kind recordKind, body reader) error {
 	case recordRelease:
 		r := body.release()
 		r.Device, r.Reason = strings.Clone(r.Device), strings.Clone(r.Reason)
-		s.former[r.Device] = r
+		s.released[r.Device] = r
 	case recordUser:
 		s.users[strings.Clone(body.string())] = struct{}{}
-	case recordWant:
+	case recordInterest:
 		device := strings.Clone(body.string())
-		s.wants[device] = body.uvarint()
+		s.interests[device] = body.uvarint()
 	}
 	if body.bad {
 		return errMalformed
@@ -180,69 +181,70 @@ func (s *snapshot) add(kind recordKind, body reader) error {
 	return nil
 }
 
-// complete takes the end of a snapshot, and makes what is known of the node what
-// the snapshot says.
-func (b *Bus) complete(p *peer, at int64, seq, n uint64) error {
+// endSnapshot takes the end of a snapshot, and applies the snapshot when it is
+// complete.
+func (b *Bus) endSnapshot(p *peer, at int64, seq, n uint64) error {
 	s := p.snapshot
 	p.snapshot = nil
 	if s == nil || s.seq != seq || s.records != n || !p.clock.known {
-		b.ask(p, at) // a part was lost, or the clock's exchange took too long
+		b.requestSync(p, at) // a record was lost, or the reply took too long to measure the clock
 		return nil
 	}
 	if !p.joined {
-		b.join(p)
-		b.tellFormer(p, s)
+		b.peerJoined(p)
+		b.reportReleased(p, s)
 	}
 	if seq >= p.seq {
 		p.seq = seq
-		b.become(p, s)
+		b.applySnapshot(p, s)
 	}
-	b.catchUp(p, at)
+	b.applyWaiting(p, at)
 	return nil
 }
 
-// tellFormer tells the Member of devices that a node released before this node
-// knew it, or while it took the node for lost: how far their telemetry went tells
-// those who knew them what they have missed.
-func (b *Bus) tellFormer(p *peer, s *snapshot) {
-	for device, r := range s.former {
+// reportReleased tells the Member of devices that a peer released before it joined,
+// or while this node took it for lost. From the end of their telemetry the Member
+// learns what was lost of it.
+func (b *Bus) reportReleased(p *peer, s *snapshot) {
+	for device, r := range s.released {
 		if _, held := s.devices[device]; !held {
 			b.member.DeviceReleased(p.node, r)
 		}
 	}
 }
 
-// become tells the Member the difference between what is known and a snapshot.
-func (b *Bus) become(p *peer, s *snapshot) {
+// applySnapshot replaces the copy of a peer's state, and tells the Member the
+// differences.
+func (b *Bus) applySnapshot(p *peer, s *snapshot) {
 	for device, h := range p.devices {
 		if _, still := s.devices[device]; still {
 			continue
 		}
-		r, ok := s.former[device]
+		r, ok := s.released[device]
 		if !ok || r.Epoch < h.Epoch {
 			r = federation.Release{Device: device, Epoch: h.Epoch, Reason: reasonUnknown}
 		}
-		b.released(p, r)
+		b.peerReleases(p, r)
 	}
 	for device, h := range s.devices {
 		if known, ok := p.devices[device]; !ok || known.Epoch != h.Epoch {
-			b.held(p, h)
+			b.peerHolds(p, h)
 		}
 	}
 	for user := range p.users {
 		if _, still := s.users[user]; !still {
-			b.user(p, user, false)
+			b.peerUser(p, user, false)
 		}
 	}
 	for user := range s.users {
-		b.user(p, user, true)
+		b.peerUser(p, user, true)
 	}
-	for device := range p.wants {
-		if _, still := s.wants[device]; !still {
-			b.want(p, device, 0)
+	for device := range p.interests {
+		if _, still := s.interests[device]; !still {
+			b.peerInterest(p, device, 0)
 		}
 	}
-	for device, subscription := range s.wants {
-		b.want(p, device, subscription)
+	for device, subscription := range s.interests {
+		b.peerInterest(p, device, subscription)
 	}
 }

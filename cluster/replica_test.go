@@ -68,7 +68,7 @@ func TestAReleaseThatIsForgottenHasAReason(t *testing.T) {
 	n[0].unheard(func() {
 		n[0].Release(federation.Release{Device: "press-1", Epoch: 1, Reason: "idle"})
 		n[0].Bus.mu.Lock()
-		n[0].own.forgetFormer(n[0].now() + 1)
+		n[0].local.forgetReleased(n[0].now() + 1)
 		n[0].Bus.mu.Unlock()
 	})
 	n[0].User("mia", true)
@@ -83,12 +83,12 @@ func TestReleasedWhileANodeWasTakenForLost(t *testing.T) {
 	h := federation.Holding{Device: "press-1", Epoch: 1}
 	b.hears(b.names.all, header{node: 7, number: 1, sent: b.now()}, appendHold(nil, 1, &h))
 	b.at(time.Minute)
-	b.sweep(b.now(), 0)
+	b.checkPeers(b.now(), 0)
 	if m.times("left  node_lost") != 1 {
 		t.Fatal(m.events)
 	}
 	b.calls.Lock() // it was there all the time
-	b.meet(7, b.now()).clock.exchange(b.now(), b.now(), b.now())
+	b.addPeer(7, b.now()).clock.exchange(b.now(), b.now(), b.now())
 	b.calls.Unlock()
 	r := federation.Release{Device: "press-1", Epoch: 1, Reason: "idle", End: federation.Range{First: 1, Chain: 1, From: 99, To: 99, Count: 99}}
 	still := federation.Release{Device: "press-2", Epoch: 2, Reason: "idle"}
@@ -100,20 +100,20 @@ func TestReleasedWhileANodeWasTakenForLost(t *testing.T) {
 	}
 }
 
-// TestFormerDevicesAreBounded: the oldest of them give way, more or less.
-func TestFormerDevicesAreBounded(t *testing.T) {
-	o := newOwn()
-	const more = maxFormer + 1000
+// TestReleasedDevicesAreBounded: the oldest give way, more or less.
+func TestReleasedDevicesAreBounded(t *testing.T) {
+	o := newLocalState()
+	const more = maxReleased + 1000
 	for i := range int64(more) {
 		h := federation.Holding{Device: fmt.Sprint("press-", i), Epoch: 1}
 		o.hold(h, false)
 		o.release(federation.Release{Device: h.Device, Epoch: 1}, i, false)
 	}
-	if _, latest := o.former[fmt.Sprint("press-", more-1)]; len(o.former) != maxFormer || !latest {
-		t.Errorf("%d are kept, the latest among them: %t", len(o.former), latest)
+	if _, latest := o.released[fmt.Sprint("press-", more-1)]; len(o.released) != maxReleased || !latest {
+		t.Errorf("%d are kept, the latest among them: %t", len(o.released), latest)
 	}
-	if o.forgetFormer(more); len(o.former) != 0 {
-		t.Errorf("%d are kept for ever", len(o.former))
+	if o.forgetReleased(more); len(o.released) != 0 {
+		t.Errorf("%d are kept for ever", len(o.released))
 	}
 }
 
@@ -133,7 +133,7 @@ func TestChangesAfterAGapWaitForTheSnapshot(t *testing.T) {
 	hear(userRecord(1, "again")) // which is known already
 	b.at(2 * time.Second)        // asking is limited in time
 	hear(userRecord(4, "u4"), userRecord(5, "u5"), userRecord(7, "u7"))
-	if kinds, _ := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordAsk {
+	if kinds, _ := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordSyncRequest {
 		t.Fatalf("said %v, want to ask once", kinds)
 	}
 	if len(m.users) != 1 {
@@ -144,8 +144,8 @@ func TestChangesAfterAGapWaitForTheSnapshot(t *testing.T) {
 		t.Errorf("users %v, seq %d, %d wait", m.users, p.seq, len(p.waiting))
 	}
 	hear(userRecord(6, "u6"))
-	if len(m.users) != 7 || p.seq != 7 || len(p.waiting) != 0 || p.bytes != 0 {
-		t.Errorf("users %v, seq %d, %d wait, %d bytes", m.users, p.seq, len(p.waiting), p.bytes)
+	if len(m.users) != 7 || p.seq != 7 || len(p.waiting) != 0 || p.waitingBytes != 0 {
+		t.Errorf("users %v, seq %d, %d wait, %d bytes", m.users, p.seq, len(p.waiting), p.waitingBytes)
 	}
 	hear(appendNumbers(nil, recordSnapshot, "", 2), appendNumbers(nil, recordSnapshotEnd, "", 2, 0)) // an old one
 	if len(m.users) != 7 {
@@ -164,7 +164,7 @@ func TestAnIncompleteSnapshotIsAskedForAgain(t *testing.T) {
 		b.at(time.Duration(b.now())*time.Microsecond + time.Minute)
 		b.said(&p.to)
 		b.hears(b.self.channel, header{node: 7, number: 1, sent: b.now()}, records...)
-		if kinds, _ := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordAsk {
+		if kinds, _ := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordSyncRequest {
 			t.Errorf("%s: said %v, want to ask", name, kinds)
 		}
 		if len(m.users) != 0 || p.seq != 0 {
@@ -178,11 +178,11 @@ func TestWaitingChangesAreBounded(t *testing.T) {
 	p := known(b, 7)
 	for i := range uint64(30_000) {
 		b.hears(b.names.all, header{node: 7, number: i, sent: b.now()}, userRecord(10+i, fmt.Sprintf("a-rather-long-name-of-a-user-%d", i)))
-		if p.bytes > maxChanges {
-			t.Fatalf("%d bytes wait", p.bytes)
+		if p.waitingBytes > maxChanges {
+			t.Fatalf("%d bytes wait", p.waitingBytes)
 		}
 	}
-	if p.bytes == 0 || len(p.waiting) == 0 {
+	if p.waitingBytes == 0 || len(p.waiting) == 0 {
 		t.Error("nothing waits")
 	}
 }
@@ -190,7 +190,7 @@ func TestWaitingChangesAreBounded(t *testing.T) {
 func TestOtherNodesAreBounded(t *testing.T) {
 	b, _ := testBus(t)
 	for i := range federation.NodeID(2 * maxPeers) {
-		b.hears(b.names.all, header{node: i + 1, number: 1, sent: b.now()}, appendNumbers(nil, recordBeat, "x", 0))
+		b.hears(b.names.all, header{node: i + 1, number: 1, sent: b.now()}, appendNumbers(nil, recordHeartbeat, "x", 0))
 	}
 	if len(b.peers) != maxPeers {
 		t.Errorf("%d nodes are known, at most %d may be", len(b.peers), maxPeers)
@@ -204,9 +204,9 @@ func TestSnapshotsAreNotSentTooOften(t *testing.T) {
 	snapshots := 0
 	for range 10 {
 		b.said(&b.all)
-		b.hears(b.self.channel, header{node: 7, number: 1, sent: b.now()}, appendNumbers(nil, recordAsk, "x", 5, 0))
+		b.hears(b.self.channel, header{node: 7, number: 1, sent: b.now()}, appendNumbers(nil, recordSyncRequest, "x", 5, 0))
 		kinds, bodies := b.said(&p.to)
-		if len(kinds) == 0 || kinds[0] != recordAnswer || bodies[0].uvarint() != 5 {
+		if len(kinds) == 0 || kinds[0] != recordSyncReply || bodies[0].uvarint() != 5 {
 			t.Fatalf("said %v, want an answer", kinds)
 		}
 		if len(kinds) > 1 {
@@ -223,9 +223,9 @@ func TestWhoComesAsksAllAndIsAnswered(t *testing.T) {
 	b.up = false
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
-	b.goUp(&link{bus: b, ctx: ctx})
+	b.connected(&redisConn{bus: b, ctx: ctx})
 	kinds, bodies := b.said(&b.all)
-	if len(kinds) != 2 || kinds[0] != recordAsk || kinds[1] != recordBeat {
+	if len(kinds) != 2 || kinds[0] != recordSyncRequest || kinds[1] != recordHeartbeat {
 		t.Fatalf("said %v, want a question and a heartbeat", kinds)
 	}
 	asked, have := bodies[0].uvarint(), bodies[0].uvarint()
@@ -234,9 +234,9 @@ func TestWhoComesAsksAllAndIsAnswered(t *testing.T) {
 	other.User("mia", true)
 	p := known(other, b.id)
 	other.said(&other.all)
-	other.hears(b.names.all, header{node: b.id, number: 1, sent: b.now()}, appendNumbers(nil, recordAsk, "b", asked, have))
+	other.hears(b.names.all, header{node: b.id, number: 1, sent: b.now()}, appendNumbers(nil, recordSyncRequest, "b", asked, have))
 	kinds, bodies = other.said(&p.to)
-	if len(kinds) != 1 || kinds[0] != recordAnswer {
+	if len(kinds) != 1 || kinds[0] != recordSyncReply {
 		t.Fatalf("said %v, want an answer, and no snapshot that may not be needed", kinds)
 	}
 	if echo, seq := bodies[0].uvarint(), bodies[0].uvarint(); echo != asked || seq != 1 {
@@ -249,18 +249,18 @@ func TestAnAnswerShowsWhatWasMissed(t *testing.T) {
 	p := known(b, 7)
 	b.said(&p.to)
 	answer := func() {
-		b.hears(b.self.channel, header{node: 7, number: 1, sent: b.now()}, appendNumbers(nil, recordAnswer, "x", uint64(b.now()), 3))
+		b.hears(b.self.channel, header{node: 7, number: 1, sent: b.now()}, appendNumbers(nil, recordSyncReply, "x", uint64(b.now()), 3))
 	}
 	b.at(5 * time.Second)
 	answer()
 	answer() // once is enough
-	if kinds, bodies := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordAsk || bodies[0].uvarint() != uint64(b.now()) || bodies[0].uvarint() != 0 {
+	if kinds, bodies := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordSyncRequest || bodies[0].uvarint() != uint64(b.now()) || bodies[0].uvarint() != 0 {
 		t.Errorf("said %v, want to ask for what comes after 0", kinds)
 	}
 	b.at(7 * time.Second)
-	p.heard = b.now()
-	b.sweep(b.now(), 0)
-	if kinds, _ := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordAsk {
+	p.lastHeard = b.now()
+	b.checkPeers(b.now(), 0)
+	if kinds, _ := b.said(&p.to); len(kinds) != 1 || kinds[0] != recordSyncRequest {
 		t.Errorf("said %v, want to ask again what was not answered", kinds)
 	}
 }

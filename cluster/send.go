@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+
 	"github.com/labgate/labgate/router/federation"
 )
 
@@ -16,7 +17,7 @@ func (b *Bus) Send(to federation.NodeID, m *federation.Message) error {
 	if d == nil {
 		return federation.ErrNodeGone
 	}
-	return b.put(d, m)
+	return b.enqueueMessage(d, m)
 }
 
 // SendAll gives a message to every other node.
@@ -29,17 +30,17 @@ func (b *Bus) SendAll(m *federation.Message) error {
 	if len(b.nodes) == 0 {
 		return nil
 	}
-	return b.put(&b.all, m)
+	return b.enqueueMessage(&b.all, m)
 }
 
-// put adds a message to what waits for a destination. mu is held. A message
-// always finds room where nothing waits, however large it is.
-func (b *Bus) put(to *destination, m *federation.Message) error {
+// enqueueMessage adds a message to the packet that waits for a destination. mu is
+// held. An empty queue takes a message of any size.
+func (b *Bus) enqueueMessage(to *destination, m *federation.Message) error {
 	size := messageSize(m)
 	if to.waiting > 0 && to.waiting+size > maxWaiting {
 		return federation.ErrFull
 	}
-	if err := fits(m); err != nil {
+	if err := checkSize(m); err != nil {
 		return err
 	}
 	p := b.queue.room(to, size)
@@ -53,8 +54,8 @@ func (b *Bus) put(to *destination, m *federation.Message) error {
 	return nil
 }
 
-// fits refuses what the receiver would.
-func fits(m *federation.Message) error {
+// checkSize refuses what the receiver would refuse.
+func checkSize(m *federation.Message) error {
 	if len(m.Text) > maxText {
 		return fmt.Errorf("%w: a text of %d bytes, at most %d can be sent", federation.ErrFull, len(m.Text), maxText)
 	}
@@ -66,22 +67,23 @@ func fits(m *federation.Message) error {
 	return nil
 }
 
-// SendTelemetry gives a batch to the nodes that want the device's telemetry.
+// SendTelemetry gives a batch to the nodes that are interested in the device's
+// telemetry.
 func (b *Bus) SendTelemetry(t *federation.Batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.up || b.leaving || b.wanted[t.Device] == 0 {
+	if !b.up || b.leaving || b.interest[t.Device] == 0 {
 		return
 	}
 	s := b.queue.streams[t.Device]
 	if s == nil {
-		s = b.queue.stream(t.Device, b.names.telemetry)
+		s = b.queue.addStream(t.Device, b.names.telemetry)
 	}
 	first := b.queue.add(s, t)
 	b.stats.Sent++
 	b.stats.SentBytes += uint64(len(t.Wire))
-	// The publisher has to know when the first comes, and when there is so much
-	// that waiting for more is of no use.
+	// The publisher must know of the first batch, and when there is so much that
+	// waiting for more is of no use.
 	if first || b.queue.telemetry >= maxPacket {
 		notify(b.wakeTelemetry)
 	}

@@ -1,11 +1,12 @@
 package cluster
 
 import (
-	"github.com/labgate/labgate/router/federation"
 	"maps"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
-// Stats returns the bus's counters. An outage that lasts counts up to now.
+// Stats returns the counters of the bus. The seconds of a present outage count.
 func (b *Bus) Stats() federation.Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()

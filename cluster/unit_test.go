@@ -29,15 +29,15 @@ func (b *Bus) at(d time.Duration) { b.now = func() int64 { return d.Microseconds
 func known(b *Bus, id federation.NodeID) *peer {
 	b.calls.Lock()
 	defer b.calls.Unlock()
-	p := b.meet(id, b.now())
-	b.answered(p, b.now(), b.now(), b.now(), 0)
+	p := b.addPeer(id, b.now())
+	b.syncReplied(p, b.now(), b.now(), b.now(), 0)
 	return p
 }
 
 // hears gives a bus a packet.
 func (b *Bus) hears(channel string, h header, records ...[]byte) {
-	l := &link{bus: b, live: true, echo: make(chan struct{}, 1)}
-	l.take(channel, packetOf(h, records...))
+	rc := &redisConn{bus: b, live: true, probeIn: make(chan struct{}, 1)}
+	rc.dispatch(channel, packetOf(h, records...))
 }
 
 // said returns the records that wait for a destination, and empties the queue.

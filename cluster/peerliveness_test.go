@@ -19,10 +19,10 @@ func TestNodesOfOneName(t *testing.T) {
 		clock += d
 		b.at(clock)
 		for _, p := range heard {
-			p.heard = b.now()
+			p.lastHeard = b.now()
 		}
 		log.Reset()
-		b.sweep(b.now(), 0)
+		b.checkPeers(b.now(), 0)
 		return strings.Count(log.String(), "same name")
 	}
 	half := b.options.TTL / 2
@@ -49,7 +49,7 @@ func TestNodesOfOneName(t *testing.T) {
 		t.Errorf("after a minute: %q", log.String())
 	}
 	p.name, again.name = b.options.Name, "hall-4"
-	if later(2*time.Second, p, again) != 0 || b.peers[7].warned == 0 {
+	if later(2*time.Second, p, again) != 0 || b.peers[7].nextWarning == 0 {
 		t.Error("warned of before the minute is over")
 	}
 	for range 11 {

@@ -108,7 +108,7 @@ func TestALargeMessageFindsRoomWhereNothingWaits(t *testing.T) {
 func TestOldestTelemetryGivesWay(t *testing.T) {
 	b, _ := testBus(t)
 	p := known(b, 1)
-	b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, 1, "press-1", 1))
+	b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendInterest(nil, 1, "press-1", 1))
 	wire := make([]byte, 10<<10)
 	const sent = 1000
 	for i := range uint64(sent) {
@@ -150,7 +150,7 @@ func TestAllTelemetryIsBounded(t *testing.T) {
 	wire := make([]byte, 200<<10)
 	for i := range uint64(2 * maxTelemetryAll / maxTelemetry) {
 		device := fmt.Sprint("press-", i)
-		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, i+1, device, 1))
+		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendInterest(nil, i+1, device, 1))
 		for range maxTelemetry / len(wire) {
 			b.SendTelemetry(&federation.Batch{Device: device, Wire: wire})
 		}
@@ -176,15 +176,15 @@ func TestUnwantedTelemetryIsNotKept(t *testing.T) {
 	}
 	for i, subscription := range []uint64{1, 2, 0} {
 		wanted := subscription != 0
-		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, uint64(i+1), "press-1", subscription))
+		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendInterest(nil, uint64(i+1), "press-1", subscription))
 		b.SendTelemetry(&federation.Batch{Device: "press-1", Wire: []byte{1}})
 		if waits := b.queue.telemetry != 0; waits != wanted {
 			t.Errorf("wanted %t, kept %t", wanted, waits)
 		}
 		b.queue.drop()
 	}
-	if len(b.queue.streams) != 0 || len(b.wanted) != 0 {
-		t.Errorf("left behind: %v, %v", b.queue.streams, b.wanted)
+	if len(b.queue.streams) != 0 || len(b.interest) != 0 {
+		t.Errorf("left behind: %v, %v", b.queue.streams, b.interest)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestTelemetryLeavesBeforeTheReleaseOfItsDevice(t *testing.T) {
 	b, _ := testBus(t)
 	p := known(b, 1)
 	for i, device := range []string{"press-1", "press-2"} {
-		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendWant(nil, uint64(i+1), device, 1))
+		b.hears(b.names.all, header{node: p.node, number: 1, sent: b.now()}, appendInterest(nil, uint64(i+1), device, 1))
 		b.Hold(federation.Holding{Device: device, Epoch: 1})
 		b.SendTelemetry(&federation.Batch{Device: device, Wire: []byte{1}})
 	}

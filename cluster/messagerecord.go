@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"encoding/binary"
-	"github.com/labgate/labgate/router/federation"
 
 	"github.com/google/uuid"
 
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // Flags of a message's record.
@@ -56,8 +56,8 @@ func messageSize(m *federation.Message) int {
 		len(m.Name) + len(m.ID) + len(m.Device) + len(m.Code) + len(m.Text)
 }
 
-// readMessage reads the body of such a record. What it sets shares the body's
-// memory.
+// readMessage reads the body of a message's record. The strings and the text that it
+// sets share the body's memory.
 func readMessage(r reader, m *federation.Message) error {
 	m.Kind = federation.Kind(r.byte())
 	flags := r.byte()

@@ -2,11 +2,12 @@ package cluster
 
 import (
 	"encoding/binary"
+
 	"github.com/labgate/labgate/router/federation"
 )
 
-// Changes of a node's state as records. Each begins with its sequence number, or
-// 0 in a snapshot.
+// Changes of a node's state as records. Each begins with the number of the change,
+// or with 0 in a snapshot.
 
 func appendHold(b []byte, seq uint64, h *federation.Holding) []byte {
 	begin := len(b)
@@ -67,11 +68,12 @@ func appendUser(b []byte, seq uint64, user string, here bool) []byte {
 	return endRecord(appendBool(b, here), begin)
 }
 
-// appendWant: a node that was cut off subscribes again, and its subscription has
-// another number; so the others know that it may have missed something.
-func appendWant(b []byte, seq uint64, device string, subscription uint64) []byte {
+// appendInterest appends a node's interest in a device's telemetry: the number of
+// its subscription, or 0 for none. A node that was cut off subscribes again with
+// another number, so the others know that it may have missed something.
+func appendInterest(b []byte, seq uint64, device string, subscription uint64) []byte {
 	begin := len(b)
-	b = beginRecord(b, recordWant)
+	b = beginRecord(b, recordInterest)
 	b = binary.AppendUvarint(b, seq)
 	b = appendString(b, device)
 	return endRecord(binary.AppendUvarint(b, subscription), begin)

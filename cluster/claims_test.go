@@ -168,8 +168,8 @@ func TestTwoNodesOfOneNumber(t *testing.T) {
 	}
 	b.id = a.Self()
 	b.self = destination{node: b.id, channel: b.names.ofNode(b.id)}
-	if l, err := b.connect(); err == nil {
-		l.close()
+	if rc, err := b.connect(); err == nil {
+		rc.close()
 		t.Error("connected")
 	} else if !a.Up() {
 		t.Error("the first went down")
@@ -189,11 +189,11 @@ func TestADeviceThatConnectsAgainKeepsItsKey(t *testing.T) {
 		}
 	}
 	await(t, "all scripts have run", func() bool {
-		a.link.keys.Lock() // nobody is at it
-		defer a.link.keys.Unlock()
+		a.conn.keys.Lock() // nobody is at it
+		defer a.conn.keys.Unlock()
 		a.Bus.mu.Lock()
 		defer a.Bus.mu.Unlock()
-		return len(a.own.fresh) == 0 && len(a.own.releases) == 0
+		return len(a.local.fresh) == 0 && len(a.local.releases) == 0
 	})
 	if got := holder(redis, "press-1"); got != holds(a, last) {
 		t.Errorf("the key says %s: a release of an earlier connection took it", got)
@@ -207,15 +207,15 @@ func TestNoKeyIsTakenAgainWhileTheNodeLeaves(t *testing.T) {
 	a.Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	await(t, "the keys are there", func() bool { return redis.Do("DBSIZE") == int64(2) })
 	a.Bus.mu.Lock()
-	l := a.link
+	rc := a.conn
 	a.leaving = true
 	a.Bus.mu.Unlock()
-	if err := l.releaseKeys(); err != nil {
+	if err := rc.releaseKeys(); err != nil {
 		t.Fatal(err)
 	}
 	a.Hold(federation.Holding{Device: "press-1", Epoch: 2})
 	next := int64(0)
-	if err := l.keepKeys(true, &next); err != nil || redis.Do("DBSIZE") != int64(0) {
+	if err := rc.doKeys(true, &next); err != nil || redis.Do("DBSIZE") != int64(0) {
 		t.Errorf("%v, keys %v", err, redis.Strings("KEYS", "*"))
 	}
 }

@@ -12,20 +12,20 @@ import (
 	"strings"
 )
 
-// address says where Redis is and how to get in.
-type address struct {
+// redisAddress says where Redis is and how to authenticate.
+type redisAddress struct {
 	network   string // tcp or unix
 	addrs     []string
 	user      string
 	password  string
 	masterSet string // "" without Sentinel
-	// How to get into the sentinels, which know other users than Redis does.
+	// For the sentinels, which have users of their own.
 	sentinelUser, sentinelPassword string
 	tls                            *tls.Config // nil without TLS
 }
 
-// ParseURL reports whether a Redis URL can be used, and if not, why. Its errors
-// contain nothing of the URL that could be a password.
+// ParseURL checks a Redis URL. Its errors contain no part of the URL that could be
+// a password.
 //
 //	redis://[user:password@]host[:port]             a Redis, or a node of a Redis Cluster
 //	rediss://…                                      the same with TLS
@@ -38,13 +38,13 @@ func ParseURL(s string) error {
 	return err
 }
 
-func parseURL(s string) (*address, error) {
+func parseURL(s string) (*redisAddress, error) {
 	u, err := url.Parse(s)
 	if err != nil || s == "" {
-		// What url.Parse says contains parts of the URL.
+		// The error of url.Parse contains parts of the URL.
 		return nil, errors.New("cluster: Redis URL: not a URL; write redis://host:port, with / : @ ? # in a password percent-encoded")
 	}
-	a := &address{network: "tcp"}
+	a := &redisAddress{network: "tcp"}
 	switch u.Scheme {
 	case "redis":
 	case "rediss":
@@ -63,7 +63,7 @@ func parseURL(s string) (*address, error) {
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, errors.New("cluster: Redis URL: what follows the ? is malformed")
+		return nil, errors.New("cluster: Redis URL: the part behind the ? is malformed")
 	}
 	if err := a.parameters(query); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func parseURL(s string) (*address, error) {
 			return nil, errors.New("cluster: Redis URL: unix needs the path of a socket: unix:///run/redis.sock")
 		}
 		if len(query["addr"]) > 0 || a.masterSet != "" {
-			return nil, errors.New("cluster: Redis URL: unix names one Redis; addr and master_set are not for it")
+			return nil, errors.New("cluster: Redis URL: unix names one Redis; remove addr and master_set")
 		}
 		a.addrs = []string{u.Path}
 		return a, nil
@@ -91,14 +91,15 @@ func parseURL(s string) (*address, error) {
 	return a, nil
 }
 
-// errNoDatabases: two installations with different databases and the same
-// prefix would hear each other and yet not see each other's keys.
+// errNoDatabases refuses a database number: two installations with one prefix and
+// different databases would receive each other's messages without seeing each
+// other's keys.
 var errNoDatabases = errors.New("cluster: Redis URL: only database 0 can be used, because publish/subscribe knows no databases; separate installations by the key prefix")
 
-func (a *address) parameters(query url.Values) error {
+func (a *redisAddress) parameters(query url.Values) error {
 	for name, values := range query {
 		if name != "addr" && len(values) > 1 {
-			return fmt.Errorf("cluster: Redis URL: %q is there twice", name)
+			return fmt.Errorf("cluster: Redis URL: the parameter %q is given twice", name)
 		}
 		switch name {
 		case "addr":
@@ -124,7 +125,7 @@ func (a *address) parameters(query url.Values) error {
 	return nil
 }
 
-func (a *address) hostPort(s string) (string, error) {
+func (a *redisAddress) hostPort(s string) (string, error) {
 	port := "6379"
 	if a.masterSet != "" {
 		port = "26379"
@@ -143,7 +144,7 @@ func (a *address) hostPort(s string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-func (a *address) loadTLS(caFile, certFile, keyFile string) error {
+func (a *redisAddress) loadTLS(caFile, certFile, keyFile string) error {
 	if caFile == "" && certFile == "" && keyFile == "" {
 		return nil
 	}
