@@ -12,6 +12,7 @@ import (
 )
 
 func TestMessagesReachTheirNode(t *testing.T) {
+	t.Parallel()
 	n := together(t, redistest.Start(t).URL(), "a", "b", "c")
 	a, b, c := n[0], n[1], n[2]
 	const each = 2000
@@ -59,6 +60,7 @@ func TestLargeMessages(t *testing.T) {
 }
 
 func TestSendingToNobody(t *testing.T) {
+	t.Parallel()
 	n := together(t, redistest.Start(t).URL(), "a", "b")
 	if err := n[0].Send(12345, message(1, "")); !errors.Is(err, federation.ErrNodeGone) {
 		t.Errorf("to a node that never was: %v", err)
@@ -77,6 +79,7 @@ func TestSendingToNobody(t *testing.T) {
 }
 
 func TestWhatANodeHasReachesTheOthers(t *testing.T) {
+	t.Parallel()
 	url := redistest.Start(t).URL()
 	a := start(t, url, "a")
 	held := federation.Holding{Device: "press-1", Epoch: 10, Type: "tensile tester", Customer: "ACME", Meta: map[string]string{"room": "12"}}
@@ -125,6 +128,7 @@ func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 }
 
 func TestLeavingEndsAll(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1})
@@ -171,6 +175,7 @@ func TestLeavingWithoutJoining(t *testing.T) {
 }
 
 func TestPrefixesSeparateInstallations(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	prefix := func(p string) func(*Options) { return func(o *Options) { o.Prefix = p } }
 	a, b := start(t, redis.URL(), "a", prefix("one")), start(t, redis.URL(), "b", prefix("one"))

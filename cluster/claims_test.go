@@ -22,6 +22,7 @@ func holds(n *node, epoch uint64) string {
 const nobody = "<nil> <nil> <nil>"
 
 func TestTheNewestEpochHoldsADevice(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	a, b := n[0], n[1]
@@ -58,6 +59,7 @@ func TestTheNewestEpochHoldsADevice(t *testing.T) {
 }
 
 func TestEpochsAreComparedExactly(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	// As floating-point numbers, which Lua has, these are the same.
@@ -72,6 +74,7 @@ func TestEpochsAreComparedExactly(t *testing.T) {
 }
 
 func TestOfEqualEpochsTheGreaterNodeHolds(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	less, greater := n[0], n[1]
@@ -142,6 +145,7 @@ func TestManyDevices(t *testing.T) {
 }
 
 func TestAnotherProgramsKeyDoesNotTakeTheBusDown(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	redis.Do("SET", "labgate:device:press-1", "something else")
 	redis.Do("HSET", "labgate:device:press-2", "epoch", "zzz")
@@ -159,6 +163,7 @@ func TestAnotherProgramsKeyDoesNotTakeTheBusDown(t *testing.T) {
 }
 
 func TestTwoNodesOfOneNumber(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	a := start(t, redis.URL(), "a")
 	a.await(t, "a is up", func() bool { return a.isUp })
@@ -178,6 +183,7 @@ func TestTwoNodesOfOneNumber(t *testing.T) {
 }
 
 func TestADeviceThatConnectsAgainKeepsItsKey(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	a := start(t, redis.URL(), "a")
 	a.await(t, "a is up", func() bool { return a.isUp })
@@ -201,6 +207,7 @@ func TestADeviceThatConnectsAgainKeepsItsKey(t *testing.T) {
 }
 
 func TestNoKeyIsTakenAgainWhileTheNodeLeaves(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	a := start(t, redis.URL(), "a")
 	a.await(t, "a is up", func() bool { return a.isUp })

@@ -51,6 +51,7 @@ func TestNobodyIsLostBecauseThisProcessWasSuspended(t *testing.T) {
 }
 
 func TestAMessageToANodeThatJustDiedComesBack(t *testing.T) {
+	t.Parallel()
 	n := together(t, redistest.Start(t).URL(), "a", "b")
 	n[1].crash()
 	await(t, "nobody listens to b's channel", func() bool { return n[1].Bus.ctx.Err() != nil })

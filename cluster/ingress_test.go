@@ -15,6 +15,7 @@ import (
 )
 
 func TestMessagesOfOtherPrograms(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	const text = `{"dst":"@user/mia","type":"note","payload":"é"}`
@@ -60,6 +61,7 @@ func TestALongMessageOfAnotherProgram(t *testing.T) {
 }
 
 func TestRubbishOnTheChannelsOfNodes(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	rubbish := []string{"", "hello", "\x01", strings.Repeat("\xff", 100)}
@@ -72,6 +74,7 @@ func TestRubbishOnTheChannelsOfNodes(t *testing.T) {
 }
 
 func TestAPanicOfTheMemberEndsNothing(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	n[0].Bus.calls.Lock()

@@ -17,8 +17,8 @@ const patience = 60 * time.Second
 // a second before they look at the cluster again, and for five before they close
 // connections that are not needed any longer.
 func TestMain(m *testing.M) {
-	// Most tests wait for Redis or for time to pass.
-	_ = flag.Set("test.parallel", "6")
+	// Tests wait for Redis, or for time to pass, most of the time.
+	_ = flag.Set("test.parallel", "10")
 	goleak.VerifyTestMain(m, append(closing, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))...)
 }
 

@@ -98,6 +98,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 }
 
 func TestWithoutTheRights(t *testing.T) {
+	t.Parallel()
 	for name, rights := range map[string]string{
 		"no channels":     strings.Replace(leastRights, "&lab:*", "", 1),
 		"no keys":         strings.Replace(leastRights, "~lab:*", "", 1),
@@ -122,6 +123,7 @@ func TestWithoutTheRights(t *testing.T) {
 }
 
 func TestWrongPasswords(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.WithUser("lab", "secret", strings.Fields(leastRights)...))
 	for name, change := range map[string]func(o *Options){
 		"wrong": func(o *Options) { o.URL = strings.Replace(o.URL, "secret", "hunter2", 1) },
@@ -141,6 +143,7 @@ func TestWrongPasswords(t *testing.T) {
 }
 
 func TestAnUntrustedRedis(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.WithTLS())
 	b, err := New(Options{URL: s.URL(), Name: "a"})
 	if err != nil {

@@ -55,7 +55,7 @@ func TestMalformedRedisURLsAreRefusedWithoutThePassword(t *testing.T) {
 		"redis://u:hunter2@a?db=0&db=0":          "twice",
 		"redis://u:hunter2@a?master_set=":        "master_set is empty",
 		"redis://u:hunter2@a?sentinel_user=x":    "master_set",
-		"redis://u:hunter2@a?%zz":                "after the ?",
+		"redis://u:hunter2@a?%zz":                "behind the ?",
 		"unix://u:hunter2@host/run/redis.sock":   "path of a socket",
 		"unix:///run/redis.sock?addr=b:1":        "one Redis",
 		"unix://":                                "path of a socket",
@@ -68,7 +68,7 @@ func TestMalformedRedisURLsAreRefusedWithoutThePassword(t *testing.T) {
 		if want == "" {
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), want) && !(want == "after the ?" && strings.Contains(err.Error(), "follows the ?")) {
+		if err == nil || !strings.Contains(err.Error(), want) && !(want == "behind the ?" && strings.Contains(err.Error(), "follows the ?")) {
 			t.Errorf("%q: %v, want %q", url, err, want)
 		} else if strings.Contains(err.Error(), "hun") || strings.Contains(err.Error(), "ter2") {
 			t.Errorf("%q: the error shows the password: %v", url, err)

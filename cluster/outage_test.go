@@ -273,6 +273,7 @@ func TestASlowMemberLosesNothing(t *testing.T) {
 }
 
 func TestConnectionsAreKilled(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1})
@@ -296,8 +297,9 @@ func TestConnectionsAreKilled(t *testing.T) {
 func TestWhatIsUnderWayWhenRedisFails(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	n := together(t, redis.URL(), "a", "b")
-	a, b := n[0], n[1]
+	quick := func(o *Options) { o.Timeout = time.Second }
+	a, b := start(t, redis.URL(), "a", quick), start(t, redis.URL(), "b", quick)
+	var certainInAll, uncertainInAll int // of those told of in rounds in which Redis hangs
 	for round := range uint64(6) {
 		settled(t, 1, 0, a, b)
 		if round%2 == 0 {
@@ -365,8 +367,14 @@ func TestWhatIsUnderWayWhenRedisFails(t *testing.T) {
 		if silent > 0 && round%2 == 0 {
 			t.Errorf("%d were neither delivered nor told of", silent)
 		}
-		if round%2 == 0 && (len(uncertain) == 0 || len(told) == len(uncertain)) {
-			t.Errorf("%d told of, %d with doubt: some should have been under way and some not", len(told), len(uncertain))
+		if round%2 == 0 {
+			uncertainInAll += len(uncertain)
+			certainInAll += len(told) - len(uncertain)
 		}
+	}
+	// In a single round all may be certain: the publisher may be waiting for the
+	// answer to a probe when Redis stops.
+	if certainInAll == 0 || uncertainInAll == 0 {
+		t.Errorf("%d told of without doubt, %d with doubt: some should have been under way and some not", certainInAll, uncertainInAll)
 	}
 }

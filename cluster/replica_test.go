@@ -23,6 +23,7 @@ func (n *node) unheard(change func()) {
 }
 
 func TestAGapIsFilled(t *testing.T) {
+	t.Parallel()
 	n := together(t, redistest.Start(t).URL(), "a", "b")
 	a, b := n[0], n[1]
 	for i := range uint64(3) {
@@ -62,6 +63,7 @@ func TestAGapIsSeenByTheHeartbeat(t *testing.T) {
 }
 
 func TestAReleaseThatIsForgottenHasAReason(t *testing.T) {
+	t.Parallel()
 	n := together(t, redistest.Start(t).URL(), "a", "b")
 	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1})
 	n[1].await(t, "b knows", func() bool { return n[1].has("held a press-1 1") })

@@ -3,9 +3,10 @@
 package bustest
 
 import (
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // Net is what joins the nodes of one test. It ends with the test.
@@ -20,34 +21,52 @@ type Net interface {
 // patience is how long something may take that happens at once.
 const patience = 30 * time.Second
 
-// Run runs the suite; setup makes the net of each test.
+// Run runs the suite; setup makes the net of each test. Tests run beside each
+// other, except those that cut all nodes off: nets may share what joins them.
 func Run(t *testing.T, setup func(t *testing.T) Net) {
-	for _, test := range []struct {
-		name string
-		run  func(t *testing.T, w *world)
-	}{
-		{"notices and listings", testPresence},
-		{"command and answer", testCommand},
-		{"commands with one id", testSameID},
-		{"commands that fail", testCommandFails},
-		{"HTTP API", testAPI},
-		{"users", testUsers},
-		{"sessions", testSessions},
-		{"broadcast", testBroadcast},
-		{"a device moves", testMove},
-		{"a device moves often", testMovesOften},
-		{"a node leaves", testLeave},
-		{"telemetry", testTelemetry},
-		{"telemetry that nobody wants", testUnwanted},
-		{"telemetry of a device with gaps", testGaps},
-		{"order and size", testOrder},
+	t.Run("connected", func(t *testing.T) {
+		for _, test := range []suiteTest{
+			{"notices and listings", testPresence},
+			{"command and answer", testCommand},
+			{"commands with one id", testSameID},
+			{"commands that fail", testCommandFails},
+			{"HTTP API", testAPI},
+			{"users", testUsers},
+			{"sessions", testSessions},
+			{"broadcast", testBroadcast},
+			{"a device moves", testMove},
+			{"a device moves often", testMovesOften},
+			{"a node leaves", testLeave},
+			{"telemetry", testTelemetry},
+			{"telemetry without interest", testUnwanted},
+			{"telemetry of a device with gaps", testGaps},
+			{"order and size", testOrder},
+			{"commands at most once", testAtMostOnce},
+		} {
+			test.start(t, setup, true)
+		}
+	})
+	for _, test := range []suiteTest{
 		{"cut off", testCutOff},
 		{"what changed meanwhile", testMeanwhile},
 		{"telemetry over an outage", testLossAccounted},
-		{"commands at most once", testAtMostOnce},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			test.run(t, &world{t: t, net: setup(t)})
-		})
+		test.start(t, setup, false)
 	}
+}
+
+// suiteTest is a test of the suite.
+type suiteTest struct {
+	name string
+	run  func(t *testing.T, w *world)
+}
+
+func (s suiteTest) start(t *testing.T, setup func(t *testing.T) Net, parallel bool) {
+	t.Run(s.name, func(t *testing.T) {
+		w := &world{t: t, net: setup(t)}
+		if parallel {
+			t.Parallel()
+		}
+		s.run(t, w)
+	})
 }
