@@ -1,15 +1,16 @@
 package cluster
 
 import (
-	"github.com/labgate/labgate/router/federation"
 	"testing"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // idle is a member that does nothing.
 type idle struct{ federation.Member }
 
 func (idle) Receive(federation.NodeID, *federation.Message)        {}
-func (idle) WantChanged(federation.NodeID, string, bool)           {}
+func (idle) InterestChanged(federation.NodeID, string, bool)       {}
 func (idle) ReceiveTelemetry(federation.NodeID, *federation.Batch) {}
 
 func TestMessagesAllocateNothing(t *testing.T) {
@@ -43,7 +44,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		t.Errorf("sending telemetry: %.1f allocations", n)
 	}
 
-	b.Want("press-1", true)
+	b.UpdateInterest("press-1", true)
 	rc := &redisConn{bus: b, live: true}
 	h := header{node: p.node, number: 1, sent: b.now()}
 	for channel, text := range map[string]string{

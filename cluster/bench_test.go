@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // counter is a member that counts.
@@ -28,7 +28,7 @@ type counter struct {
 
 func (c *counter) NodeJoined(federation.NodeID, string)             { c.joined.Add(1) }
 func (c *counter) NodeLeft(federation.NodeID, federation.Departure) {}
-func (c *counter) WantChanged(federation.NodeID, string, bool)      { c.wanted.Add(1) }
+func (c *counter) InterestChanged(federation.NodeID, string, bool)  { c.wanted.Add(1) }
 func (c *counter) BusChanged(bool)                                  {}
 func (c *counter) Receive(from federation.NodeID, m *federation.Message) {
 	c.messages.Add(1)
@@ -126,7 +126,7 @@ func BenchmarkTelemetry(b *testing.B) {
 	reference := published(b, redis, frame)
 	buses, members := two(b, redis)
 	members[1].perFrame = frame
-	buses[1].Want("press-1", true)
+	buses[1].UpdateInterest("press-1", true)
 	await(b, "it is wanted", func() bool { return members[0].wanted.Load() == 1 })
 	t := &federation.Batch{Device: "press-1", Wire: make([]byte, frame*frames)}
 	b.ReportAllocs()

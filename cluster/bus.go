@@ -169,10 +169,10 @@ func (b *Bus) User(user string, here bool) {
 	b.publishChange(func(buf []byte, seq uint64) []byte { return appendUser(buf, seq, user, here) })
 }
 
-// Want says whether this node is interested in the telemetry of a device. The
+// UpdateInterest says whether this node is interested in the telemetry of a device. The
 // others are told as soon as the subscription stands, so that what they publish
 // from then on arrives.
-func (b *Bus) Want(device string, wanted bool) {
+func (b *Bus) UpdateInterest(device string, wanted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.local.setInterest(device, wanted) {

@@ -3,12 +3,12 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router/federation"
 )
 
 func TestMessagesReachTheirNode(t *testing.T) {
@@ -85,7 +85,7 @@ func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 	held := federation.Holding{Device: "press-1", Epoch: 10, Type: "tensile tester", Customer: "ACME", Meta: map[string]string{"room": "12"}}
 	a.Hold(held)
 	a.User("mia", true)
-	a.Want("press-2", true)
+	a.UpdateInterest("press-2", true)
 	a.Hold(federation.Holding{Device: "press-3", Epoch: 11})
 	a.Release(federation.Release{Device: "press-3", Epoch: 11, Reason: "closed_by_peer"})
 
@@ -106,7 +106,7 @@ func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 	a.Bus.mu.Unlock()
 	a.User("mia", true)
 	a.User("joe", false)
-	a.Want("press-9", false)
+	a.UpdateInterest("press-9", false)
 	a.Release(federation.Release{Device: "press-9", Epoch: 9})
 	a.Bus.mu.Lock()
 	if a.local.seq != seq {
@@ -116,7 +116,7 @@ func TestWhatANodeHasReachesTheOthers(t *testing.T) {
 	a.Release(federation.Release{Device: "press-1", Epoch: 9, Reason: "closed_by_peer"})
 	a.Release(federation.Release{Device: "press-1", Epoch: 10, Reason: "heartbeat_timeout", End: federation.Range{Chain: 1, From: 70, To: 77}})
 	a.User("mia", false)
-	a.Want("press-2", false)
+	a.UpdateInterest("press-2", false)
 	b.await(t, "b knows that it is gone", func() bool {
 		return b.has("released a press-1 10 heartbeat_timeout 77") && len(b.devices) == 0 && len(b.users) == 0 && len(b.wants) == 0
 	})
@@ -132,7 +132,7 @@ func TestLeavingEndsAll(t *testing.T) {
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	n[0].Hold(federation.Holding{Device: "press-1", Epoch: 1})
-	n[0].Want("press-2", true)
+	n[0].UpdateInterest("press-2", true)
 	n[1].await(t, "b knows", func() bool { return len(n[1].devices) == 1 && len(n[1].wants) == 1 })
 	for range 100 { // what was said before comes before the announceLeave
 		if err := n[0].Send(n[1].Self(), message(1, "")); err != nil {

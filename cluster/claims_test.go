@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // holder returns what the key of a device says: node and epoch.

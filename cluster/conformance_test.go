@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/labgate/labgate/internal/bustest"
 	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // TestConformance runs the suite of all buses over this one. The tests of one

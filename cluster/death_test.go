@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router/federation"
 )
 
 func TestANodeThatDiesIsAnnouncedOnceWithinTheTimeToLive(t *testing.T) {

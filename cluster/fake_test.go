@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // node is a bus with a member that records what it is told.
@@ -213,7 +214,7 @@ func (m *member) UserChanged(n federation.NodeID, user string, here bool) {
 	m.call(fmt.Sprintf("user %s %s %t", m.of(n), user, here), func() { m.known(n); setMember(m.users, user, n, here) })
 }
 
-func (m *member) WantChanged(n federation.NodeID, device string, wanted bool) {
+func (m *member) InterestChanged(n federation.NodeID, device string, wanted bool) {
 	m.call(fmt.Sprintf("want %s %s %t", m.of(n), device, wanted), func() { m.known(n); setMember(m.wants, device, n, wanted) })
 }
 

@@ -1,8 +1,9 @@
 package cluster
 
 import (
-	"github.com/labgate/labgate/router/federation"
 	"testing"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // FuzzReceive gives a bus whatever could be published on its channels.
@@ -23,7 +24,7 @@ func FuzzReceive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, channel uint8, text []byte) {
 		b, _ := testBus(t)
 		known(b, 7)
-		b.Want("press-1", true)
+		b.UpdateInterest("press-1", true)
 		b.subscribed("press-1")
 		channels := []string{b.self.channel, b.names.all, b.names.telemetry + "press-1", b.names.ingress, "another"}
 		rc := &redisConn{bus: b, live: true, probeIn: make(chan struct{}, 1)}

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 )
 
 func TestAMessageThatWasHeldUpIsNotDelivered(t *testing.T) {
@@ -191,14 +191,14 @@ func TestWhatWasNotWantedIsNotLost(t *testing.T) {
 	hear := func(number uint64) {
 		b.hears(channel, header{node: 7, number: number, sent: b.now()}, appendTelemetry(nil, &federation.Batch{Wire: []byte{1}}))
 	}
-	b.Want("press-1", true)
+	b.UpdateInterest("press-1", true)
 	b.subscribed("press-1")
 	hear(1)
 	hear(2)
-	b.Want("press-1", false)
+	b.UpdateInterest("press-1", false)
 	hear(3) // which was on its way
 	b.unsubscribed("press-1")
-	b.Want("press-1", true)
+	b.UpdateInterest("press-1", true)
 	b.subscribed("press-1")
 	hear(9)
 	if lost := b.Stats().Lost; lost != 0 || len(m.batches) != 3 {

@@ -17,7 +17,7 @@ func TestNoLossIsUnaccountedFor(t *testing.T) {
 	redis := redistest.Start(t)
 	n := together(t, redis.URL(), "a", "b")
 	a, b := n[0], n[1]
-	b.Want("press-1", true)
+	b.UpdateInterest("press-1", true)
 	wanted := func() bool { return len(a.wants["press-1"]) == 1 }
 	a.await(t, "a knows that b wants the telemetry", wanted)
 

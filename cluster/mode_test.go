@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // modes are the ways in which Redis can be run and reached.
@@ -56,7 +56,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 			const devices = 30 // in a Redis Cluster, on every shard
 			for i := range devices {
 				a.Hold(federation.Holding{Device: fmt.Sprint("press-", i), Epoch: uint64(100 + i)})
-				b.Want(fmt.Sprint("press-", i), true)
+				b.UpdateInterest(fmt.Sprint("press-", i), true)
 			}
 			settled(t, 1, devices, b)
 			a.await(t, "a knows what b wants", func() bool { return len(a.wants) == devices })
@@ -75,7 +75,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 				next[batch.Device]++
 			}
 			for i := range devices {
-				b.Want(fmt.Sprint("press-", i), false)
+				b.UpdateInterest(fmt.Sprint("press-", i), false)
 				b.Hold(federation.Holding{Device: fmt.Sprint("press-", i), Epoch: uint64(200 + i)})
 			}
 			a.await(t, "a holds nothing any longer", func() bool { return len(a.overtaken) == devices && len(a.wants) == 0 })
@@ -84,7 +84,7 @@ func TestEveryKindOfRedis(t *testing.T) {
 				defer b.Bus.mu.Unlock()
 				return len(b.local.interests) == 0
 			})
-			b.Want("press-1", true)
+			b.UpdateInterest("press-1", true)
 			a.await(t, "b wants it again", func() bool { return len(a.wants) == 1 })
 			a.SendTelemetry(&federation.Batch{Device: "press-1", Wire: []byte{9}})
 			b.await(t, "and gets it", func() bool { return len(b.batches) == 3*devices+1 })
@@ -207,7 +207,7 @@ func TestRedisClusterFailsOver(t *testing.T) {
 	const devices = 30
 	for i := range devices {
 		a.Hold(federation.Holding{Device: fmt.Sprint("press-", i), Epoch: 1})
-		b.Want(fmt.Sprint("press-", i), true)
+		b.UpdateInterest(fmt.Sprint("press-", i), true)
 	}
 	settled(t, 1, devices, b)
 	died := time.Now()

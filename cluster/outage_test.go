@@ -2,12 +2,12 @@ package cluster
 
 import (
 	"errors"
-	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // settled waits until nodes are up and know of so many others and their devices.
@@ -40,7 +40,7 @@ func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
 	n := together(t, redis.URL(), "a", "b")
 	a, b := n[0], n[1]
 	a.Hold(federation.Holding{Device: "press-1", Epoch: 1})
-	a.Want("press-2", true)
+	a.UpdateInterest("press-2", true)
 	b.await(t, "b knows", func() bool { return len(b.devices) == 1 && len(b.wants) == 1 })
 	redis.Kill()
 	for _, x := range n {
@@ -59,7 +59,7 @@ func TestRedisIsKilledAndComesBackEmpty(t *testing.T) {
 	a.Hold(federation.Holding{Device: "press-3", Epoch: 3})
 	a.Release(federation.Release{Device: "press-1", Epoch: 1, Reason: "closed_by_peer"})
 	a.User("mia", true)
-	a.Want("press-4", true)
+	a.UpdateInterest("press-4", true)
 	time.Sleep(a.options.Timeout / 4)
 	redis.Restart()
 	b.await(t, "b knows what has changed", func() bool {

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"github.com/labgate/labgate/router/federation"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // packetOf returns a packet with a header and the records given.

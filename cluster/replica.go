@@ -155,7 +155,7 @@ func (b *Bus) peerInterest(p *peer, device string, subscription uint64) {
 		p.interests[device] = subscription
 	}
 	b.mu.Unlock()
-	b.member.WantChanged(p.node, device, subscription != 0)
+	b.member.InterestChanged(p.node, device, subscription != 0)
 }
 
 // add takes one record of a snapshot.

@@ -3,11 +3,11 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/redistest"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // unheard changes what a node has, as if the record of it were lost on its way.

@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 func TestMessagesToOneAndToAllKeepTheirOrder(t *testing.T) {

@@ -1,9 +1,10 @@
 package cluster
 
 import (
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
 // testBus returns a bus that is up as far as it knows, without Redis, so that

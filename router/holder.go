@@ -191,7 +191,7 @@ func (g *registry) updateInterest(d *device) {
 	}
 	d.holder.interested = wanted
 	d.inbound.Forget()
-	g.bus.Want(d.id, wanted)
+	g.bus.UpdateInterest(d.id, wanted)
 }
 
 // wantedByAny reports whether a front end that subscribes to everything may

@@ -145,7 +145,7 @@ func TestPositionsDoNotOvertakeTelemetry(t *testing.T) {
 	m := member{g.r}
 	m.NodeJoined(elsewhere, "elsewhere")
 	d := g.sink(session.Info{Role: session.RoleDevice, Name: "d"})
-	m.WantChanged(elsewhere, "d", true)
+	m.InterestChanged(elsewhere, "d", true)
 
 	stop, told := make(chan struct{}), make(chan struct{})
 	go func() {

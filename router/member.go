@@ -145,8 +145,8 @@ func (m member) UserChanged(node federation.NodeID, user string, here bool) {
 	m.r.peers.setUser(node, user, here)
 }
 
-// WantChanged implements federation.Member.
-func (m member) WantChanged(node federation.NodeID, device string, wanted bool) {
+// InterestChanged implements federation.Member.
+func (m member) InterestChanged(node federation.NodeID, device string, wanted bool) {
 	g := &m.r.registry
 	g.mu.Lock()
 	defer g.mu.Unlock()

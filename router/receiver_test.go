@@ -77,7 +77,7 @@ func TestReceiversGetTheTelemetryOfOtherNodes(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a := g.frontend("alice")
 		g.holdElsewhere("d")
-		member{g.r}.WantChanged(elsewhere, "d", true)
+		member{g.r}.InterestChanged(elsewhere, "d", true)
 		bus.batches = 0
 		member{g.r}.ReceiveTelemetry(elsewhere, batchOf("d", 0, 5))
 		member{g.r}.ReceiveTelemetry(elsewhere, batchOf("d", 20, 5))

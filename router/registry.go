@@ -191,7 +191,7 @@ func (g *registry) forgetOne() {
 	for id, d := range g.devices {
 		if d.unwanted() && time.Since(d.prepared) > evictionGrace {
 			if d.holder.interested {
-				g.bus.Want(id, false)
+				g.bus.UpdateInterest(id, false)
 			}
 			delete(g.devices, id)
 			return

@@ -1,5 +1,5 @@
-// Package bustest is the conformance suite of federation.Bus: what several nodes
-// promise together, shown with real routers and sessions on any Bus.
+// Package bustest is the conformance suite of federation.Bus: it checks with real
+// routers and sessions what several nodes on a Bus promise.
 package bustest
 
 import (
@@ -9,16 +9,16 @@ import (
 	"github.com/labgate/labgate/router/federation"
 )
 
-// Net is what joins the nodes of one test. It ends with the test.
+// Net joins the nodes of one test. It ends with the test.
 type Net interface {
-	// Bus returns the bus for one more node of that name.
+	// Bus returns the bus of one more node, with that name.
 	Bus(name string) federation.Bus
 	// SetReachable cuts all nodes off from each other, or joins them again. It
 	// returns when that has happened, not when the nodes have noticed.
 	SetReachable(reachable bool)
 }
 
-// patience is how long something may take that happens at once.
+// patience bounds each wait of a test. Most take milliseconds.
 const patience = 30 * time.Second
 
 // Run runs the suite; setup makes the net of each test. Tests run beside each

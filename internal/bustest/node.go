@@ -2,12 +2,12 @@ package bustest
 
 import (
 	"context"
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router"
+	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
 )
 

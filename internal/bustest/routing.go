@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // isCommand is any command that a device gets.

@@ -1,11 +1,11 @@
 package membus_test
 
 import (
-	"github.com/labgate/labgate/internal/membus"
-	"github.com/labgate/labgate/router/federation"
 	"testing"
 
 	"github.com/labgate/labgate/internal/bustest"
+	"github.com/labgate/labgate/internal/membus"
+	"github.com/labgate/labgate/router/federation"
 )
 
 type hubNet struct{ *membus.Hub }

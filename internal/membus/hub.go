@@ -1,20 +1,20 @@
-// Package membus is a federation.Bus without a network: the nodes of one
-// process, for tests.
+// Package membus joins nodes of one process: a federation.Bus without a network,
+// for tests.
 package membus
 
 import (
 	"bytes"
-	"github.com/labgate/labgate/router/federation"
 	"math/rand/v2"
 	"slices"
 	"sync"
+
+	"github.com/labgate/labgate/router/federation"
 )
 
-// Hub joins routers in one process: the federation.Bus without a network, for programs
-// that run several gateways in one, and for tests.
+// Hub joins the routers of one process.
 type Hub struct {
-	// mu guards the rest and what says so in a HubBus. It is above the inboxes'
-	// locks, and never held while a Member is called.
+	// mu guards the rest, and the fields of HubBus that say so. The locks of inboxes
+	// nest inside. It is not held while a Member is called.
 	mu   sync.Mutex
 	on   map[federation.NodeID]*HubBus
 	down bool
@@ -23,7 +23,7 @@ type Hub struct {
 // NewHub returns a hub with no node on it.
 func NewHub() *Hub { return &Hub{on: make(map[federation.NodeID]*HubBus)} }
 
-// Bus returns the bus for one more node.
+// Bus returns the bus of one more node.
 func (h *Hub) Bus(name string) *HubBus {
 	return &HubBus{hub: h, id: federation.NodeID(rand.Uint32N(1<<32-1) + 1), name: name, state: make(map[hubKey]hubItem), told: make(map[federation.NodeID]map[hubKey]uint64)}
 }
@@ -53,7 +53,7 @@ type HubBus struct {
 	id   federation.NodeID
 	name string
 
-	// Guarded by hub.mu: what this node said of itself, and which version of it
+	// Guarded by hub.mu: the state of this node, and the version of each piece that
 	// each other node was told.
 	state   map[hubKey]hubItem
 	version uint64
@@ -76,7 +76,7 @@ type hubKind uint8
 const (
 	hubDevice hubKind = iota
 	hubUser
-	hubWant
+	hubInterest
 )
 
 type hubItem struct {
@@ -158,9 +158,9 @@ func (b *HubBus) Release(r federation.Release) {
 // User implements federation.Bus.
 func (b *HubBus) User(user string, here bool) { b.set(hubKey{hubUser, user}, hubItem{on: here}) }
 
-// Want implements federation.Bus.
-func (b *HubBus) Want(device string, wanted bool) {
-	b.set(hubKey{hubWant, device}, hubItem{on: wanted})
+// UpdateInterest implements federation.Bus.
+func (b *HubBus) UpdateInterest(device string, wanted bool) {
+	b.set(hubKey{hubInterest, device}, hubItem{on: wanted})
 }
 
 // set changes a piece of the node's state.
@@ -182,7 +182,7 @@ func (b *HubBus) set(key hubKey, item hubItem) {
 	}
 }
 
-// tellAll brings every other node up to date. The caller holds hub.mu.
+// tellAll tells every other node what it has missed. The caller holds hub.mu.
 func (b *HubBus) tellAll() {
 	if b.hub.down {
 		return
@@ -191,7 +191,7 @@ func (b *HubBus) tellAll() {
 	for key := range b.state {
 		keys = append(keys, key)
 	}
-	// In the order in which it came to be.
+	// In the order of the changes.
 	slices.SortFunc(keys, func(x, y hubKey) int { return int(b.state[x].version) - int(b.state[y].version) })
 	for _, key := range keys {
 		item := b.state[key]
@@ -204,7 +204,7 @@ func (b *HubBus) tellAll() {
 	}
 }
 
-// forget drops a piece of state that is over and that everybody knows of. The
+// forget drops a piece of state that has ended and that every node knows of. The
 // caller holds hub.mu.
 func (b *HubBus) forget(key hubKey) {
 	delete(b.state, key)
@@ -213,8 +213,8 @@ func (b *HubBus) forget(key hubKey) {
 	}
 }
 
-// tell tells one other node of a piece of state, unless it knows. The caller
-// holds hub.mu.
+// tell tells another node of a piece of state, unless it knows that version. The
+// caller holds hub.mu.
 func (b *HubBus) tell(other *HubBus, key hubKey, item hubItem) {
 	if other == b || b.told[other.id][key] == item.version {
 		return
@@ -227,8 +227,8 @@ func (b *HubBus) tell(other *HubBus, key hubKey, item hubItem) {
 		switch {
 		case key.kind == hubUser:
 			m.UserChanged(b.id, key.name, item.on)
-		case key.kind == hubWant:
-			m.WantChanged(b.id, key.name, item.on)
+		case key.kind == hubInterest:
+			m.InterestChanged(b.id, key.name, item.on)
 		case item.on:
 			m.DeviceHeld(b.id, item.holding)
 		default:
@@ -292,7 +292,7 @@ func (b *HubBus) SendTelemetry(batch *federation.Batch) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, other := range h.on {
-		if other == b || !other.state[hubKey{hubWant, batch.Device}].on {
+		if other == b || !other.state[hubKey{hubInterest, batch.Device}].on {
 			continue
 		}
 		copied := *batch
@@ -308,10 +308,10 @@ func (b *HubBus) SendTelemetry(batch *federation.Batch) {
 	}
 }
 
-// maxInbox bounds the messages and telemetry that wait in an inbox, in bytes.
+// maxInbox bounds the messages and telemetry of an inbox, in bytes.
 const maxInbox = 8 << 20
 
-// inbox calls a Member, one call after another, on a goroutine of its own.
+// inbox calls a Member on a goroutine of its own, one call after another.
 type inbox struct {
 	// mu guards the rest; a leaf.
 	mu      sync.Mutex
@@ -348,14 +348,15 @@ func (x *inbox) run(m federation.Member) {
 	}
 }
 
-// put adds a call that must not be missed.
+// put adds a call. It has no limit.
 func (x *inbox) put(call func(federation.Member)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.add(call)
 }
 
-// offer adds a call that carries size bytes, if there is room.
+// offer adds a call that carries size bytes, or returns false when the inbox is
+// full.
 func (x *inbox) offer(size int, call func(federation.Member)) bool {
 	size += hubOverhead
 	x.mu.Lock()
@@ -373,7 +374,7 @@ func (x *inbox) offer(size int, call func(federation.Member)) bool {
 	return true
 }
 
-// hubOverhead is what a message without text counts in an inbox.
+// hubOverhead is how many bytes a message without text counts for in an inbox.
 const hubOverhead = 128
 
 // add appends a call. The caller holds mu.

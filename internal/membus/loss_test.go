@@ -23,10 +23,10 @@ type accountant struct {
 	to         uint64
 }
 
-func (a *accountant) NodeJoined(federation.NodeID, string)               {}
-func (a *accountant) NodeLeft(federation.NodeID, federation.Departure)   {}
-func (a *accountant) BusChanged(bool)                                    {}
-func (a *accountant) WantChanged(_ federation.NodeID, _ string, on bool) { a.interest <- on }
+func (a *accountant) NodeJoined(federation.NodeID, string)                   {}
+func (a *accountant) NodeLeft(federation.NodeID, federation.Departure)       {}
+func (a *accountant) BusChanged(bool)                                        {}
+func (a *accountant) InterestChanged(_ federation.NodeID, _ string, on bool) { a.interest <- on }
 func (a *accountant) DeviceHeld(n federation.NodeID, h federation.Holding) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -64,7 +64,7 @@ func TestLossesBalance(t *testing.T) {
 			}
 			defer bus.Leave()
 		}
-		to.Want("press-1", true)
+		to.UpdateInterest("press-1", true)
 		<-sender.interest
 
 		var out federation.Outbound

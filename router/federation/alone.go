@@ -1,7 +1,7 @@
 package federation
 
-// Alone is the Bus of a node without others: there is nobody to tell, and a
-// message finds no node. Its node id is 0, which no node on a bus has.
+// Alone is the Bus of a node without others. Its node id is 0, which no node on
+// another bus has.
 type Alone struct{}
 
 var _ Bus = Alone{}
@@ -12,7 +12,7 @@ func (Alone) Join(Member) error { return nil }
 // Self implements Bus.
 func (Alone) Self() NodeID { return 0 }
 
-// Up implements Bus: no node is out of reach.
+// Up implements Bus: there is no node that cannot be reached.
 func (Alone) Up() bool { return true }
 
 // Stats implements Bus.
@@ -27,14 +27,13 @@ func (Alone) Release(Release) {}
 // User implements Bus.
 func (Alone) User(string, bool) {}
 
-// Want implements Bus.
-func (Alone) Want(string, bool) {}
+// UpdateInterest implements Bus.
+func (Alone) UpdateInterest(string, bool) {}
 
 // Send implements Bus: there is no such node.
 func (Alone) Send(NodeID, *Message) error { return ErrNodeGone }
 
-// SendAll implements Bus: all other nodes, of which there are none, have the
-// message.
+// SendAll implements Bus: there is no other node that could miss the message.
 func (Alone) SendAll(*Message) error { return nil }
 
 // SendTelemetry implements Bus.
