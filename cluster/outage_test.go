@@ -191,24 +191,31 @@ func TestNothingIsPublishedTwice(t *testing.T) {
 	proxy := redistest.StartProxy(t, redis.Addr())
 	a, b := start(t, redis.URLVia(proxy.Addr()), "a"), start(t, redis.URL(), "b")
 	acquainted(t, a, b)
+	received := func() int {
+		b.Lock()
+		defer b.Unlock()
+		return len(b.messages)
+	}
+	const each = 100 // messages that arrive before the connection is cut
 	sent := uint64(0)
-	for cut := range 5 {
+	for range 5 {
 		a.await(t, "a is up", func() bool { return a.isUp && len(a.there) == 1 })
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			time.Sleep(time.Duration(cut+1) * 3 * time.Millisecond)
-			proxy.Cut()
-		}()
-		for a.Up() {
+		enough, cut := received()+each, false
+		for end := time.Now().Add(patience); a.Up(); {
 			if a.Send(b.Self(), message(sent+1, "x")) == nil {
 				sent++
 			}
-			if sent%50 == 0 {
-				time.Sleep(time.Millisecond)
+			if sent%50 != 0 {
+				continue
+			}
+			if time.Sleep(time.Millisecond); !cut && received() >= enough {
+				proxy.Cut()
+				cut = true
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d of %d messages came within %v", received(), sent, patience)
 			}
 		}
-		<-done
 		a.await(t, "a is down", func() bool { return !a.isUp })
 		proxy.Mend()
 	}
@@ -226,9 +233,7 @@ func TestNothingIsPublishedTwice(t *testing.T) {
 		}
 		last = m.Corr
 	}
-	if got := uint64(len(b.messages)); got < sent/2 {
-		t.Errorf("%d of %d came: hardly any", got, sent)
-	}
+	t.Logf("%d of %d came", len(b.messages), sent)
 }
 
 func TestRedisHesitates(t *testing.T) {

@@ -77,33 +77,36 @@ func testUnwanted(t *testing.T, w *world) {
 	fe := ns[1].frontend("")
 	fe.send(`{"type":"gateway.subscribe","id":"1","payload":{"telemetry":"none"}}`)
 	fe.awaitType(protocol.TypeSubscribed)
-	time.Sleep(50 * time.Millisecond)
-	before := ns[0].bus.Stats().SentBytes
-	d.stream(0, 1000, 1)
-	time.Sleep(50 * time.Millisecond)
-	if sent := ns[0].bus.Stats().SentBytes - before; sent > 10000 {
-		t.Errorf("%d bytes crossed that nobody wants", sent)
+	next := uint64(0)
+	// stays reports whether 1000 frames do not cross.
+	stays := func() bool {
+		before := ns[0].bus.Stats().SentBytes
+		d.stream(next, next+1000, 1)
+		next += 1000
+		return ns[0].bus.Stats().SentBytes-before < 10000
+	}
+	eventually(t, "without interest telemetry stays", stays)
+	if !stays() {
+		t.Error("telemetry crosses again without interest")
 	}
 	fe.send(`{"type":"gateway.subscribe","id":"2","payload":{"devices":["d1"]}}`)
-	next := uint64(1000)
+	frames, _ := fe.samples()
+	seen := len(frames)
 	eventually(t, "samples", func() bool {
 		d.stream(next, next+10, 10)
 		next += 10
-		frames, _ := fe.samples()
-		return len(frames) > 3
+		frames, _ = fe.samples()
+		return len(frames) > seen+3
 	})
 	frames, lost := fe.samples()
-	if b := book(frames, lost, frames[0].Seq); b.wrong != "" || b.losses != 0 {
+	if b := book(frames[seen:], lost, frames[seen].Seq); b.wrong != "" || b.losses != 0 {
 		t.Errorf("from the subscription on: %+v", b)
 	}
 	fe.send(`{"type":"gateway.unsubscribe","id":"3","payload":{"devices":["d1"]}}`)
 	fe.awaitType(protocol.TypeSubscribed)
-	time.Sleep(50 * time.Millisecond)
-	before = ns[0].bus.Stats().SentBytes
-	d.stream(next, next+1000, 1)
-	time.Sleep(50 * time.Millisecond)
-	if sent := ns[0].bus.Stats().SentBytes - before; sent > 10000 {
-		t.Errorf("%d bytes crossed that nobody wants any longer", sent)
+	eventually(t, "telemetry stays after the interest has ended", stays)
+	if !stays() {
+		t.Error("telemetry crosses again after the interest has ended")
 	}
 }
 
