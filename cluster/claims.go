@@ -60,7 +60,7 @@ func (rc *redisConn) doKeys(scan bool, nodeDue *int64) error {
 }
 
 // claimNode claims or renews the node's key, on the socket on which messages arrive:
-// when Redis there is a master no longer, the write fails and ends the connection.
+// when that Redis is no longer a master, the write fails and ends the connection.
 // Probes alone would still come back.
 func (rc *redisConn) claimNode() error {
 	b := rc.bus
