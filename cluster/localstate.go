@@ -82,6 +82,7 @@ func (s *localState) release(r federation.Release, now int64, up bool) bool {
 	}
 	delete(s.devices, r.Device)
 	kept := r
+	kept.Begin = d.At
 	kept.End.Before = append([]federation.Chain(nil), r.End.Before...) // the slice is the caller's
 	s.keepReleased(releasedDevice{kept, now})
 	if up {

@@ -39,7 +39,7 @@ const (
 	recordSyncReply                         // time of the request, seq of the latest change, name
 	recordLeaving                           // empty
 	recordHold                              // seq, device, epoch, type, customer, range (see appendRange), n, n × (name, value)
-	recordRelease                           // seq, device, epoch, reason, range
+	recordRelease                           // seq, device, epoch, reason, range of the beginning, range of the end
 	recordUser                              // seq, user, u8 here
 	recordInterest                          // seq, device, number of the subscription, 0 for no interest
 	recordSnapshot                          // seq: the records of changes with seq 0 that follow are the whole state

@@ -63,7 +63,7 @@ func TestChangesSurviveTheirWay(t *testing.T) {
 	if got := cloned(body.holding()); body.bad || body.s != "" || !reflect.DeepEqual(got, h) {
 		t.Errorf("got %+v, bad %t", got, body.bad)
 	}
-	r := federation.Release{Device: "press-1", Epoch: 7, Reason: "closed_by_peer", End: federation.Range{First: 1, Chain: 2, To: 9, Count: 13, Before: []federation.Chain{{End: 4}}}}
+	r := federation.Release{Device: "press-1", Epoch: 7, Reason: "closed_by_peer", Begin: federation.Range{First: 1, Chain: 1}, End: federation.Range{First: 1, Chain: 2, To: 9, Count: 13, Before: []federation.Chain{{End: 4}}}}
 	rs = records(appendRelease(nil, 0, &r))
 	_, body, _, _ = rs.next()
 	_ = body.uvarint()

@@ -34,6 +34,8 @@ type peer struct {
 	devices        map[string]federation.Holding
 	users          map[string]struct{}
 	interests      map[string]uint64 // number of the subscription, by device
+	// released has the epoch of each device's last release that the Member knows.
+	released map[string]uint64
 
 	snapshot     *snapshot // the one that is arriving; nil when none is
 	waiting      []change  // changes that come after one that is missing
@@ -62,7 +64,7 @@ func (b *Bus) addPeer(node federation.NodeID, at int64) *peer {
 		node: node, lastHeard: at, lastRequest: at - b.options.Timeout.Microseconds(),
 		to:      destination{node: node, channel: b.names.ofNode(node)},
 		numbers: map[string]uint64{}, devices: map[string]federation.Holding{},
-		users: map[string]struct{}{}, interests: map[string]uint64{},
+		users: map[string]struct{}{}, interests: map[string]uint64{}, released: map[string]uint64{},
 	}
 	b.peers[node] = p
 	b.requestSync(p, at)

@@ -118,6 +118,7 @@ func (b *Bus) peerHolds(p *peer, h federation.Holding) {
 func (b *Bus) peerReleases(p *peer, r federation.Release) {
 	if h, ok := p.devices[r.Device]; ok && h.Epoch <= r.Epoch {
 		delete(p.devices, r.Device)
+		p.released[h.Device] = r.Epoch
 		b.member.DeviceReleased(p.node, r)
 	}
 }
@@ -192,22 +193,27 @@ func (b *Bus) endSnapshot(p *peer, at int64, seq, n uint64) error {
 	}
 	if !p.joined {
 		b.peerJoined(p)
-		b.reportReleased(p, s)
 	}
 	if seq >= p.seq {
 		p.seq = seq
+		b.reportReleased(p, s)
 		b.applySnapshot(p, s)
 	}
 	b.applyWaiting(p, at)
 	return nil
 }
 
-// reportReleased tells the Member of devices that a peer released before it joined,
-// or while this node took it for lost. From the end of their telemetry the Member
-// learns what was lost of it.
+// reportReleased tells the Member of devices that a peer held and released again
+// while this node did not hear of either: because it was cut off, or took the peer
+// for lost. From the ends of their telemetry the Member learns what was lost of it.
 func (b *Bus) reportReleased(p *peer, s *snapshot) {
+	if len(p.released) > 2*maxReleased {
+		clear(p.released) // the Member may be told again
+	}
 	for device, r := range s.released {
-		if _, held := s.devices[device]; !held {
+		_, known := p.devices[device]
+		if _, held := s.devices[device]; !held && !known && p.released[device] < r.Epoch {
+			p.released[device] = r.Epoch
 			b.member.DeviceReleased(p.node, r)
 		}
 	}

@@ -92,7 +92,7 @@ func TestReleasedWhileANodeWasTakenForLost(t *testing.T) {
 	b.calls.Lock() // it was there all the time
 	b.addPeer(7, b.now()).clock.exchange(b.now(), b.now(), b.now())
 	b.calls.Unlock()
-	r := federation.Release{Device: "press-1", Epoch: 1, Reason: "idle", End: federation.Range{First: 1, Chain: 1, From: 99, To: 99, Count: 99}}
+	r := federation.Release{Device: "press-1", Epoch: 1, Reason: "idle", Begin: federation.Range{First: 1, Chain: 1, From: 9, To: 9, Count: 9}, End: federation.Range{First: 1, Chain: 1, From: 99, To: 99, Count: 99}}
 	still := federation.Release{Device: "press-2", Epoch: 2, Reason: "idle"}
 	back := federation.Holding{Device: "press-2", Epoch: 3}
 	b.hears(b.names.all, header{node: 7, number: 2, sent: b.now()}, appendNumbers(nil, recordSnapshot, "", 5),

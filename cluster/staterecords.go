@@ -51,11 +51,13 @@ func appendRelease(b []byte, seq uint64, rel *federation.Release) []byte {
 	b = appendString(b, rel.Device)
 	b = binary.AppendUvarint(b, rel.Epoch)
 	b = appendString(b, rel.Reason)
+	b = appendRange(b, &rel.Begin)
 	return endRecord(appendRange(b, &rel.End), begin)
 }
 
 func (r *reader) release() (rel federation.Release) {
 	rel.Device, rel.Epoch, rel.Reason = r.string(), r.uvarint(), r.string()
+	r.sampleRange(&rel.Begin)
 	r.sampleRange(&rel.End)
 	return rel
 }

@@ -98,6 +98,12 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 	}
 	h := &d.holder
 	if h.interested {
+		// Of a holding that is over this node may hear only now.
+		begin := d.inbound.Settle
+		if h.newer(node, rel.Epoch) && rel.Epoch > g.made {
+			begin = d.inbound.Begin
+		}
+		m.r.lostBetweenNodes(d, begin(node, &rel.Begin))
 		m.r.telemetryArrived(d, node, &federation.Batch{Device: d.id, Range: rel.End}, false)
 	}
 	if !h.is(node, rel.Epoch) {

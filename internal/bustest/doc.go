@@ -50,6 +50,7 @@ func Run(t *testing.T, setup func(t *testing.T) Net) {
 		{"cut off", testCutOff},
 		{"what changed meanwhile", testMeanwhile},
 		{"telemetry over an outage", testLossAccounted},
+		{"telemetry of a device that came and left during an outage", testShortVisit},
 	} {
 		test.start(t, setup, false)
 	}

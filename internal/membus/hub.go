@@ -151,6 +151,7 @@ func (b *HubBus) Release(r federation.Release) {
 	held := b.state[hubKey{hubDevice, r.Device}]
 	b.hub.mu.Unlock()
 	if held.on && held.holding.Epoch <= r.Epoch {
+		r.Begin = held.holding.At
 		b.set(hubKey{hubDevice, r.Device}, hubItem{release: r})
 	}
 }

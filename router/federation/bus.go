@@ -156,6 +156,9 @@ type Release struct {
 	Epoch  uint64
 	// Reason is that of gateway.device_offline.
 	Reason string
+	// Begin is Holding.At of this holding: a node that was cut off may hear of the
+	// holding only when it is over. The bus sets it.
+	Begin Range
 	// End is the position at the end of this holding's telemetry: a range without
 	// samples.
 	End Range
