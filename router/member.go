@@ -98,12 +98,11 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 	}
 	h := &d.holder
 	if h.interested {
-		// Of a holding that is over this node may hear only now.
-		begin := d.inbound.Settle
+		// This node may hear of a holding only when the holding is over. Releases of
+		// older holdings come again after an outage: those samples were accounted for.
 		if h.newer(node, rel.Epoch) && rel.Epoch > g.made {
-			begin = d.inbound.Begin
+			m.r.lostBetweenNodes(d, d.inbound.Begin(node, &rel.Begin))
 		}
-		m.r.lostBetweenNodes(d, begin(node, &rel.Begin))
 		m.r.telemetryArrived(d, node, &federation.Batch{Device: d.id, Range: rel.End}, false)
 	}
 	if !h.is(node, rel.Epoch) {

@@ -48,18 +48,6 @@ func (in *Inbound) Begin(node NodeID, rg *Range) (lost []Samples) {
 	return lost
 }
 
-// Settle is Begin for a node that does not hold the device any longer: it sets
-// nothing where nothing of that node has come.
-func (in *Inbound) Settle(node NodeID, rg *Range) (lost []Samples) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if a := in.of(node); a != nil && a.first != nil {
-		lost = a.first.since(rg.end())
-		a.first = nil
-	}
-	return lost
-}
-
 // Take notes that a batch has come. It returns which samples before it were
 // lost on the way, and from which sample on the batch is new; none of it is
 // when that is rg.To. early says that the node is not known to hold the device

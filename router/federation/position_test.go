@@ -100,30 +100,13 @@ func TestInboundThatComesBeforeItsHolder(t *testing.T) {
 					t.Errorf("batch %d: lost %v, new from %d on", i, lost, fresh)
 				}
 			}
-			tell := in.Begin
-			if c.early { // the holding may be over when its beginning becomes known
-				tell = in.Settle
-			}
-			if lost := tell(1, &at); !slices.Equal(lost, c.want) {
+			if lost := in.Begin(1, &at); !slices.Equal(lost, c.want) {
 				t.Errorf("lost %v, want %v", lost, c.want)
 			}
 			if lost := in.Begin(1, &at); len(lost) > 0 {
 				t.Errorf("told again: %v", lost)
 			}
 		})
-	}
-}
-
-// TestSettleKnowsNothing: of a node of which nothing has come nothing is lost.
-func TestSettleKnowsNothing(t *testing.T) {
-	var in Inbound
-	begin := Range{First: 1, Chain: 1}
-	rg := Range{First: 1, Chain: 1, From: 5, To: 9, Count: 9}
-	if lost := in.Settle(1, &begin); len(lost) > 0 {
-		t.Errorf("lost %v", lost)
-	}
-	if lost, fresh := in.Take(1, &rg, false); len(lost) > 0 || fresh != 5 {
-		t.Errorf("lost %v, new from %d on", lost, fresh)
 	}
 }
 
