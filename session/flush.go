@@ -196,7 +196,7 @@ func (s *Session) write(sc *scratch) error {
 	s.sentBytes.Add(size)
 	// Our own pings must not keep an idle session from being closed.
 	if messages+frames > 0 {
-		s.lastApp.Store(s.m.coarseNow())
+		s.lastOut.Store(s.m.coarseNow())
 	}
 	st := &s.m.stats
 	st.Writes.Add(1)

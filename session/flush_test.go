@@ -143,6 +143,45 @@ func TestTelemetryWaitsForCompany(t *testing.T) {
 	}
 }
 
+// TestTelemetryAfterAPause: when nothing was sent for the flush interval,
+// telemetry leaves at once, also to a front end that itself has just sent a
+// message.
+func TestTelemetryAfterAPause(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		t.Run(fmt.Sprintf("flushed by the device's read=%v", direct), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newTestManager(t, testOptions())
+				s, f := connect(t, m, frontend)
+				d, dev := connect(t, m, device("tensile-1"))
+				by := d
+				if !direct {
+					by = nil
+				}
+				batch := func(from uint64) {
+					f.read(func(s *Session) { _ = s.HandleMessage(1, []byte("{}")) })
+					dev.read(func(d *Session) {
+						data := telemetry(1, from, 1)
+						data.HeardBy(d)
+						_ = s.SendTelemetry(data, by)
+						data.Release()
+					})
+					synctest.Wait()
+				}
+				for i := range uint64(5) {
+					time.Sleep(m.opts.FlushInterval)
+					batch(2 * i)
+					equal(t, "after a pause, at once", len(f.sent()), 2*i+1)
+					batch(2*i + 1)
+					equal(t, "right behind", len(f.sent()), 2*i+1)
+					time.Sleep(m.opts.FlushInterval)
+					synctest.Wait()
+					equal(t, "at the interval", len(f.sent()), 2*i+2)
+				}
+			})
+		})
+	}
+}
+
 // TestMuchTelemetryDoesNotWait: a receiver that takes more than its lane holds in
 // a flush interval is served before it is full, and one that takes nothing does
 // not keep the flusher busy.

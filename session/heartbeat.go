@@ -46,7 +46,7 @@ func (s *Session) Expire(time.Time) {
 		s.m.close(s, protocol.CloseHeartbeatTimeout, fmt.Sprintf("nothing heard for %v", silent.Round(time.Millisecond)), closeDiscard)
 		return
 	}
-	if quiet := time.Duration(now - s.lastApp.Load()); opts.IdleTimeout > 0 && quiet >= opts.IdleTimeout {
+	if quiet := time.Duration(now - s.lastMessage()); opts.IdleTimeout > 0 && quiet >= opts.IdleTimeout {
 		s.m.close(s, protocol.CloseIdle, fmt.Sprintf("no application message for %v", quiet.Round(time.Millisecond)), closeAfterQueue)
 		return
 	}
@@ -66,7 +66,7 @@ func (s *Session) schedule(nextPing int64) {
 	opts := &s.m.opts
 	next := min(nextPing, s.lastHeard.Load()+int64(opts.HeartbeatTimeout))
 	if opts.IdleTimeout > 0 {
-		next = min(next, s.lastApp.Load()+int64(opts.IdleTimeout))
+		next = min(next, s.lastMessage()+int64(opts.IdleTimeout))
 	}
 	s.m.wheel.Schedule(&s.timer, s.m.start.Add(time.Duration(next)))
 	// Whoever began to close the session meanwhile armed the same timer, and
@@ -80,6 +80,10 @@ func (s *Session) schedule(nextPing int64) {
 		s.m.wheel.Schedule(&s.timer, time.Now())
 	}
 }
+
+// lastMessage returns when the last application message went in either
+// direction, in the Manager's time.
+func (s *Session) lastMessage() int64 { return max(s.lastIn.Load(), s.lastOut.Load()) }
 
 // ping sends a ping that carries its own time of sending. It goes ahead of
 // everything queued, so that a backlog is not taken for a dead peer, and is no

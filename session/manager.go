@@ -100,7 +100,7 @@ func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	now := m.coarseNow()
 	s.since = now
 	s.lastHeard.Store(now)
-	s.lastApp.Store(now)
+	s.lastIn.Store(now)
 	s.health.Store(uint32(100))
 	s.timer.Owner = s
 	first := m.firstPing()

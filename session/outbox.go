@@ -195,7 +195,7 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 	case o.telemetry.bytes > s.m.opts.TelemetryBytes/earlyPart && f.forFew && !s.stalled.Load():
 		// With more such bursts the lane would be full before its turn comes.
 		due = dueNow
-	case o.due == notDue && f.heard-s.lastApp.Load() >= int64(s.m.opts.FlushInterval):
+	case o.due == notDue && f.heard-s.lastOut.Load() >= int64(s.m.opts.FlushInterval):
 		// Nothing went out of late: waiting would only add latency.
 		due = dueNow
 		if by != nil && s.writer == nil {

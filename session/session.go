@@ -109,7 +109,8 @@ type Session struct {
 	stalled     atomic.Bool
 	patient     atomic.Bool  // closed because the gateway leaves
 	lastHeard   atomic.Int64 // Manager time, ns
-	lastApp     atomic.Int64 // Manager time, ns
+	lastIn      atomic.Int64 // last application message received; Manager time, ns
+	lastOut     atomic.Int64 // last application message written, 0 before the first; Manager time, ns
 	rtt         atomic.Int64 // ns, 0 before the first pong
 	unanswered  atomic.Int32
 	health      atomic.Uint32 // score at the last assessment
@@ -182,7 +183,7 @@ func (s *Session) HandleMessage(op wsframe.Opcode, payload []byte) error {
 	}
 	s.received.Add(1)
 	now := s.lastHeard.Load()
-	s.lastApp.Store(now)
+	s.lastIn.Store(now)
 	if err := s.takeRate(now, op == wsframe.OpText, len(payload)); err != nil {
 		s.refuseRate(now, err, len(payload))
 		return nil
