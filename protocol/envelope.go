@@ -24,9 +24,11 @@ type Envelope struct {
 	n     int // edits in use, in the order of the text
 }
 
-// edit is a stretch of the text that a splice removes (src) or may replace.
+// edit is a stretch of the text that a splice removes (src) or may replace (the
+// value of id or re).
 type edit struct {
 	field    field
+	null     bool // the value is null: what replaces it needs quotes
 	from, to int
 }
 
@@ -37,8 +39,9 @@ type edit struct {
 // Strings of the envelope must be written without escapes, and their names
 // exactly and once: a receiver that ignores case or takes the last of two (as
 // many JSON decoders do) would otherwise read another message than the gateway
-// routed, with a "src" of the sender's choice. Null is not the same as absent
-// and is refused. Unknown fields may hold anything. The value of "src" may be
+// routed, with a "src" of the sender's choice. An optional field whose value is
+// null counts as absent; "payload" is the exception, since null is a value like
+// any other there. Unknown fields may hold anything. The value of "src" may be
 // anything too, as it is always replaced.
 //
 // The error is a *FieldError or a *SyntaxError. The fields found before the
@@ -101,12 +104,16 @@ func (e *Envelope) Parse(raw []byte) error {
 		switch f {
 		case fieldSrc: // goes with the comma before it, as the first member with the one after
 			if comma < 0 {
-				e.addEdit(f, e.body, i+1)
+				e.addEdit(edit{field: f, from: e.body, to: i + 1})
 			} else {
-				e.addEdit(f, comma, end)
+				e.addEdit(edit{field: f, from: comma, to: end})
 			}
 		case fieldID, fieldRe:
-			e.addEdit(f, value+1, end-1)
+			if raw[value] == '"' {
+				e.addEdit(edit{field: f, from: value + 1, to: end - 1})
+			} else {
+				e.addEdit(edit{field: f, null: true, from: value, to: end})
+			}
 		}
 		if raw[i] == '}' {
 			break
@@ -127,8 +134,8 @@ func (e *Envelope) Parse(raw []byte) error {
 	return nil
 }
 
-func (e *Envelope) addEdit(f field, from, to int) {
-	e.edits[e.n] = edit{f, from, to}
+func (e *Envelope) addEdit(ed edit) {
+	e.edits[e.n] = ed
 	e.n++
 }
 

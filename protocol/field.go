@@ -103,7 +103,7 @@ func (e *Envelope) scanField(f field, raw []byte, i int) (end int, err error) {
 		switch raw[i] {
 		case 't':
 			e.Urgent = true
-		case 'f':
+		case 'f', 'n':
 		default:
 			return 0, typeError(f, raw[i], "true or false")
 		}
@@ -130,8 +130,12 @@ func stringValue(f field, raw []byte, i int) ([]byte, int, error) {
 }
 
 // tokenValue reads a string that is compared or put into other messages as it
-// is: 1 to most bytes, printable, without escapes.
+// is: 1 to most bytes, printable, without escapes. Null counts as absent.
 func tokenValue(f field, raw []byte, i, most int) ([]byte, int, error) {
+	if raw[i] == 'n' {
+		end, err := nullValue(raw, i)
+		return nil, end, err
+	}
 	s, end, err := stringValue(f, raw, i)
 	if err != nil {
 		return nil, 0, err
@@ -140,6 +144,15 @@ func tokenValue(f field, raw []byte, i, most int) ([]byte, int, error) {
 		return nil, 0, fieldError(f, fault)
 	}
 	return s, end, nil
+}
+
+// nullValue reads the literal null.
+func nullValue(raw []byte, i int) (end int, err error) {
+	end, p := skipLiteral(raw, i, "null")
+	if p != noProblem {
+		return 0, syntaxError(end, p)
+	}
+	return end, nil
 }
 
 // tokenFault says what keeps s from being such a string, "" if nothing does.
@@ -202,9 +215,13 @@ func checkType[T string | []byte](s T) error {
 const maxIntegerDigits = 16
 
 // integerValue reads an integer written with digits only: 1e3 and 1.0 are
-// integers to some decoders and not to others.
+// integers to some decoders and not to others. Null counts as absent and gives 0.
 func integerValue(f field, raw []byte, i int, least, most int64, unit string) (int64, int, error) {
 	c := raw[i]
+	if c == 'n' {
+		end, err := nullValue(raw, i)
+		return 0, end, err
+	}
 	if c != '-' && !isDigit(c) {
 		return 0, 0, typeError(f, c, "an integer ("+unit+")")
 	}

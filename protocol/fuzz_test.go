@@ -12,6 +12,7 @@ func FuzzEnvelope(f *testing.F) {
 	for _, text := range []string{
 		``, `{}`, `[]`, `{"type":"a"}x`, `{"type":"a",}`, `{"type":"a","SRC":"b"}`, `{"type":"a","\u0073rc":"b"}`, `{"type":"a","ſrc":1}`,
 		`{"type":"a","src":1,"src":2}`, `{"type":"a","ts":1e3}`, `{"type":"a","ts":01}`, `{"type":"a","x":"\u12g4"}`, "{\"type\":\"a\",\"x\":\"\xff\"}",
+		`{"type":"a","id":null,"id":"1"}`, `{"type":null}`, `{"type":"a","ts":nul}`,
 		`{"type":"a","1":[0,-1.5e3,"text",{"2":null}]}`,
 	} {
 		f.Add([]byte(text))

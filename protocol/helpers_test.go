@@ -20,6 +20,7 @@ var validEnvelopes = []string{
 	`{"re":"answer","type":"test.start","payload":"text \u00e9\ud83d\ude00\ud800 \"\\\/\b\f\n\r\t"}`,
 	`{"type":"a","payload":[-0.5e-10,0,1E+5,123456789,true,false,null,"",{},[],[[{}]]],"unknown":"é€😀"}`,
 	`{"type":"a","id":"mérés 7/€ü 😀 and some more to be long","dst":"dev:é"}`,
+	`{"id":null,"type":"a","re" : null ,"dst":null,"ts":null,"urgent":null,"timeout_ms":null}`,
 	`{"x\u0041y":1,"type":"a","":{"src":"inner","src":"again"}}`,
 	`{"type":"a","ts":-1,"urgent":false,"timeout_ms":1,"payload":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}`,
 	`{"type":"long.text","payload":"` + strings.Repeat("0123456789 äöü ", 40) + `"}`,

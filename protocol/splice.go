@@ -17,15 +17,19 @@ func (e *Envelope) SplicedSize(s Splice) int {
 		return 0
 	}
 	n := len(srcOpen) + len(s.Src) + 1 + 1 + len(e.raw) - e.body
-	if s.ID != "" && e.ID == nil {
+	if s.ID != "" && e.ID == nil && !e.edited(fieldID) {
 		n += len(idOpen) + len(s.ID) + 1
 	}
-	if s.Re != "" && e.Re == nil {
+	if s.Re != "" && e.Re == nil && !e.edited(fieldRe) {
 		n += len(reOpen) + len(s.Re) + 1
 	}
-	for _, ed := range e.edits[:e.n] {
+	for i := range e.edits[:e.n] {
+		ed := &e.edits[i]
 		if text, replace := s.text(ed.field); replace {
 			n += len(text) - (ed.to - ed.from)
+			if ed.null {
+				n += len(`""`)
+			}
 		}
 	}
 	return n
@@ -42,17 +46,23 @@ func (e *Envelope) AppendSpliced(dst []byte, s Splice) []byte {
 	}
 	dst = slices.Grow(dst, e.SplicedSize(s))
 	dst = append(append(append(dst, srcOpen...), s.Src...), '"')
-	if s.ID != "" && e.ID == nil {
+	if s.ID != "" && e.ID == nil && !e.edited(fieldID) {
 		dst = append(append(append(dst, idOpen...), s.ID...), '"')
 	}
-	if s.Re != "" && e.Re == nil {
+	if s.Re != "" && e.Re == nil && !e.edited(fieldRe) {
 		dst = append(append(append(dst, reOpen...), s.Re...), '"')
 	}
 	dst = append(dst, ',') // type follows at least
 	done := e.body
-	for _, ed := range e.edits[:e.n] {
+	for i := range e.edits[:e.n] {
+		ed := &e.edits[i]
 		if text, replace := s.text(ed.field); replace {
-			dst = append(append(dst, e.raw[done:ed.from]...), text...)
+			dst = append(dst, e.raw[done:ed.from]...)
+			if ed.null {
+				dst = append(append(append(dst, '"'), text...), '"')
+			} else {
+				dst = append(dst, text...)
+			}
 			done = ed.to
 		}
 	}
@@ -64,6 +74,16 @@ const (
 	idOpen  = `,"id":"`
 	reOpen  = `,"re":"`
 )
+
+// edited reports whether the original has the field, be it as null.
+func (e *Envelope) edited(f field) bool {
+	for i := range e.edits[:e.n] {
+		if e.edits[i].field == f {
+			return true
+		}
+	}
+	return false
+}
 
 // text returns what an edit of the field puts in, and whether it is to be made.
 func (s *Splice) text(f field) (string, bool) {

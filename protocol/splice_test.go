@@ -26,6 +26,8 @@ func TestAppendSpliced(t *testing.T) {
 		{"replace all", `{"id" : "i","src":"x","re": "r" ,"type":"a"}`, Splice{Src: "S", ID: "II", Re: "R"}, `{"src":"S","id" : "II","re": "R" ,"type":"a"}`},
 		{"src first, id next", `{"src":"x","id":"i","type":"a"}`, Splice{Src: "S", ID: "I"}, `{"src":"S","id":"I","type":"a"}`},
 		{"insert", `{"type":"a"}`, Splice{Src: "S", ID: "I", Re: "R"}, `{"src":"S","id":"I","re":"R","type":"a"}`},
+		{"null id replaced", `{"type":"a","id": null ,"re":null}`, Splice{Src: "S", ID: "I", Re: "R"}, `{"src":"S","type":"a","id": "I" ,"re":"R"}`},
+		{"null id stays", `{"id":null,"type":"a"}`, Splice{Src: "S"}, `{"src":"S","id":null,"type":"a"}`},
 		{"empty src", `{"type":"a"}`, Splice{}, `{"src":"","type":"a"}`},
 		{"unknown and payload byte for byte", `{"type":"a","x": 1.50,"payload":{"a" : "\u00e9"} }`, Splice{Src: "S"}, `{"src":"S","type":"a","x": 1.50,"payload":{"a" : "\u00e9"} }`},
 	} {
@@ -58,7 +60,7 @@ func TestSpliceRandomOrder(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	space := func() string { return randomString(rnd, " \t\r\n", 0, 2*rnd.IntN(2)) }
 	for range 2000 {
-		optional := []string{`"id"`, quote(randomString(rnd, "abc-9", 1, 64)), `"re"`, `"r"`, `"src"`, string(randomJSON(rnd, 2)),
+		optional := []string{`"id"`, []string{quote(randomString(rnd, "abc-9", 1, 64)), "null"}[rnd.IntN(2)], `"re"`, []string{`"r"`, "null"}[rnd.IntN(2)], `"src"`, string(randomJSON(rnd, 2)),
 			`"payload"`, string(randomJSON(rnd, 3)), `"x"`, string(randomJSON(rnd, 1)), `"x"`, `2`, `""`, `"src"`, `"sr\u0063 "`, `"src\""`}
 		list := []string{`"type"` + space() + ":" + space() + `"a.b"`}
 		for i := 0; i < len(optional); i += 2 {

@@ -25,6 +25,7 @@ func TestSourceIsTheGatewaysAlone(t *testing.T) {
 		{"spaces around", "{ \"type\" : \"a\" ,\n\"src\" : \"bob\" , \"dst\":\"d1\" }", "{\"src\":\"@user/alice\", \"type\" : \"a\"  , \"dst\":\"d1\" }"},
 		{"payload of many shapes", `{"type":"a","dst":"d1","payload":{"n":1.0,"e":1E400,"z":-0,"u":"\u00e9\/é","o":{"a":[ ]},"a":1,"a":2}}`,
 			`{"src":"@user/alice","type":"a","dst":"d1","payload":{"n":1.0,"e":1E400,"z":-0,"u":"\u00e9\/é","o":{"a":[ ]},"a":1,"a":2}}`},
+		{"null for absent", `{"type":"a","id":null,"urgent":null,"ts":null,"dst":"d1"}`, `{"src":"@user/alice","type":"a","id":null,"urgent":null,"ts":null,"dst":"d1"}`},
 		{"unknown fields", `{"x":1,"type":"a","trace":{"a":[1,2,{}]},"dst":"d1","x":null,"":"\u0000"}`,
 			`{"src":"@user/alice","x":1,"type":"a","trace":{"a":[1,2,{}]},"dst":"d1","x":null,"":"\u0000"}`},
 		{"all known fields", `{"type":"a","ts":1763720000123456,"timeout_ms":20,"urgent":false,"dst":"d1"}`,
