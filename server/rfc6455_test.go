@@ -11,6 +11,7 @@ import (
 
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/session"
 )
 
 const testKey = 0x37fa213d
@@ -81,6 +82,46 @@ func TestProtocolErrors(t *testing.T) {
 			if n := fe.notice(protocol.TypeDeviceOffline); n.Reason != c.code.Name() {
 				t.Errorf("%s: notice %+v", name, n)
 			}
+		}
+	})
+}
+
+// TestInvalidCloseEndsTheConnection: a close frame that is invalid itself, and
+// one behind a frame that broke the protocol, is answered with the right code,
+// and the connection ends without waiting for another (RFC 6455 section 7.1.1).
+func TestInvalidCloseEndsTheConnection(t *testing.T) {
+	closing := masked(0x88, "\x03\xe8")
+	cases := map[string]struct {
+		sent []byte
+		code protocol.CloseCode
+	}{
+		"payload of 1 byte":         {masked(0x88, "x"), 1002},
+		"payload of 126 bytes":      {masked(0x88, "\x03\xe8"+strings.Repeat("x", 124)), 1002},
+		"reason not UTF-8":          {masked(0x88, "\x03\xe8\xff"), 1007},
+		"forbidden code":            {masked(0x88, "\x03\xed"), 1002},
+		"undefined code":            {masked(0x88, "\x07\xd0"), 1002},
+		"fragmented":                {masked(0x08, "\x03\xe8"), 1002},
+		"not masked":                {wsframe.AppendClose(nil, 1000, ""), 1002},
+		"behind text not UTF-8":     {slices.Concat(masked(0x81, "\xff"), closing), 1007},
+		"behind a reserved opcode":  {slices.Concat(masked(0x83, "x"), closing), 1002},
+		"behind a bad frame, twice": {slices.Concat(masked(0xC1, "x"), masked(0x81, "y"), closing, closing), 1002},
+		"behind a message too large": {slices.Concat(
+			wsframe.AppendMaskedFrame(nil, wsframe.OpBinary, testKey, make([]byte, 2000)), closing), 1009},
+	}
+	eachMode(t, func(t *testing.T, m mode) {
+		g := prepare(t, m, func(o *Options) { o.MaxMessage = 1024 })
+		g.tuneSessions = func(o *session.Options) { o.CloseGrace = 10 * patience }
+		g.start()
+		for name, c := range cases {
+			dev := g.upgrade("/ws/device/d")
+			dev.write(slices.Concat(masked(0x89, "answer this"), c.sent))
+			if f, err := dev.next(); err != nil || f.op != wsframe.OpPong {
+				t.Errorf("%s: %v %q %v, want the pong for what was sent before", name, f.op, f.data, err)
+			}
+			if code, reason := dev.awaitClose(); code != c.code || reason != c.code.Name() {
+				t.Errorf("%s: closed with %d %q, want %d", name, code, reason, c.code)
+			}
+			dev.expectEnd()
 		}
 	})
 }

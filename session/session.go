@@ -170,6 +170,37 @@ func (s *Session) Attachment() any { return s.attachment }
 // Open reports whether the session is still in the Manager's tables.
 func (s *Session) Open() bool { return s.phase.Load() == phaseOpen }
 
+// Receive handles the bytes of one read event: r hands the messages and control
+// frames in them to s. It belongs to the goroutine that reads the connection.
+// When the peer breaks the WebSocket protocol, or a message cannot be handled,
+// the session closes behind the answers to what came before; from then on
+// Receive only waits for the peer's close frame.
+func (s *Session) Receive(r *wsframe.Reader, data []byte) {
+	s.Heard()
+	if err := r.Feed(data, s); err != nil {
+		s.receiveFailed(err, r.PeerClosed())
+	}
+	s.EndRead()
+}
+
+// receiveFailed closes the session after an error of its Reader. With a close
+// frame of the peer's, valid or not, the closing handshake needs nothing more
+// from it (RFC 6455 section 7.1.1).
+func (s *Session) receiveFailed(err error, peerClosed bool) {
+	if peerClosed {
+		s.peerClosed.Store(true)
+	}
+	if broken, ok := errors.AsType[*wsframe.Error](err); ok {
+		s.Close(protocol.CloseCode(broken.Code), broken.Error())
+	} else {
+		s.Fail(protocol.CloseInternal, err.Error())
+	}
+	if peerClosed {
+		// Our close frame may have left before.
+		s.Schedule()
+	}
+}
+
 // Heard notes that bytes arrived, of whatever kind.
 func (s *Session) Heard() { s.lastHeard.Store(s.m.coarseNow()) }
 

@@ -26,6 +26,7 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("whole: %q, error %v\ncut: %q, error %v", whole.events, whole.err, cut.events, cut.err)
 		}
 		checkModel(t, input, int(limit), client, whole)
+		checkPeerClosed(t, input, sizes, int(limit), client)
 	})
 }
 

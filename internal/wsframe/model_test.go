@@ -25,19 +25,52 @@ type model struct {
 	code    uint16
 	section string
 	done    bool
+	frame   []byte // the bytes of the current frame so far
+	closed  bool   // a close frame has come, valid or not
 }
 
 func (m *model) feed(input []byte) {
 	for _, b := range input {
-		if m.done {
-			return
-		}
-		if m.inBody {
+		m.frame = append(m.frame, b)
+		switch {
+		case m.done:
+		case m.inBody:
 			m.body(b)
-		} else {
+		default:
 			m.header(b)
 		}
+		if m.done {
+			m.passOver()
+		}
 	}
+}
+
+// passOver forgets the current frame when it is complete by its own length,
+// whatever is wrong with it.
+func (m *model) passOver() {
+	f := m.frame
+	if len(f) < 2 {
+		return
+	}
+	size := map[byte]int{126: 4, 127: 10}[f[1]&127]
+	if size == 0 {
+		size = 2
+	}
+	if len(f) < size {
+		return
+	}
+	n := uint64(f[1] & 127)
+	if size > 2 {
+		n = binary.BigEndian.Uint64(append(make([]byte, 10-size), f[2:size]...))
+	}
+	if f[1] >= 128 {
+		size += 4
+	}
+	if len(f) < size || uint64(len(f)-size) < n {
+		return
+	}
+	m.closed = m.closed || f[0]&15 == 8
+	m.frame = nil
 }
 
 func (m *model) fail(code uint16, section string) {
@@ -130,7 +163,7 @@ func (m *model) body(b byte) {
 
 func (m *model) endFrame() {
 	op, fin := m.frameOp(), m.head[0] >= 128
-	m.head, m.inBody = nil, false
+	m.head, m.inBody, m.frame = nil, false, nil
 	switch op {
 	case OpPing, OpPong:
 		m.events = append(m.events, event("control", op, string(m.payload)))
@@ -157,7 +190,7 @@ func (m *model) endFrame() {
 }
 
 func (m *model) endClose() {
-	m.done = true
+	m.done, m.closed = true, true
 	if len(m.payload) == 1 {
 		m.fail(1002, "5.5.1")
 		return

@@ -12,7 +12,7 @@ func (r *Reader) feedHeader(data []byte, h Handler) (rest []byte, err error) {
 	}
 	hd, err := r.parseHeader(head)
 	if err != nil {
-		return nil, err
+		return data, err
 	}
 	if hd.size == 0 {
 		// Shorter than the longest header, so head has all of data.
@@ -27,6 +27,7 @@ func (r *Reader) feedHeader(data []byte, h Handler) (rest []byte, err error) {
 		return data, nil
 	}
 	payload := data[:hd.length:hd.length]
+	r.left = 0
 	if !r.client {
 		maskWords(payload, r.key)
 	}
@@ -148,6 +149,8 @@ func (r *Reader) deliverControl(payload []byte, h Handler) error {
 	if r.op != OpClose {
 		return h.HandleControl(r.op, payload)
 	}
+	// 7.1.1: an invalid close frame is the peer's last word too.
+	r.closed = true
 	if err := checkClose(payload); err != nil {
 		return err
 	}

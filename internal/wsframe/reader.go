@@ -31,7 +31,7 @@ type Handler interface {
 // lock: whoever reads the connection owns it, and no two of its methods may
 // run at the same time.
 type Reader struct {
-	err error // why the Reader is dead, if stage is ended
+	err error // why the Reader has failed, if stage is failed
 
 	// partial holds the kept bytes of the finished fragments of the message
 	// in progress, then what has arrived of the current frame. nil when there
@@ -40,7 +40,7 @@ type Reader struct {
 	limit   uint32 // bytes a message may have
 	kept    uint32 // bytes in partial that belong to finished fragments
 	checked uint32 // bytes in partial known to be whole UTF-8 characters
-	left    uint32 // bytes of the current frame's payload still to come
+	left    uint32 // bytes of the current frame's payload still to come, if stage is inPayload or failed
 	key     uint32 // masking key, turned so that its low byte is for the next byte
 
 	empty    uint16 // empty fragments of the message in progress
@@ -48,18 +48,20 @@ type Reader struct {
 	op       Opcode // of the current frame
 	fin      bool   // of the current frame
 	client   bool
+	closed   bool // a close frame has come, valid or not
 	stage    stage
 	held     uint8 // bytes in heldHead
 	heldHead [maxHeaderSize]byte
 }
 
-// stage is what the Reader waits for.
+// stage is what the Reader waits for; from ended on, nothing is delivered.
 type stage uint8
 
 const (
 	inHeader stage = iota
 	inPayload
-	ended // nothing more: error, close frame or Release
+	ended  // nothing more: close frame or Release
+	failed // nothing more is delivered after an error; a close frame is still looked for
 )
 
 // Init makes r ready for a new connection. maxMessage limits a message, all
@@ -85,17 +87,18 @@ func (r *Reader) Release() {
 // of data, unmasks frames in place in it and keeps no reference to it.
 //
 // The error is an [*Error] if the peer broke RFC 6455, or what h returned.
-// After an error r is dead and returns the same error again. After a close
-// frame the rest of the input is ignored and the error is nil.
+// After an error nothing more is delivered: Feed only looks for a close frame,
+// see [Reader.PeerClosed], and returns the same error again. After a close frame
+// the rest of the input is ignored and the error is nil.
 func (r *Reader) Feed(data []byte, h Handler) error {
-	for len(data) > 0 && r.stage != ended {
+	for len(data) > 0 && r.stage < ended {
 		var err error
 		if r.stage == inHeader && r.held == 0 && r.message == 0 {
 			data, err = r.feedWhole(data, h)
 			if err != nil {
-				return r.fail(err)
+				return r.fail(err, data)
 			}
-			if len(data) == 0 || r.stage == ended {
+			if len(data) == 0 || r.stage >= ended {
 				break
 			}
 		}
@@ -105,11 +108,27 @@ func (r *Reader) Feed(data []byte, h Handler) error {
 			data, err = r.feedPayload(data, h)
 		}
 		if err != nil {
-			return r.fail(err)
+			return r.fail(err, data)
 		}
+	}
+	if r.err != nil {
+		r.scanForClose(data)
 	}
 	return r.err
 }
+
+// Abort makes err the end of r as if a [Handler] had returned it, for a caller
+// whose Handler has panicked. It does nothing when r has failed already.
+func (r *Reader) Abort(err error) {
+	if r.stage != failed {
+		_ = r.fail(err, nil)
+	}
+}
+
+// PeerClosed reports whether the peer has sent a close frame (RFC 6455, 5.5.1).
+// A close frame that is invalid itself counts, and after an error one that
+// comes behind the frame that caused it.
+func (r *Reader) PeerClosed() bool { return r.closed }
 
 // feedWhole is the fast path. It delivers unfragmented data frames as long as
 // they are complete in data and beyond reproach; the first one that is not is
@@ -145,11 +164,11 @@ func (r *Reader) feedWhole(data []byte, h Handler) (rest []byte, err error) {
 		}
 		// 8.1: text is UTF-8.
 		if op == OpText && !utf8.Valid(payload) {
-			return nil, errTextNotUTF8
+			return data[end:], errTextNotUTF8
 		}
 		data = data[end:]
 		if err := h.HandleMessage(op, payload); err != nil {
-			return nil, err
+			return data, err
 		}
 		if r.stage == ended {
 			return nil, nil
@@ -158,9 +177,11 @@ func (r *Reader) feedWhole(data []byte, h Handler) (rest []byte, err error) {
 	return data, nil
 }
 
-// fail makes err the end of r.
-func (r *Reader) fail(err error) error {
+// fail makes err the end of r. rest is the input behind the frame that failed,
+// or behind what was used of it.
+func (r *Reader) fail(err error, rest []byte) error {
 	r.Release()
-	r.err = err
+	r.stage, r.err = failed, err
+	r.scanForClose(rest)
 	return err
 }

@@ -65,6 +65,8 @@ func TestReaderRules(t *testing.T) {
 			}
 			checkModel(t, v.input, v.limit, v.client,
 				feedPieces(t, v.input, nil, v.limit, v.client, &recorder{}))
+			checkPeerClosed(t, v.input, nil, v.limit, v.client)
+			checkPeerClosed(t, v.input, ones(len(v.input)), v.limit, v.client)
 		})
 	}
 }
