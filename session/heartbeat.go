@@ -41,12 +41,13 @@ func (s *Session) Expire(time.Time) {
 	}
 	opts := &s.m.opts
 	now := s.m.coarseNow()
-	silent := time.Duration(now - s.lastHeard.Load())
-	if silent >= opts.HeartbeatTimeout {
+	if now >= s.silentBy() {
+		silent := time.Duration(now - s.lastHeard.Load())
 		s.m.close(s, protocol.CloseHeartbeatTimeout, fmt.Sprintf("nothing heard for %v", silent.Round(time.Millisecond)), closeDiscard)
 		return
 	}
-	if quiet := time.Duration(now - s.lastMessage()); opts.IdleTimeout > 0 && quiet >= opts.IdleTimeout {
+	if opts.IdleTimeout > 0 && now >= s.idleBy() {
+		quiet := time.Duration(now - s.lastMessage())
 		s.m.close(s, protocol.CloseIdle, fmt.Sprintf("no application message for %v", quiet.Round(time.Millisecond)), closeAfterQueue)
 		return
 	}
@@ -64,9 +65,9 @@ var errGrace = fmt.Errorf("session: the peer did not finish the closing handshak
 // schedule arms the timer for whichever deadline is next.
 func (s *Session) schedule(nextPing int64) {
 	opts := &s.m.opts
-	next := min(nextPing, s.lastHeard.Load()+int64(opts.HeartbeatTimeout))
+	next := min(nextPing, s.silentBy())
 	if opts.IdleTimeout > 0 {
-		next = min(next, s.lastMessage()+int64(opts.IdleTimeout))
+		next = min(next, s.idleBy())
 	}
 	s.m.wheel.Schedule(&s.timer, s.m.start.Add(time.Duration(next)))
 	// Whoever began to close the session meanwhile armed the same timer, and
@@ -79,6 +80,25 @@ func (s *Session) schedule(nextPing int64) {
 	case s.overflowed.Load():
 		s.m.wheel.Schedule(&s.timer, time.Now())
 	}
+}
+
+// silentBy returns when the session ends, in the Manager's time, if nothing is
+// heard until then.
+func (s *Session) silentBy() int64 {
+	return s.spared(s.lastHeard.Load() + int64(s.m.opts.HeartbeatTimeout))
+}
+
+// idleBy is silentBy for application messages in either direction.
+func (s *Session) idleBy() int64 { return s.spared(s.lastMessage() + int64(s.m.opts.IdleTimeout)) }
+
+// spared returns deadline, or, after a stall of this process, the end of a
+// heartbeat interval from then on if that is later: while the process neither
+// read nor sent pings, a peer's silence proved nothing.
+func (s *Session) spared(deadline int64) int64 {
+	if stalled := s.m.wheel.stalled.Load(); stalled > 0 {
+		deadline = max(deadline, stalled+int64(s.m.opts.HeartbeatInterval))
+	}
+	return deadline
 }
 
 // lastMessage returns when the last application message went in either

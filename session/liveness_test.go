@@ -132,6 +132,56 @@ func TestSilentPeerIsClosedAtTheTimeout(t *testing.T) {
 	}
 }
 
+// stallFor keeps the wheel from running for d, as a stopped process would.
+func stallFor(m *Manager, d time.Duration) {
+	c := newAlarmClock()
+	c.then = func(*alarmClock) { time.Sleep(d) }
+	m.wheel.Schedule(&c.Timer, time.Now())
+	time.Sleep(d + wheelTick)
+}
+
+// TestPeersSurviveAStall: after a stall longer than both timeouts each peer gets
+// one more heartbeat interval. Those who answer stay, whether they had sent
+// something meanwhile or not; those who are dead are closed at its end.
+func TestPeersSurviveAStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := livenessOptions()
+		opts.IdleTimeout = 5 * time.Minute
+		m := newTestManager(t, opts)
+		var living []*Session
+		for i := range 20 {
+			s, _ := connect(t, m, device(fmt.Sprint("d", i)), answering, func(f *fake) { f.rtt = 200 * time.Millisecond })
+			living = append(living, s)
+		}
+		time.Sleep(40 * time.Second)
+		dead, f := connect(t, m, frontend)
+		stallFor(m, 10*time.Minute)
+		woken := time.Now()
+		time.Sleep(29 * time.Second)
+		synctest.Wait()
+		for _, s := range append(living, dead) {
+			if !s.Open() {
+				t.Fatalf("%s %q was closed within an interval of the stall: %v", s.Role(), s.Name(), m.Stats().Closes())
+			}
+		}
+		for _, s := range living {
+			s.lastIn.Store(s.m.coarseNow()) // an application message each
+		}
+		<-f.ended
+		if late := time.Since(woken) - stallPause - opts.HeartbeatInterval - m.opts.CloseGrace; late < -wheelTick || late > 3*wheelTick {
+			t.Errorf("the dead peer was closed %v after a heartbeat interval", late)
+		}
+		time.Sleep(4 * time.Minute)
+		synctest.Wait()
+		equal(t, "closes", m.Stats().Closes(), "map[heartbeat_timeout:1]")
+		for i, s := range living {
+			if !s.Open() {
+				t.Errorf("peer %d was closed", i)
+			}
+		}
+	})
+}
+
 // TestAnyByteIsASignOfLife: the timeout counts from the last byte, whatever it
 // was.
 func TestAnyByteIsASignOfLife(t *testing.T) {

@@ -74,10 +74,11 @@ func NewManager(opts Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	m := &Manager{
 		opts:     opts,
-		start:    time.Now(),
-		wheel:    NewWheel(),
+		start:    start,
+		wheel:    newWheel(start),
 		drained:  make(chan struct{}),
 		finished: make(chan struct{}),
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,12 +28,22 @@ const (
 	wheelSlots = 1024
 	dueSlot    = wheelSlots
 	wheelTick  = 10 * time.Millisecond
+
+	// stallAfter is how late the wheel's goroutine must run for the process to
+	// count as stalled: stopped by a signal, starved of processor time, or held up
+	// in an Expire.
+	stallAfter = time.Second
+	// stallPause is how long the wheel waits after a stall before it goes on, so
+	// that what arrived meanwhile is read before deadlines pass for its absence.
+	stallPause = 100 * time.Millisecond
 )
 
 // Wheel is one hashed timing wheel for everything that waits: heartbeats,
 // idleness and command deadlines (Varghese and Lauck, SOSP 1987, scheme 6). A
 // timer fires at most one tick of 10 ms after its deadline and never before.
-// Scheduling and cancelling are O(1) and allocate nothing.
+// Scheduling and cancelling are O(1) and allocate nothing. After a stall of the
+// process the wheel first waits for 100 ms, then fires what is due and was not
+// cancelled in that time.
 //
 // Goroutines: one, owned by the wheel, ended by Stop. It sleeps to the next
 // slot in use, so an idle gateway does not wake up.
@@ -41,6 +52,13 @@ type Wheel struct {
 	wake  chan struct{}
 	quit  chan struct{}
 	done  chan struct{}
+
+	// stalled is when the last stall ended, in nanoseconds since start; 0 before
+	// the first.
+	stalled atomic.Int64
+	// expected is when the goroutine should run next, in nanoseconds since start.
+	// The goroutine owns it.
+	expected int64
 
 	// mu guards the rest and every armed Timer. It is a leaf: nothing else is
 	// locked while it is held.
@@ -57,9 +75,12 @@ type Wheel struct {
 }
 
 // NewWheel starts a wheel.
-func NewWheel() *Wheel {
+func NewWheel() *Wheel { return newWheel(time.Now()) }
+
+// newWheel starts a wheel whose time begins at start.
+func newWheel(start time.Time) *Wheel {
 	w := &Wheel{
-		start: time.Now(),
+		start: start,
 		wake:  make(chan struct{}, 1),
 		quit:  make(chan struct{}),
 		done:  make(chan struct{}),
@@ -131,9 +152,11 @@ func (w *Wheel) run() {
 	alarm := time.NewTimer(time.Hour)
 	defer alarm.Stop()
 	for {
-		now := time.Now()
-		w.fire(now)
-		alarm.Reset(w.untilNext(now))
+		w.fire(w.now())
+		now := w.now()
+		wait := w.untilNext(now)
+		w.expected = int64(now.Add(wait).Sub(w.start))
+		alarm.Reset(wait)
 		select {
 		case <-w.quit:
 			return
@@ -167,12 +190,47 @@ func (w *Wheel) fire(now time.Time) {
 	}
 	// One at a time, since an Expire may cancel or move another that is due.
 	for t := w.slots[dueSlot]; t != nil && !w.stopped; t = w.slots[dueSlot] {
+		if w.hasStalled() {
+			w.mu.Unlock()
+			now = w.now()
+			w.mu.Lock()
+			continue
+		}
 		w.unlink(t)
 		w.mu.Unlock()
 		t.Owner.Expire(now)
 		w.mu.Lock()
 	}
 	w.mu.Unlock()
+}
+
+// now returns the time. After a stall it first gives the goroutines that read
+// connections time to catch up.
+func (w *Wheel) now() time.Time {
+	stalled := w.hasStalled()
+	if stalled {
+		select {
+		case <-w.quit:
+		case <-time.After(stallPause):
+		}
+	}
+	now := time.Now()
+	w.expected = int64(now.Sub(w.start))
+	if stalled {
+		w.stalled.Store(w.expected)
+	}
+	return now
+}
+
+// hasStalled reports whether the goroutine runs much later than it should. If it
+// does not, the next look starts from here.
+func (w *Wheel) hasStalled() bool {
+	now := int64(time.Since(w.start))
+	if now-w.expected > int64(stallAfter) {
+		return true
+	}
+	w.expected = now
+	return false
 }
 
 // untilNext returns the time to the next slot in use, and notes it as the

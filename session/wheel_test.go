@@ -229,6 +229,50 @@ func TestWheelExpireMovesAnother(t *testing.T) {
 	}
 }
 
+// TestWheelAfterAStall: when the process could not run, what has arrived
+// meanwhile gets the chance to cancel a deadline before it fires; everything
+// else that is due fires after that pause, and there is one pause for a stall.
+func TestWheelAfterAStall(t *testing.T) {
+	for _, stall := range []time.Duration{500 * time.Millisecond, 2 * time.Second, time.Minute} {
+		inWheel(t, func(t *testing.T, w *Wheel) {
+			blocker, cancelled := newAlarmClock(), newAlarmClock()
+			blocker.then = func(*alarmClock) { time.Sleep(stall) }
+			blocker.set(w, 20*time.Millisecond)
+			var others []*alarmClock
+			for i := range 20 {
+				c := newAlarmClock()
+				c.set(w, time.Duration(30+10*i)*time.Millisecond)
+				others = append(others, c)
+			}
+			cancelled.set(w, 40*time.Millisecond)
+			begin := time.Now()
+			time.Sleep(stall + 50*time.Millisecond)
+			w.Cancel(&cancelled.Timer) // behind the stall, before the end of the pause
+			time.Sleep(time.Second)
+			synctest.Wait()
+			pause := time.Duration(0)
+			if stall > stallAfter {
+				pause = stallPause
+				equal(t, "fired although cancelled in the pause", len(cancelled.fired), 0)
+			}
+			for i, c := range others {
+				if len(c.fired) != 1 {
+					t.Fatalf("timer %d fired %d times", i, len(c.fired))
+				}
+				least := max(c.due.Sub(begin), 20*time.Millisecond+stall+pause)
+				if at := c.fired[0].Sub(begin); at < least || at > least+2*wheelTick {
+					t.Errorf("stalled for %v: timer %d fired after %v, want %v", stall, i, at, least)
+				}
+			}
+			next := newAlarmClock()
+			next.set(w, time.Second)
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			next.check(t)
+		})
+	}
+}
+
 func TestWheelStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := NewWheel()

@@ -44,6 +44,43 @@ func TestFrozenDeviceIsGoneAfterHeartbeatTimeout(t *testing.T) {
 	requireGoneBetween(t, g, watcher, "press-2", frozen, 3*time.Second, 4*time.Second)
 }
 
+// A gateway that was stopped for longer than the heartbeat's timeout closes
+// nobody for a silence in which nobody was asked, and an answer that came in
+// the meantime reaches its asker although the time for it has passed.
+func TestStoppedGatewayKeepsItsPeers(t *testing.T) {
+	g := startGateway(t, "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
+	device := connect(t, g.addr, "/ws/device/press-3", 0)
+	asker := connect(t, g.addr, "/ws/frontend?telemetry=none", 0)
+	asker.awaitText(protocol.TypeWelcome, 10*time.Second)
+	asker.sendText(`{"type":"test.start","id":"1","dst":"press-3","timeout_ms":3000}`)
+	device.awaitText("test.start", 10*time.Second)
+
+	g.signal(syscall.SIGSTOP)
+	device.sendText(`{"type":"test.started","re":"1"}`)
+	time.Sleep(5 * time.Second)
+	g.signal(syscall.SIGCONT)
+	for {
+		m, err := asker.next(10 * time.Second)
+		if err != nil {
+			t.Fatalf("waiting for the answer: %v", err)
+		}
+		if m.closed != 0 || m.text.Type == protocol.TypeDeviceOffline || m.text.Type == protocol.TypeError {
+			t.Fatalf("in place of the answer came close code %d, %s %s", m.closed, m.text.Type, m.text.Payload)
+		}
+		if m.text.Re == "1" {
+			break
+		}
+	}
+	// Both are alive, and answer the pings of the next intervals.
+	for range 4 {
+		device.sendText(`{"type":"test.state"}`)
+		asker.awaitText("test.state", 10*time.Second)
+		if m, err := device.next(500 * time.Millisecond); err == nil {
+			t.Fatalf("the device got close code %d, %s %s", m.closed, m.text.Type, m.text.Payload)
+		}
+	}
+}
+
 // requireGoneBetween checks that a peer which fell silent at since is announced
 // as lost to the heartbeat after least and before most.
 func requireGoneBetween(t *testing.T, g *gateway, watcher *peer, id string, since time.Time, least, most time.Duration) {
