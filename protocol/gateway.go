@@ -64,14 +64,6 @@ type DeviceNotice struct {
 // ErrorPayload is the payload of gateway.error.
 type ErrorPayload = Error
 
-// Lost names telemetry that this front end did not get.
-type Lost struct {
-	Stream uint32 `json:"stream"`
-	From   uint64 `json:"from"` // seq of the first sample lost
-	To     uint64 `json:"to"`   // seq after the last sample lost
-	Cause  string `json:"cause"`
-}
-
 // Closing announces that the gateway is about to close the connection.
 type Closing struct {
 	RetryAfterMS int64 `json:"retry_after_ms"` // milliseconds to wait before connecting again

@@ -23,7 +23,7 @@ type Overflow string
 
 const (
 	// DropOldest makes room by dropping the oldest queued telemetry, counts it
-	// and tells the receiver the exact sample ranges with gateway.lost.
+	// and tells the receiver the sample ranges with gateway.lost.
 	DropOldest Overflow = "drop-oldest"
 	// CloseSlow closes the session with 4004.
 	CloseSlow Overflow = "close"
@@ -183,7 +183,7 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 	default:
 		// Larger than the whole lane.
 		s.countLoss(f)
-		ok = s.queueLoss(lostRange{stream: f.stream, from: f.from, to: f.to, cause: LossSlowConsumer})
+		ok = s.queueLoss(exactLoss(f.stream, f.from, f.to, LossSlowConsumer))
 	}
 	if !ok {
 		o.mu.Unlock()
@@ -215,8 +215,8 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 }
 
 // makeRoom drops the oldest telemetry until size more bytes fit, or nothing is
-// left to drop. It reports false when the policy is not to drop, or when the
-// loss can no longer be told exactly. The caller holds out.mu.
+// left to drop. It reports false when the policy is not to drop, or when there
+// are losses of too many streams to tell. The caller holds out.mu.
 func (s *Session) makeRoom(size int) bool {
 	o := &s.out
 	for o.telemetry.count > 0 && o.telemetry.bytes+size > s.m.opts.TelemetryBytes {
@@ -229,7 +229,7 @@ func (s *Session) makeRoom(size int) bool {
 			cause = LossSlowConsumer
 			s.countLoss(old)
 		}
-		ok := o.noteLoss(lostRange{stream: old.stream, from: old.from, to: old.to, cause: cause})
+		ok := o.noteLoss(exactLoss(old.stream, old.from, old.to, cause))
 		old.Release()
 		if !ok {
 			return false
@@ -264,7 +264,7 @@ func (o *outbox) noteLoss(r lostRange) bool {
 	if o.lost == nil {
 		o.lost = new(lossLedger)
 	}
-	return o.lost.add(r.stream, r.from, r.to, r.cause)
+	return o.lost.add(r)
 }
 
 // ReportLoss tells this front end that samples [from, to) of a stream were
@@ -277,10 +277,10 @@ func (s *Session) ReportLoss(stream uint32, from, to uint64, cause LossCause) {
 		o.mu.Unlock()
 		return
 	}
-	ok := s.queueLoss(lostRange{stream: stream, from: from, to: to, cause: cause})
+	ok := s.queueLoss(exactLoss(stream, from, to, cause))
 	o.mu.Unlock()
 	if !ok {
-		s.overflow("too many separate losses to tell")
+		s.overflow("losses of too many streams to tell")
 		return
 	}
 	s.lostSamples.Add(to - from)

@@ -246,25 +246,6 @@ func TestTelemetryOverflowCloseSlow(t *testing.T) {
 	}
 }
 
-func TestTooManyLossesToTell(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newTestManager(t, testOptions())
-		s, _ := stalled(t, m)
-		for i := range maxLostRanges {
-			s.ReportLoss(uint32(i), 0, 1, LossBus)
-		}
-		time.Sleep(2 * wheelTick)
-		if !s.Open() {
-			t.Fatal("closed although every loss can be told")
-		}
-		s.ReportLoss(0, 5, 6, LossBus)
-		time.Sleep(2 * wheelTick)
-		if s.Open() || m.Stats().Closes()["slow_consumer"] != 1 {
-			t.Error("open although a loss can no longer be told")
-		}
-	})
-}
-
 // TestNewsOfManyLossesIsBounded: the news of thousands of streams does not
 // leave in one giant write, and all of it goes ahead of the telemetry.
 func TestNewsOfManyLossesIsBounded(t *testing.T) {

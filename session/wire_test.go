@@ -41,6 +41,9 @@ func (w wireFrame) String() string {
 	switch w.op {
 	case wsframe.OpText:
 		if l, ok := w.lost(); ok {
+			if l.Inexact {
+				return fmt.Sprintf("lost:%d:%d of %d-%d:%s", l.Stream, l.Samples, l.From, l.To, l.Cause)
+			}
 			return fmt.Sprintf("lost:%d:%d-%d:%s", l.Stream, l.From, l.To, l.Cause)
 		}
 		return string(w.payload)

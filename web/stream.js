@@ -180,8 +180,8 @@ export class Stream {
 
   // lost takes the payload of gateway.lost. It is counted apart from missing:
   // the same samples show up there when the next frame comes.
-  lost({ from, to, cause }) {
-    const count = Number(to) - Number(from);
+  lost({ from, to, cause, inexact, samples }) {
+    const count = inexact ? Number(samples ?? 0) : Number(to) - Number(from);
     if (!(count > 0)) return;
     const name = String(cause ?? "unknown").slice(0, 32);
     if (this.reported.size < 8 || this.reported.has(name)) {

@@ -147,7 +147,7 @@ func (w *watch) telemetry(h protocol.TelemetryHeader, body []byte) {
 func (w *watch) lost(l protocol.Lost) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stream(l.Stream).lost += l.To - l.From
+	w.stream(l.Stream).lost += l.Count()
 	if w.json {
 		w.printJSON(protocol.TypeLost, l)
 	}

@@ -50,7 +50,7 @@ function onMessage (message) {
   }
   if (type === 'gateway.device_online') found(payload)
   if (type === 'gateway.closing') pause = payload.retry_after_ms
-  if (type === 'gateway.lost' && payload.stream === stream) seen.lost += payload.to - payload.from
+  if (type === 'gateway.lost' && payload.stream === stream) seen.lost += payload.inexact ? payload.samples ?? 0 : payload.to - payload.from
   if (type === 'gateway.error') end(payload.message)
   if (message.re === 'start-1' && message.src === device) seen.answer = message
   if (type === 'stream.finished' && message.src === device) seen.finished = true
