@@ -144,7 +144,7 @@ func NewTelemetryFrame(wire []byte, frames uint32, stream uint32, from, to uint6
 // texts returns how many messages of the application the frame holds: not
 // WebSocket control frames (RFC 6455 section 5.5), telemetry or news of a loss.
 func (f *Frame) texts() uint64 {
-	if f.telemetry || f.cause != "" || len(f.wire) == 0 || f.wire[0]&0x08 != 0 {
+	if f.telemetry || f.cause != "" || len(f.wire) == 0 || wsframe.OpcodeOf(f.wire).IsControl() {
 		return 0
 	}
 	return uint64(max(f.messages, 1))

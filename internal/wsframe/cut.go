@@ -38,6 +38,10 @@ func CutFrame(wire []byte) (op Opcode, payload []byte, size int) {
 	return op, wire[start:size:size], size
 }
 
+// OpcodeOf returns the opcode of the first frame in wire, which must not be
+// empty.
+func OpcodeOf(wire []byte) Opcode { return Opcode(wire[0] & opcodeBits) }
+
 // Payload returns the payload of frame, which is one frame as [AppendFrame]
 // makes it, as a part of frame. It returns nil if frame is anything else, see
 // [CutFrame].

@@ -16,6 +16,9 @@ func TestCutFrame(t *testing.T) {
 			first := AppendFrame(nil, op, want)
 			wire := append(bytes.Clone(first), "\x82\x01x"...)
 			gotOp, payload, size := CutFrame(wire)
+			if got := OpcodeOf(wire); got != op {
+				t.Errorf("%v of %d bytes: opcode %v", op, n, got)
+			}
 			if gotOp != op || size != len(first) || !bytes.Equal(payload, want) {
 				t.Errorf("%v of %d bytes: cut as %v of %d bytes, size %d", op, n, gotOp, len(payload), size)
 			}
