@@ -37,7 +37,7 @@ func (l *ledgerCheck) read(frames []wireFrame) error {
 }
 
 // TestDropOldestAccountsForEverySample runs random loads of interleaved streams
-// against a peer that stalls, for many sizes of the lane.
+// against a peer that stalls, for many sizes of the queue.
 func TestDropOldestAccountsForEverySample(t *testing.T) {
 	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestDropOldestAccountsForEverySample(t *testing.T) {
 	}
 }
 
-// TestMemoryOfAStalledPeerIsBounded overloads stalled peers in every lane.
+// TestMemoryOfAStalledPeerIsBounded overloads stalled peers in every queue.
 func TestMemoryOfAStalledPeerIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := testOptions()

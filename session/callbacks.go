@@ -2,9 +2,9 @@ package session
 
 import "github.com/labgate/labgate/internal/wsframe"
 
-// Callbacks is what a Manager tells of its sessions. A program that wants to
-// look at only some of the events embeds NopCallbacks, and one that adds to
-// another's embeds that: server wraps the router's that way.
+// Callbacks receive the events of a Manager's sessions. An implementation that
+// needs only some of them embeds NopCallbacks; one that extends another embeds
+// that one, as server does with the router's.
 type Callbacks interface {
 	// Prepare makes the session's Attachment before any other goroutine can
 	// find the session.
@@ -13,8 +13,8 @@ type Callbacks interface {
 	// message.
 	OnConnect(s *Session)
 	// OnMessage receives each complete message, on the session's reading
-	// goroutine. The payload is valid during the call only. An error stands for
-	// a fault of the gateway, not of the peer: the session is closed with 1011.
+	// goroutine. The payload is valid during the call only. An error is a
+	// fault of the gateway, not of the peer: the session is closed with 1011.
 	OnMessage(s *Session, op wsframe.Opcode, payload []byte) error
 	// OnEndRead runs after the last message of a read event, on the session's
 	// reading goroutine.

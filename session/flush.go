@@ -2,19 +2,18 @@ package session
 
 import (
 	"sync"
-	"time"
 )
 
 const (
-	// writeSize is how much is joined into one write. The kernel takes larger
-	// writes no faster, and 64 KiB fits into a small machine's cache.
+	// writeSize is how many bytes are joined into one write. Larger writes are not
+	// faster, and 64 KiB fits into the cache of a small machine.
 	writeSize = 64 << 10
-	// writesPerTurn bounds what one session may write before others get their
-	// turn.
-	writesPerTurn = 16
+	// maxWrites bounds the writes of one session before the flusher goes on to the
+	// next.
+	maxWrites = 16
 )
 
-// scratch is the workspace of one goroutine that flushes.
+// scratch holds what one write is made of, for one goroutine that flushes.
 type scratch struct {
 	buf    []byte
 	frames []*Frame
@@ -24,10 +23,10 @@ var scratchPool = sync.Pool{New: func() any {
 	return &scratch{buf: make([]byte, 0, writeSize), frames: make([]*Frame, 0, 128)}
 }}
 
-// Flush writes what is queued now, on the caller's goroutine when the
-// transport never blocks, else by the session's own writer. Use it after a
-// message to one receiver; for many receivers use Schedule. A write that fails
-// ends the session here: the caller holds no lock that OnDisconnect takes.
+// Flush writes what waits: on the caller's goroutine if the transport never
+// blocks, else on the session's own writer. Use it after a message to one
+// receiver; for many receivers use Schedule. A write that fails ends the session
+// and calls OnDisconnect, so the caller must hold no lock that OnDisconnect takes.
 func (s *Session) Flush() {
 	if s.writer != nil {
 		s.Schedule()
@@ -38,17 +37,16 @@ func (s *Session) Flush() {
 	scratchPool.Put(sc)
 }
 
-// flush takes everything that the peer may have now, joins it into as few
-// writes as possible and makes them. Only the holder of the writing token is in
-// its loop, so the order on the wire is the order of the lanes. promised is set
-// by whoever was woken for this session and thereby keeps its promise; others
-// leave the promise standing, or the session would be queued for a flusher
-// again and again.
-func (s *Session) flush(sc *scratch, promised bool) {
+// flush writes as much of what waits as the transport may have now, in as few
+// writes as possible. One goroutine at a time is in the loop, so frames leave in
+// the order of the queues. scheduled is true on the goroutine that was woken for
+// this session: only that one clears outbox.scheduled, because otherwise the
+// session would be added to a flusher's list again and again.
+func (s *Session) flush(sc *scratch, scheduled bool) {
 	o := &s.out
 	o.mu.Lock()
-	if promised {
-		o.due = notDue
+	if scheduled {
+		o.scheduled = flushNone
 	}
 	if o.writing {
 		o.again = true
@@ -56,17 +54,17 @@ func (s *Session) flush(sc *scratch, promised bool) {
 		return
 	}
 	o.writing = true
-	for turn := 0; ; turn++ {
+	for n := 0; ; n++ {
 		o.again = false
-		room, open := s.room()
+		room, open := s.inflightRoom()
 		if !open {
 			break
 		}
-		if turn == writesPerTurn && s.writer == nil {
+		if n == maxWrites && s.writer == nil {
 			o.writing = false
-			o.due = dueNow
+			o.scheduled = flushNow
 			o.mu.Unlock()
-			s.wake(dueNow)
+			s.wake(flushNow)
 			return
 		}
 		last := o.take(sc, min(room, writeSize))
@@ -78,7 +76,7 @@ func (s *Session) flush(sc *scratch, promised bool) {
 				o.mu.Lock()
 				o.writing = false
 				o.mu.Unlock()
-				s.m.lost(s, err)
+				s.m.writeFailed(s, err)
 				return
 			}
 			if last {
@@ -86,8 +84,8 @@ func (s *Session) flush(sc *scratch, promised bool) {
 			}
 			o.mu.Lock()
 		}
-		// Telemetry that came during the write has its own promise from the
-		// flusher and waits for company until then.
+		// Telemetry that came during the write has a flush of its own scheduled
+		// and may wait for it.
 		if !more && !o.again {
 			break
 		}
@@ -100,10 +98,10 @@ func (s *Session) flush(sc *scratch, promised bool) {
 	s.finishClose()
 }
 
-// room returns how many bytes may be handed to the transport. With too much on
-// its way already it notes the stall, so that Writable wakes the session, and
-// looks again: progress made in between would otherwise go unseen.
-func (s *Session) room() (int, bool) {
+// inflightRoom returns how many bytes may be handed to the transport. Without room
+// it marks the session as stalled, so that Writable schedules a flush, and looks
+// again, because the kernel may have taken bytes in between.
+func (s *Session) inflightRoom() (int, bool) {
 	room := s.m.opts.InflightBytes - s.t.Buffered()
 	if room > 0 {
 		return room, true
@@ -117,9 +115,9 @@ func (s *Session) room() (int, bool) {
 	return 0, false
 }
 
-// take moves frames worth about room bytes, at least one, to the scratch:
-// urgent, then control, then news of losses, then telemetry, then the close
-// frame. It reports true when that was among them. The caller holds mu.
+// take moves about room bytes of frames, at least one frame, to the scratch:
+// urgent, control, reports of losses, telemetry, then the close frame. It reports
+// whether the close frame was among them. The caller holds mu.
 func (o *outbox) take(sc *scratch, room int) (last bool) {
 	sc.frames, sc.buf = sc.frames[:0], sc.buf[:0]
 	size := 0
@@ -129,8 +127,8 @@ func (o *outbox) take(sc *scratch, room int) (last bool) {
 		return false
 	}
 	if o.lost.pending() {
-		// The news goes ahead of the telemetry that follows the gap: all of it
-		// first, in a write that it begins.
+		// All reports go ahead of the telemetry that follows the losses, in a
+		// write that begins with them.
 		if size > 0 {
 			return false
 		}
@@ -150,19 +148,21 @@ func (o *outbox) take(sc *scratch, room int) (last bool) {
 	return true
 }
 
-func (l *lane) takeInto(sc *scratch, size, room int) int {
-	for l.count > 0 && len(sc.frames) < cap(sc.frames) {
-		n := len(l.front().wire)
+// takeInto moves frames to the scratch, which holds size bytes already, until room
+// bytes are reached. It returns the bytes that the scratch holds then.
+func (q *queue) takeInto(sc *scratch, size, room int) int {
+	for q.count > 0 && len(sc.frames) < cap(sc.frames) {
+		n := len(q.front().wire)
 		if size > 0 && size+n > room {
 			break
 		}
-		sc.frames = append(sc.frames, l.pop())
+		sc.frames = append(sc.frames, q.pop())
 		size += n
 	}
 	return size
 }
 
-// write joins the scratch's frames into one write and releases them.
+// write joins the scratch's frames into one write, releases them and counts them.
 func (s *Session) write(sc *scratch) error {
 	var messages, frames, samples uint64
 	b := sc.buf
@@ -182,7 +182,7 @@ func (s *Session) write(sc *scratch) error {
 			frames += uint64(f.frames)
 			samples += f.Samples()
 		default:
-			messages += f.texts()
+			messages += f.textMessages()
 		}
 		f.Release()
 		sc.frames[i] = nil
@@ -194,9 +194,9 @@ func (s *Session) write(sc *scratch) error {
 		return err
 	}
 	s.sentBytes.Add(size)
-	// Our own pings must not keep an idle session from being closed.
+	// Pings of the gateway must not keep an idle session open.
 	if messages+frames > 0 {
-		s.lastOut.Store(s.m.coarseNow())
+		s.lastOut.Store(s.m.now())
 	}
 	st := &s.m.stats
 	st.Writes.Add(1)
@@ -211,9 +211,9 @@ func (s *Session) write(sc *scratch) error {
 	return nil
 }
 
-// Writable tells the session that the kernel took bytes which the transport
-// had buffered. It may be called from inside the transport, with the
-// transport's own lock held: it only marks the session.
+// Writable tells the session that the kernel took bytes which the transport had
+// buffered. The transport may call it with its own lock held: Writable writes
+// nothing and at most schedules a flush.
 func (s *Session) Writable() {
 	if s.closeSent.Load() && s.peerClosed.Load() {
 		// The closing handshake may be complete now.
@@ -226,118 +226,4 @@ func (s *Session) Writable() {
 	if s.stalled.CompareAndSwap(true, false) {
 		s.Schedule()
 	}
-}
-
-// wake hands the session to whoever flushes it.
-func (s *Session) wake(d dueness) {
-	if s.writer != nil {
-		s.writer.wake(d)
-		return
-	}
-	s.flusher.add(s, d)
-}
-
-// flusher writes for a share of the event-loop sessions.
-//
-// Goroutines: one, owned by the Manager, ended by stop.
-type flusher struct {
-	interval time.Duration
-	wakeup   chan struct{}
-	quit     chan struct{}
-	done     chan struct{}
-
-	// mu guards the lists; a leaf.
-	mu    sync.Mutex
-	now   []*Session
-	later []*Session
-	// since is when the first of later was added, for the interval's end.
-	since time.Time
-}
-
-func newFlusher(interval time.Duration) *flusher {
-	f := &flusher{
-		interval: interval,
-		wakeup:   make(chan struct{}, 1),
-		quit:     make(chan struct{}),
-		done:     make(chan struct{}),
-	}
-	go f.run()
-	return f
-}
-
-func (f *flusher) add(s *Session, d dueness) {
-	f.mu.Lock()
-	var signal bool
-	if d == dueNow || f.interval <= 0 {
-		signal = len(f.now) == 0
-		f.now = append(f.now, s)
-	} else {
-		if len(f.later) == 0 {
-			f.since = time.Now()
-			signal = len(f.now) == 0
-		}
-		f.later = append(f.later, s)
-	}
-	f.mu.Unlock()
-	if signal {
-		select {
-		case f.wakeup <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (f *flusher) run() {
-	defer close(f.done)
-	sc := &scratch{buf: make([]byte, 0, writeSize), frames: make([]*Frame, 0, 128)}
-	alarm := time.NewTimer(time.Hour)
-	alarm.Stop()
-	var batch []*Session
-	pause := f.interval
-	for {
-		f.mu.Lock()
-		batch = append(batch[:0], f.now...)
-		clear(f.now)
-		f.now = f.now[:0]
-		wait := time.Duration(-1)
-		if len(f.later) > 0 {
-			wait = pause - time.Since(f.since)
-			if wait <= 0 {
-				batch = append(batch, f.later...)
-				clear(f.later)
-				f.later = f.later[:0]
-			}
-		}
-		f.mu.Unlock()
-		if len(batch) > 0 {
-			begun := time.Now()
-			for i, s := range batch {
-				s.flush(sc, true)
-				batch[i] = nil
-			}
-			pause = stretched(f.interval, time.Since(begun))
-			continue
-		}
-		if wait > 0 {
-			alarm.Reset(wait)
-		}
-		select {
-		case <-f.quit:
-			return
-		case <-f.wakeup:
-		case <-alarm.C:
-		}
-	}
-}
-
-// stretched is how long telemetry waits for company after a round that took so
-// long: writing shall take about half a processor as long as longer waits,
-// up to four intervals, can help it.
-func stretched(interval, round time.Duration) time.Duration {
-	return max(interval, min(round*7/4, 4*interval))
-}
-
-func (f *flusher) stop() {
-	close(f.quit)
-	<-f.done
 }

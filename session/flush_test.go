@@ -182,7 +182,7 @@ func TestTelemetryAfterAPause(t *testing.T) {
 	}
 }
 
-// TestMuchTelemetryDoesNotWait: a receiver that takes more than its lane holds in
+// TestMuchTelemetryDoesNotWait: a receiver that takes more than its queue holds in
 // a flush interval is served before it is full, and one that takes nothing does
 // not keep the flusher busy.
 func TestMuchTelemetryDoesNotWait(t *testing.T) {
@@ -208,7 +208,7 @@ func TestMuchTelemetryDoesNotWait(t *testing.T) {
 					sent++
 					synctest.Wait()
 				}
-				for sent*samples*4 < uint64(m.opts.TelemetryBytes)/earlyPart-samples*4 {
+				for sent*samples*4 < uint64(m.opts.TelemetryBytes)/earlyFlushDivisor-samples*4 {
 					send()
 				}
 				equal(t, "before a quarter waits", len(f.sent()), 0)
@@ -416,6 +416,6 @@ func TestStretchedInterval(t *testing.T) {
 		{0, time.Second, 0},
 		{5 * ms, 4 * ms, 7 * ms},
 	} {
-		equal(t, fmt.Sprintf("%v, a round of %v", tt.interval, tt.round), stretched(tt.interval, tt.round), tt.want)
+		equal(t, fmt.Sprintf("%v, a round of %v", tt.interval, tt.round), stretchedInterval(tt.interval, tt.round), tt.want)
 	}
 }

@@ -8,37 +8,38 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Frame is one outgoing unit: a complete unmasked WebSocket frame, or several
-// telemetry frames of one stream in a row, encoded once and shared by all
-// receivers. It is immutable from the first Send on, but for those that an
-// outbox has made for itself (Session.SendEnvelope): more may be appended while
-// they are the last of their lane.
+// Frame is what an outbox queues: one complete unmasked WebSocket frame, or
+// several of them with consecutive telemetry of one stream. It is encoded once,
+// shared by all receivers, and immutable after the first Send. Frames that an
+// outbox makes for itself (Session.SendEnvelope) are the exception: they grow
+// while they are the last of their queue.
 //
-// The creator holds one reference; each outbox that takes the frame holds one
-// of its own. The last Release gives the buffer back to its pool.
+// The creator holds one reference; each outbox that takes the frame holds one of
+// its own. The last Release returns the buffer to its pool.
 type Frame struct {
 	refs  atomic.Int32
 	class int8
-	// messages is how many text messages the frame joins, 0 for a frame that was
-	// made outside an outbox.
+	// messages is how many text messages an outbox has joined in the frame; 0 for
+	// a frame that was made outside an outbox.
 	messages uint32
-	// telemetry is true when the frame travels in the telemetry lane.
+	// telemetry is true for frames of the telemetry queue that carry samples.
 	telemetry bool
 	stream    uint32
-	frames    uint32
-	// forFew is Frame.ForFew.
-	forFew bool
-	// heard is when the telemetry came in, in the Manager's time.
-	heard    int64
+	frames    uint32 // telemetry frames joined
+	// earlyFlush is set by ForFew.
+	earlyFlush bool
+	// arrival is when the telemetry was read, in the Manager's time; 0: unknown.
+	arrival  int64
 	from, to uint64
-	// cause is set when the frame is the news that these samples were lost.
+	// cause is set in the report that the samples [from, to) were lost.
 	cause LossCause
 	wire  []byte
 }
 
-// frameClasses are the buffer sizes kept in pools. The fourth holds one read of
-// the default read buffer, the last one write; larger buffers are left to the
-// garbage collector so that one giant message is not kept for ever.
+// frameClasses are the buffer sizes kept in pools, in bytes. The fourth holds one
+// read of the default read buffer, the last one write. Larger buffers are left to
+// the garbage collector, so that the memory of one very large message is not kept
+// for ever.
 var frameClasses = [...]int{128, 512, 4 << 10, 20 << 10, 68 << 10}
 
 var framePools [len(frameClasses)]sync.Pool
@@ -62,10 +63,11 @@ func NewFrame(size int) *Frame {
 	return f
 }
 
-// newFrameBehind returns a frame for what does not fit into last, or with last
-// nil into nothing yet, with room for at least size bytes: of a larger class
-// than last, for there seems to be more to come, but not the largest.
-func newFrameBehind(last *Frame, size int) *Frame {
+// newJoinFrame returns a frame with room for at least size bytes, for a message
+// that does not fit into last (nil if there is no last one). Its buffer is one
+// class larger than last's, up to the second largest, because more messages are
+// likely to follow.
+func newJoinFrame(last *Frame, size int) *Frame {
 	if last != nil && last.class >= 0 {
 		size = max(size, frameClasses[min(int(last.class)+1, len(frameClasses)-2)])
 	}
@@ -94,17 +96,17 @@ func (f *Frame) AppendEnvelope(e *protocol.Envelope, sp protocol.Splice) {
 	f.wire = e.AppendSpliced(f.wire, sp)
 }
 
-// Compact returns f, or, when its buffer is far larger than what is in it, a
-// copy in a smaller one in exchange: a queue of nearly empty buffers would hold
-// more memory than its bound says. Only the creator may call it, before the
-// frame is sent.
+// Compact returns f, or, if its buffer is far larger than its contents, a copy in
+// a smaller buffer, and releases f then. A queue of nearly empty buffers would
+// hold more memory than its bound says. Only the creator may call Compact, before
+// the frame is sent.
 func (f *Frame) Compact() *Frame {
 	if f.class <= 0 || len(f.wire) > cap(f.wire)/4 || len(f.wire) > frameClasses[f.class-1] {
 		return f
 	}
 	small := NewFrame(len(f.wire))
 	small.wire = append(small.wire, f.wire...)
-	small.telemetry, small.stream, small.frames, small.from, small.to, small.heard = f.telemetry, f.stream, f.frames, f.from, f.to, f.heard
+	small.telemetry, small.stream, small.frames, small.from, small.to, small.arrival = f.telemetry, f.stream, f.frames, f.from, f.to, f.arrival
 	f.Release()
 	return small
 }
@@ -132,8 +134,9 @@ func (f *Frame) AppendTelemetry(payload []byte, stream uint32, from, to uint64) 
 	return true
 }
 
-// NewTelemetryFrame returns a frame with telemetry frames as they go to the
-// wire, which are copied: so many, with the samples [from, to) of a stream.
+// NewTelemetryFrame returns a frame with a copy of wire, which holds the given
+// number of telemetry frames, as WebSocket frames, with the samples [from, to) of
+// a stream.
 func NewTelemetryFrame(wire []byte, frames uint32, stream uint32, from, to uint64) *Frame {
 	f := NewFrame(len(wire))
 	f.wire = append(f.wire, wire...)
@@ -141,24 +144,24 @@ func NewTelemetryFrame(wire []byte, frames uint32, stream uint32, from, to uint6
 	return f
 }
 
-// texts returns how many messages of the application the frame holds: not
-// WebSocket control frames (RFC 6455 section 5.5), telemetry or news of a loss.
-func (f *Frame) texts() uint64 {
+// textMessages returns how many text messages the frame holds; 0 for WebSocket
+// control frames (RFC 6455 section 5.5), telemetry and reports of losses.
+func (f *Frame) textMessages() uint64 {
 	if f.telemetry || f.cause != "" || len(f.wire) == 0 || wsframe.OpcodeOf(f.wire).IsControl() {
 		return 0
 	}
 	return uint64(max(f.messages, 1))
 }
 
-// HeardBy notes when the read event that the telemetry came with began. Without
-// it the telemetry waits for the flush interval in any case.
-func (f *Frame) HeardBy(s *Session) { f.heard = s.lastHeard.Load() }
+// HeardBy sets the arrival time of the telemetry to that of s's current read
+// event. Telemetry without an arrival time always waits for the flush interval.
+func (f *Frame) HeardBy(s *Session) { f.arrival = s.lastHeard.Load() }
 
-// ForFew notes that the telemetry goes to few receivers, who shall not wait for
-// company when much waits for them. With many receivers that would be the rule
-// as soon as the gateway is behind, and cost it twice the time. Only the creator
-// may call it, before the frame is sent.
-func (f *Frame) ForFew() { f.forFew = true }
+// ForFew allows a receiver to flush the telemetry before the flush interval ends
+// if its queue fills up, see Session.SendTelemetry. It is meant for telemetry with
+// few receivers: with many, early flushes would cost a busy gateway twice the
+// time. Only the creator may call it, before the frame is sent.
+func (f *Frame) ForFew() { f.earlyFlush = true }
 
 // Len returns the frame's size on the wire in bytes.
 func (f *Frame) Len() int { return len(f.wire) }
@@ -166,7 +169,7 @@ func (f *Frame) Len() int { return len(f.wire) }
 // Wire returns the bytes as they go to the socket. They must not be changed.
 func (f *Frame) Wire() []byte { return f.wire }
 
-// Frames returns how many telemetry frames were joined; 0 for a text message.
+// Frames returns how many telemetry frames are joined in f; 0 for text.
 func (f *Frame) Frames() int { return int(f.frames) }
 
 // Samples returns the number of samples per channel that the frame carries.
@@ -185,11 +188,11 @@ func (f *Frame) Release() {
 	if f.refs.Add(-1) != 0 {
 		return
 	}
-	// A buffer that had to grow is a giant among those of its pool.
+	// A buffer that had to grow does not belong into its pool any more.
 	if f.class < 0 || cap(f.wire) > frameClasses[f.class] {
 		return
 	}
-	f.telemetry, f.stream, f.frames, f.from, f.to, f.heard, f.cause, f.messages, f.forFew = false, 0, 0, 0, 0, 0, "", 0, false
+	f.telemetry, f.stream, f.frames, f.from, f.to, f.arrival, f.cause, f.messages, f.earlyFlush = false, 0, 0, 0, 0, 0, "", 0, false
 	f.wire = f.wire[:0]
 	framePools[f.class].Put(f)
 }

@@ -14,33 +14,33 @@ const (
 	Unresponsive HealthState = "unresponsive"
 )
 
-// Health is how well a session does, with what the score was made of.
+// Health is a session's health score with the values behind it.
 type Health struct {
-	// Score is 0 (dead) to 100 (nothing to remark).
+	// Score is 0 (dead) to 100 (healthy).
 	Score int         `json:"score"`
 	State HealthState `json:"state"`
 	// RTTMicros is the last round-trip time in microseconds, 0 before the
 	// first pong.
 	RTTMicros int64 `json:"rtt_us"`
-	// SinceHeardMillis is the time since anything was heard, in milliseconds.
+	// SinceHeardMillis is the time since anything arrived, in milliseconds.
 	SinceHeardMillis int64 `json:"since_heard_ms"`
 	UnansweredPings  int   `json:"unanswered_pings"`
-	// OutboxFill is the fill of the fuller lane, 0 to 1.
+	// OutboxFill is how full the outbox is, 0 to 1: the fuller of its two bounds.
 	OutboxFill float64 `json:"outbox_fill"`
-	// LostSamples and BadMessages count since the session began.
+	// LostSamples and BadMessages count from the session's start.
 	LostSamples uint64 `json:"lost_samples"`
 	BadMessages uint32 `json:"bad_messages"`
 }
 
-// Health returns the session's health as of now.
+// Health returns the session's present health.
 func (s *Session) Health() Health {
-	h := s.measure(s.m.coarseNow())
-	h.Score = max(h.Score-int(s.recent.Load()), 0)
+	h := s.measureHealth(s.m.now())
+	h.Score = max(h.Score-int(s.recentPenalty.Load()), 0)
 	h.State = stateOf(h.Score)
 	return h
 }
 
-func (s *Session) measure(now int64) Health {
+func (s *Session) measureHealth(now int64) Health {
 	h := Health{
 		RTTMicros:        s.rtt.Load() / int64(time.Microsecond),
 		SinceHeardMillis: (now - s.lastHeard.Load()) / int64(time.Millisecond),
@@ -50,10 +50,10 @@ func (s *Session) measure(now int64) Health {
 		BadMessages:      s.badMessages.Load(),
 	}
 	penalty := 0.0
-	// A round trip beyond 50 ms begins to cost, one second costs it all.
+	// Round trips above 50 ms lower the score, up to one second.
 	penalty += 20 * ramp(float64(h.RTTMicros), 50e3, 1e6)
 	penalty += 50 * ramp(float64(now-s.lastHeard.Load()), float64(s.m.opts.HeartbeatInterval), float64(s.m.opts.HeartbeatTimeout))
-	// One ping is always on its way for a moment.
+	// One unanswered ping is normal.
 	penalty += 40 * ramp(float64(h.UnansweredPings), 1, 3)
 	penalty += 20 * ramp(h.OutboxFill, 0.5, 1)
 	h.Score = max(100-int(penalty), 0)
@@ -61,18 +61,18 @@ func (s *Session) measure(now int64) Health {
 	return h
 }
 
-// assess updates the score once per look of the wheel and logs a change of
-// state, once.
-func (s *Session) assess(now int64) {
-	h := s.measure(now)
-	recent := min(10, h.BadMessages-s.lastBad.Load())
-	if h.LostSamples > s.lastLost {
+// updateHealth computes the score at each expiry of the session's timer and logs a
+// change of state.
+func (s *Session) updateHealth(now int64) {
+	h := s.measureHealth(now)
+	recent := min(10, h.BadMessages-s.badAtCheck.Load())
+	if h.LostSamples > s.lostAtCheck {
 		recent += 20
 	}
-	s.recent.Store(recent)
+	s.recentPenalty.Store(recent)
 	h.Score -= int(recent)
-	s.lastLost = h.LostSamples
-	s.lastBad.Store(h.BadMessages)
+	s.lostAtCheck = h.LostSamples
+	s.badAtCheck.Store(h.BadMessages)
 	h.Score = max(h.Score, 0)
 	before := stateOf(int(s.health.Swap(uint32(h.Score))))
 	after := stateOf(h.Score)

@@ -55,24 +55,24 @@ func TestHealthParts(t *testing.T) {
 		{"outbox half full", func(s *Session) { fillControl(s, 500) }, 100, func(h Health) any { return h.OutboxFill }, 0.5},
 		{"outbox three quarters full", func(s *Session) { fillControl(s, 750) }, 90, func(h Health) any { return h.OutboxFill }, 0.75},
 		{"outbox full", func(s *Session) { fillControl(s, 1000) }, 80, func(h Health) any { return h.OutboxFill }, 1},
-		{"telemetry lane full", func(s *Session) { _ = sendTelemetry(s, 1, 0, (1000-4-32)/4) }, 80, func(h Health) any { return h.OutboxFill }, 1},
-		{"losses of late", func(s *Session) { s.ReportLoss(1, 0, 7, LossBus); s.assess(s.m.coarseNow()) }, 80, func(h Health) any { return h.LostSamples }, 7},
+		{"telemetry queue full", func(s *Session) { _ = sendTelemetry(s, 1, 0, (1000-4-32)/4) }, 80, func(h Health) any { return h.OutboxFill }, 1},
+		{"losses of late", func(s *Session) { s.ReportLoss(1, 0, 7, LossBus); s.updateHealth(s.m.now()) }, 80, func(h Health) any { return h.LostSamples }, 7},
 		{"losses long ago", func(s *Session) {
 			s.ReportLoss(1, 0, 7, LossBus)
-			s.assess(s.m.coarseNow())
-			s.assess(s.m.coarseNow())
+			s.updateHealth(s.m.now())
+			s.updateHealth(s.m.now())
 		}, 100, func(h Health) any { return h.LostSamples }, 7},
 		{"three bad messages", func(s *Session) {
 			for i := range 3 {
 				equal(t, "NoteBadMessage", s.NoteBadMessage(), i+1)
 			}
-			s.assess(s.m.coarseNow())
+			s.updateHealth(s.m.now())
 		}, 97, func(h Health) any { return h.BadMessages }, 3},
 		{"many bad messages", func(s *Session) {
 			for range 50 {
 				s.NoteBadMessage()
 			}
-			s.assess(s.m.coarseNow())
+			s.updateHealth(s.m.now())
 		}, 90, func(h Health) any { return h.BadMessages }, 50},
 		{"everything", func(s *Session) {
 			s.rtt.Store(int64(time.Minute))
@@ -214,7 +214,7 @@ func TestReplacementsAreForgotten(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		connect(t, m, device("d1"))
-		equal(t, "device ids remembered", len(m.churn.devices), 1)
+		equal(t, "device ids remembered", len(m.replacements.devices), 1)
 	})
 }
 

@@ -10,43 +10,44 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// firstPing draws a random point of the interval, so that sessions which came
-// together do not ping together.
+// firstPing returns a random time within the next heartbeat interval, so that
+// sessions that connect together are not pinged together.
 func (m *Manager) firstPing() int64 {
-	return m.coarseNow() + rand.Int64N(int64(m.opts.HeartbeatInterval))
+	return m.now() + rand.Int64N(int64(m.opts.HeartbeatInterval))
 }
 
-// Expire runs the session's deadlines: the heartbeat and idleness while it is
-// open, the end of the grace time while it is closing.
+// Expire is called by the wheel at each deadline of the session: heartbeat and
+// idle timeout while the session is open, the end of the grace time while it is
+// closing.
 func (s *Session) Expire(time.Time) {
 	if !s.Open() {
 		if s.phase.Load() == phaseGone {
 			return
 		}
-		if !s.graceOver() {
-			// Or it was armed for something else when the session began to close.
-			s.armGrace()
+		if !s.graceExpired() {
+			// The timer was set before the session began to close.
+			s.scheduleGraceEnd()
 			return
 		}
 		_ = s.t.Close()
-		s.m.gone(s, errGrace)
+		s.m.connectionEnded(s, errCloseTimeout)
 		return
 	}
 	if s.overflowed.Load() {
 		s.out.mu.Lock()
-		detail := s.out.detail
+		detail := s.out.overflowDetail
 		s.out.mu.Unlock()
 		s.m.close(s, protocol.CloseSlowConsumer, detail, closeDiscard)
 		return
 	}
 	opts := &s.m.opts
-	now := s.m.coarseNow()
-	if now >= s.silentBy() {
+	now := s.m.now()
+	if now >= s.heartbeatDeadline() {
 		silent := time.Duration(now - s.lastHeard.Load())
 		s.m.close(s, protocol.CloseHeartbeatTimeout, fmt.Sprintf("nothing heard for %v", silent.Round(time.Millisecond)), closeDiscard)
 		return
 	}
-	if opts.IdleTimeout > 0 && now >= s.idleBy() {
+	if opts.IdleTimeout > 0 && now >= s.idleDeadline() {
 		quiet := time.Duration(now - s.lastMessage())
 		s.m.close(s, protocol.CloseIdle, fmt.Sprintf("no application message for %v", quiet.Round(time.Millisecond)), closeAfterQueue)
 		return
@@ -55,46 +56,49 @@ func (s *Session) Expire(time.Time) {
 		s.ping(now)
 		s.nextPing = now + int64(opts.HeartbeatInterval)
 	}
-	s.assess(now)
+	s.updateHealth(now)
 	s.schedule(s.nextPing)
 }
 
-// errGrace ends a closing handshake that the peer does not finish.
-var errGrace = fmt.Errorf("session: the peer did not finish the closing handshake in time")
+// errCloseTimeout: the peer did not answer our close frame within the grace time.
+var errCloseTimeout = fmt.Errorf("session: the peer did not finish the closing handshake in time")
 
-// schedule arms the timer for whichever deadline is next.
+// schedule sets the timer to the next deadline.
 func (s *Session) schedule(nextPing int64) {
 	opts := &s.m.opts
-	next := min(nextPing, s.silentBy())
+	next := min(nextPing, s.heartbeatDeadline())
 	if opts.IdleTimeout > 0 {
-		next = min(next, s.idleBy())
+		next = min(next, s.idleDeadline())
 	}
 	s.m.wheel.Schedule(&s.timer, s.m.start.Add(time.Duration(next)))
-	// Whoever began to close the session meanwhile armed the same timer, and
-	// that has just been overwritten.
+	// Another goroutine that began to close the session meanwhile has set the same
+	// timer, which was just overwritten.
 	switch {
 	case s.phase.Load() == phaseGone:
 		s.m.wheel.Cancel(&s.timer)
 	case !s.Open():
-		s.armGrace()
+		s.scheduleGraceEnd()
 	case s.overflowed.Load():
 		s.m.wheel.Schedule(&s.timer, time.Now())
 	}
 }
 
-// silentBy returns when the session ends, in the Manager's time, if nothing is
-// heard until then.
-func (s *Session) silentBy() int64 {
-	return s.spared(s.lastHeard.Load() + int64(s.m.opts.HeartbeatTimeout))
+// heartbeatDeadline returns when the session is closed unless something arrives
+// before, in the Manager's time.
+func (s *Session) heartbeatDeadline() int64 {
+	return s.afterStall(s.lastHeard.Load() + int64(s.m.opts.HeartbeatTimeout))
 }
 
-// idleBy is silentBy for application messages in either direction.
-func (s *Session) idleBy() int64 { return s.spared(s.lastMessage() + int64(s.m.opts.IdleTimeout)) }
+// idleDeadline returns when the session is closed unless an application message
+// goes in either direction before, in the Manager's time.
+func (s *Session) idleDeadline() int64 {
+	return s.afterStall(s.lastMessage() + int64(s.m.opts.IdleTimeout))
+}
 
-// spared returns deadline, or, after a stall of this process, the end of a
-// heartbeat interval from then on if that is later: while the process neither
-// read nor sent pings, a peer's silence proved nothing.
-func (s *Session) spared(deadline int64) int64 {
+// afterStall returns the later of deadline and one heartbeat interval after the
+// last stall of this process. While the process neither read nor sent pings, a
+// silent peer was not necessarily a dead one.
+func (s *Session) afterStall(deadline int64) int64 {
 	if stalled := s.m.wheel.stalled.Load(); stalled > 0 {
 		deadline = max(deadline, stalled+int64(s.m.opts.HeartbeatInterval))
 	}
@@ -105,9 +109,9 @@ func (s *Session) spared(deadline int64) int64 {
 // direction, in the Manager's time.
 func (s *Session) lastMessage() int64 { return max(s.lastIn.Load(), s.lastOut.Load()) }
 
-// ping sends a ping that carries its own time of sending. It goes ahead of
-// everything queued, so that a backlog is not taken for a dead peer, and is no
-// reason to call the peer slow: there are few of them.
+// ping sends a ping with the time of sending as its payload. The ping goes ahead
+// of everything that waits, so that a peer with a backlog is not taken for dead,
+// and fits into a full queue, so that it never makes a peer a slow consumer.
 func (s *Session) ping(now int64) {
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], uint64(now))

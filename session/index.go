@@ -7,12 +7,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// indexShards spreads registration and look-up over this many locks. A look-up
-// takes one shard's read lock for one map access; iteration copies one shard at
-// a time and so never keeps a registration waiting for longer than that.
+// indexShards is the number of locks over which an index is spread. A look-up
+// holds one shard's read lock for one map access. A snapshot copies one shard at
+// a time, so that a registration never waits longer than that.
 const indexShards = 64
 
-// shardOf spreads by the last byte: the first ones may be the node's.
+// shardOf uses the last byte, because the first four may be the node's number.
 func shardOf(id uuid.UUID) int { return int(id[len(id)-1]) % indexShards }
 
 // idIndex maps session ids to sessions.
@@ -80,7 +80,7 @@ func (x *deviceIndex) get(device string) *Session {
 	return s
 }
 
-// getBytes is get for a name that is still in a read buffer.
+// getBytes is get for a name in a read buffer; it does not allocate.
 func (x *deviceIndex) getBytes(device []byte) *Session {
 	sh := &x.shards[maphash.Bytes(x.seed, device)%indexShards]
 	sh.mu.RLock()
@@ -89,11 +89,11 @@ func (x *deviceIndex) getBytes(device []byte) *Session {
 	return s
 }
 
-// swap makes s the session of its device and returns the one before. With
-// refuse it leaves a session that is there and returns it with ok false.
-// register runs under the shard's lock: of two connections of one device the
-// one that the index ends with has the higher generation, and nobody finds a
-// session by its device that is not completely registered.
+// swap makes s the session of its device and returns the previous one. With refuse
+// it keeps a session that is there and returns it with ok false. register runs
+// under the shard's lock, so that of two simultaneous connections of one device
+// the one with the higher generation stays in the index, and only completely
+// registered sessions are found.
 func (x *deviceIndex) swap(s *Session, refuse bool, register func(*Session)) (old *Session, ok bool) {
 	sh := &x.shards[maphash.String(x.seed, s.info.Name)%indexShards]
 	sh.mu.Lock()
@@ -110,8 +110,8 @@ func (x *deviceIndex) swap(s *Session, refuse bool, register func(*Session)) (ol
 	return old, true
 }
 
-// removeIf takes s out, but only while the index still points at it: a device
-// that has reconnected is not lost to its old connection's clean-up.
+// removeIf removes s if it is still the session of its device: the clean-up of an
+// old connection must not remove the new one.
 func (x *deviceIndex) removeIf(s *Session) bool {
 	sh := &x.shards[maphash.String(x.seed, s.info.Name)%indexShards]
 	sh.mu.Lock()

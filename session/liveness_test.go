@@ -102,7 +102,7 @@ func TestSilentPeerIsClosedAtTheTimeout(t *testing.T) {
 			info.Blocking = round%2 == 0
 			s, f := connect(t, m, info)
 			if round%3 == 0 {
-				// A stalled one is not spared either.
+				// A stalled one is not afterStall either.
 				f.stall(true)
 				f.buffered.Store(1 << 30)
 			}
@@ -165,7 +165,7 @@ func TestPeersSurviveAStall(t *testing.T) {
 			}
 		}
 		for _, s := range living {
-			s.lastIn.Store(s.m.coarseNow()) // an application message each
+			s.lastIn.Store(s.m.now()) // an application message each
 		}
 		<-f.ended
 		if late := time.Since(woken) - stallPause - opts.HeartbeatInterval - m.opts.CloseGrace; late < -wheelTick || late > 3*wheelTick {

@@ -26,13 +26,13 @@ var (
 	ErrStopped = errors.New("session: manager is stopped")
 )
 
-// Manager knows every session: by session id and, for devices, by device id.
+// Manager has every session, by session id and, for devices, by device id.
 //
 // Goroutines: the wheel's, the flushers' and one writer for each blocking
-// session; all end with Stop. Lock order: life, then a shard of the device
-// index, then one of the id index; the leaf
-// locks (outbox, flusher, wheel, churn) are never held while another is taken,
-// but a flusher's below an outbox's never.
+// session; all end with Stop. Lock order: life, then a shard of the device index,
+// then a shard of the id index. The locks of outbox, flusher, wheel,
+// replacementMonitor, closingSessions and Stats are leaves: no other lock is taken
+// while one of them is held.
 type Manager struct {
 	// Static.
 	opts     Options
@@ -42,10 +42,13 @@ type Manager struct {
 	byID     idIndex
 	devices  deviceIndex
 	stats    Stats
-	churn    churn
-	growth   growth
-	leaving  leaving
 	limits   [len(roles)]roleLimits // by role
+	// replacements and growth watch for clients that reconnect in a loop.
+	replacements replacementMonitor
+	growth       growthMonitor
+	// closing holds the sessions that have left the indexes and whose connections
+	// are not closed yet.
+	closing closingSessions
 
 	// Atomic.
 	generation atomic.Uint64
@@ -87,18 +90,18 @@ func NewManager(opts Options) (*Manager, error) {
 	for range opts.Flushers {
 		m.flushers = append(m.flushers, newFlusher(opts.FlushInterval))
 	}
-	m.growth.arm(m)
+	m.growth.start(m)
 	return m, nil
 }
 
-// Add registers a connected peer and calls OnConnect. A device that is
-// connected already is taken over: the older connection closes with 4000, or,
-// with RefuseDuplicate, the newer is refused with ErrDuplicateDevice. The
-// caller feeds the returned session only after Add has returned.
+// Add registers a connected peer and calls OnConnect. If the device is connected
+// already, the older connection is closed with 4000, or, with RefuseDuplicate, the
+// newer is refused with ErrDuplicateDevice. The caller starts to read from the
+// peer after Add has returned.
 func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	s := &Session{id: m.newID(), m: m, t: t, info: &info, rate: m.limits[info.Role].rate}
 	s.source = sourceOf(s)
-	now := m.coarseNow()
+	now := m.now()
 	s.since = now
 	s.lastHeard.Store(now)
 	s.lastIn.Store(now)
@@ -137,7 +140,7 @@ func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	m.life.RUnlock()
 
 	if old != nil {
-		m.churn.note(m, info.Name)
+		m.replacements.count(m, info.Name)
 		m.close(old, protocol.CloseReplaced, "the device connected again from "+info.Remote, closeAfterQueue)
 	}
 	m.opts.Logger.Debug().Stringer("session", s.id).Stringer("role", info.Role).Str("name", info.Name).Str("remote", info.Remote).Msg("session connected")
@@ -146,8 +149,8 @@ func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	return s, nil
 }
 
-// Remove closes the session with this id, with the given close code, and takes
-// it out of both indexes before it returns.
+// Remove closes the session with this id, with the given close code. The session
+// has left both indexes when Remove returns. detail is for the log.
 func (m *Manager) Remove(id uuid.UUID, code protocol.CloseCode, detail string) error {
 	s := m.byID.get(id)
 	if s == nil {
@@ -163,8 +166,7 @@ func (m *Manager) Get(id uuid.UUID) *Session { return m.byID.get(id) }
 // ByDevice returns the open session of a device, or nil.
 func (m *Manager) ByDevice(device string) *Session { return m.devices.get(device) }
 
-// ByDeviceBytes is ByDevice for a name that is not a string yet; it does not
-// allocate.
+// ByDeviceBytes is ByDevice for a name in bytes; it does not allocate.
 func (m *Manager) ByDeviceBytes(device []byte) *Session { return m.devices.getBytes(device) }
 
 // SendTo sends a text message to one session. It fails with
@@ -184,8 +186,9 @@ func (m *Manager) SendTo(id uuid.UUID, text []byte) error {
 }
 
 // Broadcast sends a text message, encoded once, to every session for which to
-// is true, or to all when to is nil, and returns how many took it. A session
-// whose queue is full is closed; it does not touch the others.
+// returns true, or to all if to is nil. It returns the number of sessions that
+// queued the message. A session whose queue is full is closed, which does not
+// affect the others.
 func (m *Manager) Broadcast(text []byte, to func(*Session) bool) int {
 	f := NewTextFrame(text)
 	defer f.Release()
@@ -233,11 +236,12 @@ func (m *Manager) Options() *Options { return &m.opts }
 // Now returns the monotonic time since the Manager was made.
 func (m *Manager) Now() time.Duration { return time.Since(m.start) }
 
-// Stop closes every session with 1001 after all that was queued, telemetry
-// too, waits for their connections to close until ctx ends, closes the rest at
-// once and ends all goroutines. A peer that has taken everything and does not
-// answer its close frame is waited for no longer than CloseGrace. It returns ctx's error when it had to cut somebody off. The
-// Manager is not used again; a second Stop waits for the first, or for its ctx.
+// Stop sends everything that waits, telemetry included, closes every session with
+// 1001, waits until their connections have closed and ends all goroutines. A peer
+// that has received everything and does not answer its close frame delays Stop by
+// no more than CloseGrace. When ctx ends, Stop closes the remaining connections at
+// once and returns ctx's error. The Manager cannot be used again; a second Stop
+// waits for the first, or for its own ctx.
 func (m *Manager) Stop(ctx context.Context) error {
 	m.life.Lock()
 	if m.stopped {
@@ -253,8 +257,8 @@ func (m *Manager) Stop(ctx context.Context) error {
 	m.life.Unlock()
 	defer close(m.finished)
 
-	// Devices first: what waits for an answer of theirs is refused while its
-	// asker can still be told.
+	// Devices first: commands that wait for their answers fail while the senders
+	// can still be told.
 	all := m.Sessions()
 	for role := range roles {
 		for _, s := range all {
@@ -269,9 +273,9 @@ func (m *Manager) Stop(ctx context.Context) error {
 	case <-m.drained:
 	case <-ctx.Done():
 		err = ctx.Err()
-		for _, s := range append(all, m.leaving.snapshot()...) {
+		for _, s := range append(all, m.closing.snapshot()...) {
 			_ = s.t.Close()
-			m.gone(s, err)
+			m.connectionEnded(s, err)
 		}
 		<-m.drained
 	}
@@ -283,7 +287,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 	return err
 }
 
-// newID returns the id of a new session: random, behind the node.
+// newID returns a random session id that begins with the node's number.
 func (m *Manager) newID() uuid.UUID {
 	id := uuid.New()
 	if m.opts.Node != 0 {
@@ -292,9 +296,9 @@ func (m *Manager) newID() uuid.UUID {
 	return id
 }
 
-// register completes a session and enters it by its id. From here on others
-// find it and may end it: nothing static is set afterwards, and what its end
-// takes back has been counted.
+// register completes a session and enters it into the id index. From then on other
+// goroutines find it and may end it, so static fields are set, and counters that
+// its end decrements are incremented, before.
 func (m *Manager) register(s *Session) {
 	s.generation = m.generation.Add(1)
 	s.flusher = m.flushers[s.generation%uint64(len(m.flushers))]
@@ -304,5 +308,5 @@ func (m *Manager) register(s *Session) {
 	m.byID.put(s)
 }
 
-// coarseNow returns the Manager's monotonic time in nanoseconds.
-func (m *Manager) coarseNow() int64 { return int64(time.Since(m.start)) }
+// now returns the Manager's monotonic time in nanoseconds.
+func (m *Manager) now() int64 { return int64(time.Since(m.start)) }

@@ -13,12 +13,12 @@ import (
 var (
 	// ErrClosed: the session is closed or closing; nothing was queued.
 	ErrClosed = errors.New("session: closed")
-	// ErrSlowConsumer: the control lane is full; the session is being closed
-	// with 4004, because a control message is never dropped in silence.
-	ErrSlowConsumer = errors.New("session: control queue full, closing the slow consumer")
+	// ErrSlowConsumer: a queue is full; the session is being closed with 4004. A
+	// text message is never dropped in silence.
+	ErrSlowConsumer = errors.New("session: queue full, closing the slow consumer")
 )
 
-// Overflow says what happens when a session's telemetry lane is full.
+// Overflow says what happens when a session's telemetry queue is full.
 type Overflow string
 
 const (
@@ -29,86 +29,88 @@ const (
 	CloseSlow Overflow = "close"
 )
 
-// dueness says how soon a session's queue must be flushed.
-type dueness uint8
+// flushTime says how soon a session's outbox must be flushed.
+type flushTime uint8
 
 const (
-	notDue dueness = iota
-	// dueLater: within the flush interval.
-	dueLater
-	// dueNow: as soon as the flusher comes round.
-	dueNow
+	flushNone flushTime = iota
+	// flushWithinInterval: at the latest after the flush interval.
+	flushWithinInterval
+	// flushNow: as soon as the flusher has time.
+	flushNow
 )
 
-// outbox holds what waits to be written to one peer, in two bounded lanes and
-// a place in front of them for what is urgent.
+// outbox holds what waits to be written to one peer: urgent messages, other text
+// and control frames, and telemetry. One bound holds for the first two queues
+// together, another for telemetry.
 //
-// mu guards all fields. It is a leaf below the Manager's and the router's
-// locks and is never held over a write: whoever flushes takes the writing
-// token, lets go of mu and writes.
+// mu guards all fields. It is a leaf below the Manager's and the router's locks
+// and is never held over a write: the goroutine that flushes sets writing,
+// unlocks mu and writes.
 type outbox struct {
 	mu        sync.Mutex
-	urgent    lane
-	control   lane
-	telemetry lane
+	urgent    queue
+	control   queue
+	telemetry queue
 	// lost is nil until the first telemetry is dropped.
 	lost *lossLedger
 	// closeFrame goes out after what is queued.
 	closeFrame *Frame
-	// closing: no more is accepted.
+	// closing: nothing more is accepted.
 	closing bool
-	// due is how soon a flusher has promised to come.
-	due dueness
-	// writing is the token of the one goroutine that writes; again asks it to
-	// look once more before it leaves.
+	// scheduled is the flush for which a flusher was woken and that it has not
+	// begun.
+	scheduled flushTime
+	// writing is set while a goroutine writes; no other writes meanwhile. again
+	// asks that goroutine to look for more before it ends.
 	writing, again bool
-	// detail says what overflowed.
-	detail string
+	// overflowDetail says which queue was full, for the log.
+	overflowDetail string
 }
 
-// Send queues a text frame, behind everything urgent and before all telemetry;
-// urgent puts it in front of both. It never blocks and never writes: the
-// caller follows with Flush, Touch or Schedule. The session takes a reference
-// of its own.
+// Send queues a text frame, ahead of all telemetry; an urgent one also goes ahead
+// of all text that is not urgent. Send never blocks and never writes: the caller
+// calls Flush, Touch or Schedule afterwards. The session takes a reference of its
+// own.
 func (s *Session) Send(f *Frame, urgent bool) error { return s.send(f, urgent, false) }
 
-// send queues a text or control frame, with force even when the lane is full.
+// send queues a text or control frame, with force even when the queue is full.
 func (s *Session) send(f *Frame, urgent, force bool) error {
-	l, err := s.admit(len(f.wire), urgent, force)
+	q, err := s.lockQueue(len(f.wire), urgent, force)
 	if err != nil {
 		return err
 	}
 	f.Retain()
-	l.push(f)
+	q.push(f)
 	s.out.mu.Unlock()
 	return nil
 }
 
-// SendEnvelope queues a routed message, spliced, for this session alone, as
-// Send does. It is cheaper than a frame of its own: what comes together is
-// joined as it comes.
+// SendEnvelope queues a routed message, spliced, for this session alone, as Send
+// does. Messages that wait together share a frame, which is cheaper than one
+// frame each.
 func (s *Session) SendEnvelope(e *protocol.Envelope, sp protocol.Splice, urgent bool) error {
 	n := e.SplicedSize(sp)
 	size := wsframe.HeaderSize(n) + n
-	l, err := s.admit(size, urgent, false)
+	q, err := s.lockQueue(size, urgent, false)
 	if err != nil {
 		return err
 	}
-	f := l.last()
+	f := q.last()
 	if f == nil || f.messages == 0 || len(f.wire)+size > cap(f.wire) {
-		f = newFrameBehind(f, size)
-		l.push(f)
+		f = newJoinFrame(f, size)
+		q.push(f)
 	}
 	f.messages++
 	f.wire = e.AppendSpliced(wsframe.AppendHeader(f.wire, wsframe.OpText, n), sp)
-	l.bytes += size
+	q.bytes += size
 	s.out.mu.Unlock()
 	return nil
 }
 
-// admit returns the lane for a text frame of size bytes, with out.mu held, or
-// the reason why it cannot be queued.
-func (s *Session) admit(size int, urgent, force bool) (*lane, error) {
+// lockQueue returns the queue for a text frame of size bytes and leaves out.mu
+// locked. With an error the frame cannot be queued, and out.mu is not locked.
+func (s *Session) lockQueue(size int, urgent, force bool) (*queue, error) {
 	o := &s.out
 	o.mu.Lock()
 	switch {
@@ -118,7 +120,7 @@ func (s *Session) admit(size int, urgent, force bool) (*lane, error) {
 	case s.overflowed.Load():
 		o.mu.Unlock()
 		return nil, ErrSlowConsumer
-	case !force && !o.roomFor(size, s.controlLimit()):
+	case !force && !o.hasRoom(size, s.controlLimit()):
 		o.mu.Unlock()
 		s.overflow("control queue full")
 		return nil, ErrSlowConsumer
@@ -137,34 +139,38 @@ func (s *Session) Queued() (bytes, frames int) {
 	return o.urgent.bytes + o.control.bytes, int(o.urgent.count + o.control.count)
 }
 
-// roomFor reports whether size more bytes fit behind what is urgent and
-// control. A frame of any size fits when nothing waits, and while it waits
-// itself it is not counted, or the next pong would be one too much. The caller
-// holds mu.
-func (o *outbox) roomFor(size, limit int) bool {
+// hasRoom reports whether size more bytes fit into the urgent and the control
+// queue. A frame of any size fits into empty queues; if it is larger than the
+// limit it is not counted while it waits, because otherwise the next pong would
+// not fit. The caller holds mu.
+func (o *outbox) hasRoom(size, limit int) bool {
 	waiting := o.urgent.bytes + o.control.bytes
 	if waiting+size <= limit || o.urgent.count+o.control.count == 0 {
 		return true
 	}
-	for _, l := range [...]*lane{&o.urgent, &o.control} {
-		if f := l.front(); f != nil && len(f.wire) > limit {
+	for _, q := range [...]*queue{&o.urgent, &o.control} {
+		if f := q.front(); f != nil && len(f.wire) > limit {
 			waiting -= len(f.wire)
 		}
 	}
 	return waiting+size <= limit
 }
 
-// earlyPart is the part of the telemetry lane that does not wait for company any
-// longer.
-const earlyPart = 4
+// earlyFlushDivisor: a frame with ForFew is flushed at once when the
+// telemetry queue is filled to one part in this many.
+const earlyFlushDivisor = 4
 
-// SendTelemetry queues telemetry and has it flushed within the flush interval,
-// or at once when nothing was sent for that long: by the session by, at the end
-// of its read event, or with by nil by the flusher, the way for many receivers.
-// When a quarter of what may wait does, a frame that goes to few receivers has
-// all of it flushed as soon as the flusher comes round.
-// When the lane is full the oldest gives way or the session is closed, as the
-// Manager's options say. The session takes a reference of its own.
+// SendTelemetry queues telemetry and schedules a flush:
+//
+//   - at once, if nothing was sent to the peer for the flush interval: on the
+//     goroutine of by at the end of its read event, or, with by nil, by the
+//     flusher, which is better for many receivers;
+//   - at once by the flusher, if the frame allows an early flush and a quarter of
+//     the telemetry queue is filled;
+//   - within the flush interval otherwise, so that more can join the write.
+//
+// When the queue is full the oldest telemetry is dropped or the session is
+// closed, as Options.Overflow says. The session takes a reference of its own.
 func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 	o := &s.out
 	o.mu.Lock()
@@ -181,7 +187,7 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 		}
 	case s.m.opts.Overflow == CloseSlow:
 	default:
-		// Larger than the whole lane.
+		// Larger than the whole queue.
 		s.countLoss(f)
 		ok = s.queueLoss(exactLoss(f.stream, f.from, f.to, LossSlowConsumer))
 	}
@@ -190,33 +196,33 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 		s.overflow("telemetry queue full")
 		return ErrSlowConsumer
 	}
-	due := dueLater
+	when := flushWithinInterval
 	switch {
-	case o.telemetry.bytes > s.m.opts.TelemetryBytes/earlyPart && f.forFew && !s.stalled.Load():
-		// With more such bursts the lane would be full before its turn comes.
-		due = dueNow
-	case o.due == notDue && f.heard-s.lastOut.Load() >= int64(s.m.opts.FlushInterval):
-		// Nothing went out of late: waiting would only add latency.
-		due = dueNow
+	case o.telemetry.bytes > s.m.opts.TelemetryBytes/earlyFlushDivisor && f.earlyFlush && !s.stalled.Load():
+		// A few more of these would fill the queue before the interval ends.
+		when = flushNow
+	case o.scheduled == flushNone && f.arrival-s.lastOut.Load() >= int64(s.m.opts.FlushInterval):
+		// Nothing was sent for an interval: waiting would only add latency.
+		when = flushNow
 		if by != nil && s.writer == nil {
 			o.mu.Unlock()
 			by.Touch(s)
 			return nil
 		}
 	}
-	if due <= o.due {
+	if when <= o.scheduled {
 		o.mu.Unlock()
 		return nil
 	}
-	o.due = due
+	o.scheduled = when
 	o.mu.Unlock()
-	s.wake(due)
+	s.wake(when)
 	return nil
 }
 
-// makeRoom drops the oldest telemetry until size more bytes fit, or nothing is
-// left to drop. It reports false when the policy is not to drop, or when there
-// are losses of too many streams to tell. The caller holds out.mu.
+// makeRoom drops the oldest telemetry until size more bytes fit or the queue is
+// empty. It reports false when Options.Overflow forbids dropping, or when there
+// are losses of too many streams to report. The caller holds out.mu.
 func (s *Session) makeRoom(size int) bool {
 	o := &s.out
 	for o.telemetry.count > 0 && o.telemetry.bytes+size > s.m.opts.TelemetryBytes {
@@ -238,8 +244,8 @@ func (s *Session) makeRoom(size int) bool {
 	return true
 }
 
-// queueLoss has a loss told behind the telemetry that is queued, so that the
-// receiver sees each stream in order. It reports false as makeRoom does. The
+// queueLoss queues the report of a loss behind the telemetry that waits, so that
+// the receiver sees each stream in order. It reports false as makeRoom does. The
 // caller holds out.mu.
 func (s *Session) queueLoss(r lostRange) bool {
 	o := &s.out
@@ -258,8 +264,8 @@ func (s *Session) queueLoss(r lostRange) bool {
 	return o.noteLoss(r)
 }
 
-// noteLoss has a loss told ahead of all telemetry that is queued. It reports
-// false when the ledger is full. The caller holds mu.
+// noteLoss enters a loss into the ledger, which is reported ahead of all telemetry
+// that waits. It reports false when the ledger is full. The caller holds mu.
 func (o *outbox) noteLoss(r lostRange) bool {
 	if o.lost == nil {
 		o.lost = new(lossLedger)
@@ -267,9 +273,9 @@ func (o *outbox) noteLoss(r lostRange) bool {
 	return o.lost.add(r)
 }
 
-// ReportLoss tells this front end that samples [from, to) of a stream were
-// lost before they reached its outbox, behind the telemetry that is queued and
-// ahead of what follows.
+// ReportLoss tells this front end that samples [from, to) of a stream were lost
+// before they reached its outbox. The report goes behind the telemetry that
+// waits and ahead of what follows.
 func (s *Session) ReportLoss(stream uint32, from, to uint64, cause LossCause) {
 	o := &s.out
 	o.mu.Lock()
@@ -280,7 +286,7 @@ func (s *Session) ReportLoss(stream uint32, from, to uint64, cause LossCause) {
 	ok := s.queueLoss(exactLoss(stream, from, to, cause))
 	o.mu.Unlock()
 	if !ok {
-		s.overflow("losses of too many streams to tell")
+		s.overflow("losses of too many streams to report")
 		return
 	}
 	s.lostSamples.Add(to - from)
@@ -288,9 +294,8 @@ func (s *Session) ReportLoss(stream uint32, from, to uint64, cause LossCause) {
 	s.Schedule()
 }
 
-// Schedule asks the session's flusher to write what is queued as soon as it
-// can, together with all other sessions that are due: the way for a message to
-// many receivers.
+// Schedule asks the session's flusher to write what waits as soon as it has time.
+// Use it for a message to many receivers; Flush for a message to one.
 func (s *Session) Schedule() {
 	o := &s.out
 	o.mu.Lock()
@@ -299,29 +304,29 @@ func (s *Session) Schedule() {
 		o.mu.Unlock()
 		return
 	}
-	if o.due == dueNow {
+	if o.scheduled == flushNow {
 		o.mu.Unlock()
 		return
 	}
-	o.due = dueNow
+	o.scheduled = flushNow
 	o.mu.Unlock()
-	s.wake(dueNow)
+	s.wake(flushNow)
 }
 
-// overflow has the session closed as a slow consumer by the wheel: a sender may
-// hold locks that OnDisconnect needs, so the close cannot happen here.
+// overflow lets the wheel close the session as a slow consumer. The caller cannot
+// close it, since it may hold locks that OnDisconnect takes.
 func (s *Session) overflow(detail string) {
 	s.out.mu.Lock()
-	s.out.detail = detail
+	s.out.overflowDetail = detail
 	s.out.mu.Unlock()
 	if s.overflowed.CompareAndSwap(false, true) {
 		s.m.wheel.Schedule(&s.timer, time.Now())
 	}
 }
 
-// shut stops the outbox from accepting and puts the close frame behind what the
-// mode leaves of the queues. It reports false when the outbox was shut already.
-func (o *outbox) shut(code protocol.CloseCode, reason string, mode closeMode) bool {
+// beginClose lets the outbox accept nothing more and puts the close frame behind
+// what mode leaves of the queues. It reports false if closing has begun already.
+func (o *outbox) beginClose(code protocol.CloseCode, reason string, mode closeMode) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
@@ -342,7 +347,7 @@ func (o *outbox) shut(code protocol.CloseCode, reason string, mode closeMode) bo
 	return true
 }
 
-// drop releases everything: the socket is gone.
+// drop releases everything, because the connection has ended.
 func (o *outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -357,7 +362,7 @@ func (o *outbox) drop() {
 	}
 }
 
-// fill returns how full the fuller lane is, 0 to 1.
+// fill returns how full the fuller of the two bounds is, 0 to 1.
 func (o *outbox) fill(controlLimit, telemetryLimit int) float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

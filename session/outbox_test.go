@@ -21,7 +21,7 @@ func stalled(t testing.TB, m *Manager) (*Session, *fake) {
 	return s, f
 }
 
-func TestOrderOfLanes(t *testing.T) {
+func TestOrderOfQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := testOptions()
 		opts.TelemetryBytes = 250
@@ -43,7 +43,7 @@ func TestOrderOfLanes(t *testing.T) {
 	})
 }
 
-func TestOrderWithinLanesBeyondOneWrite(t *testing.T) {
+func TestOrderWithinQueuesBeyondOneWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTestManager(t, testOptions())
 		s, f := stalled(t, m)
@@ -81,7 +81,7 @@ func TestLossIsToldWithoutTelemetryBehindIt(t *testing.T) {
 		_ = sendText(s, "first", false)
 		time.Sleep(opts.FlushInterval)
 		synctest.Wait()
-		equal(t, "a frame larger than the lane", f.sentText(), "first lost:3:0-100:slow_consumer")
+		equal(t, "a frame larger than the queue", f.sentText(), "first lost:3:0-100:slow_consumer")
 		equal(t, "lost samples", s.Health().LostSamples, 100)
 	})
 }
@@ -95,7 +95,7 @@ func TestLossKeepsItsPlace(t *testing.T) {
 		m := newTestManager(t, opts)
 		s, f := stalled(t, m)
 		_ = sendTelemetry(s, 1, 0, 10)   // 74 bytes
-		_ = sendTelemetry(s, 1, 10, 500) // larger than the lane
+		_ = sendTelemetry(s, 1, 10, 500) // larger than the queue
 		s.ReportLoss(1, 510, 520, LossBus)
 		_ = sendTelemetry(s, 1, 520, 10)
 		f.stall(false)
@@ -134,7 +134,7 @@ func TestControlOverflowClosesByTheWheel(t *testing.T) {
 		for ; sent < 100; sent++ {
 			if err := sendText(s, strings.Repeat("x", 98), sent%2 == 0); err != nil {
 				if !errors.Is(err, ErrSlowConsumer) {
-					t.Errorf("full control lane: %v, want ErrSlowConsumer", err)
+					t.Errorf("full control queue: %v, want ErrSlowConsumer", err)
 				}
 				break
 			}
@@ -216,7 +216,7 @@ func TestTelemetryOverflowCloseSlow(t *testing.T) {
 		name string
 		fill func(s *Session) error
 	}{
-		{"full lane", func(s *Session) error {
+		{"full queue", func(s *Session) error {
 			for i := range 6 {
 				if err := sendTelemetry(s, 1, uint64(10*i), 10); err != nil {
 					return fmt.Errorf("frame %d: %w", i, err)
@@ -224,7 +224,7 @@ func TestTelemetryOverflowCloseSlow(t *testing.T) {
 			}
 			return sendTelemetry(s, 1, 60, 10)
 		}},
-		{"frame larger than the lane", func(s *Session) error { return sendTelemetry(s, 1, 0, 1000) }},
+		{"frame larger than the queue", func(s *Session) error { return sendTelemetry(s, 1, 0, 1000) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -395,7 +395,7 @@ func TestReleaseOnRefusal(t *testing.T) {
 	s, _ := stalled(t, m)
 	for i := range 3 {
 		text, data := tr.add(NewTextFrame([]byte("123456"))), tr.add(telemetry(1, uint64(i), 1))
-		_ = s.SendTelemetry(data, nil) // larger than the lane
+		_ = s.SendTelemetry(data, nil) // larger than the queue
 		_ = s.Send(text, false)        // the second overflows
 		text.Release()
 		data.Release()
@@ -460,7 +460,7 @@ func TestEnvelopesAreJoined(t *testing.T) {
 	})
 }
 
-// TestEnvelopesAreBounded holds joined messages to the bound of the lane.
+// TestEnvelopesAreBounded holds joined messages to the bound of the queue.
 func TestEnvelopesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := testOptions()
@@ -472,7 +472,7 @@ func TestEnvelopesAreBounded(t *testing.T) {
 		for ; sent < 100; sent++ {
 			if err := envelope(t, s, raw, sent%3 == 0); err != nil {
 				if !errors.Is(err, ErrSlowConsumer) {
-					t.Errorf("full control lane: %v, want ErrSlowConsumer", err)
+					t.Errorf("full control queue: %v, want ErrSlowConsumer", err)
 				}
 				break
 			}

@@ -55,7 +55,7 @@ func TestOldCleanUpAfterNewRegistration(t *testing.T) {
 			_ = s.HandleControl(8, nil)
 			_ = f.Close()
 		},
-		"detach itself": func(m *Manager, s *Session, _ *fake) {
+		"unregister itself": func(m *Manager, s *Session, _ *fake) {
 			// As if the phase had not been checked: the index alone must hold.
 			if m.devices.removeIf(s) {
 				panic("the old session removed the new one")

@@ -10,7 +10,7 @@ const (
 	RoleDevice Role = iota
 	// RoleFrontend is a browser or program that watches and commands devices.
 	RoleFrontend
-	// RoleEcho is a test program that is answered with its own messages. It has
+	// RoleEcho is a test program that gets its own messages back. It has
 	// no rate limit, and its first ping comes after a whole heartbeat interval,
 	// so that a conformance test of a few seconds sees its own frames only.
 	RoleEcho

@@ -160,7 +160,7 @@ func TestClosingSessionEndsAfterTheGrace(t *testing.T) {
 					}
 					synctest.Wait()
 					equal(t, "open transports", m.transports.Load(), 0)
-					equal(t, "leaving", len(m.leaving.snapshot()), 0)
+					equal(t, "leaving", len(m.closing.snapshot()), 0)
 				})
 			})
 		}
@@ -292,8 +292,8 @@ func TestBusySessionYields(t *testing.T) {
 		synctest.Wait()
 		equal(t, "writes", len(order), 401)
 		for i, who := range order {
-			if who == "quiet" && i > writesPerTurn {
-				t.Errorf("the quiet session's message left after %d writes of the busy one, want at most %d", i, writesPerTurn)
+			if who == "quiet" && i > maxWrites {
+				t.Errorf("the quiet session's message left after %d writes of the busy one, want at most %d", i, maxWrites)
 			}
 		}
 	})
@@ -318,7 +318,7 @@ func TestTouch(t *testing.T) {
 		writes, _, _ := f.counts()
 		equal(t, "writes", writes, 1)
 	}
-	if len(reader.touched) != 0 || reader.touched[:1][0] != nil {
+	if len(reader.pendingFlush) != 0 || reader.pendingFlush[:1][0] != nil {
 		t.Error("the reader still holds on to the sessions it touched")
 	}
 }

@@ -6,14 +6,14 @@ import (
 )
 
 // writer flushes one session whose transport blocks, so that a stalled peer
-// stalls nobody else.
+// delays no other.
 //
-// Goroutines: one, owned by the session, ended by stop when the session leaves
-// its Manager; a write under way ends at the transport's deadline or when the
+// Goroutines: one, owned by the session, ended by stop when the connection has
+// ended. A write in progress ends at the transport's deadline or when the
 // transport is closed.
 type writer struct {
 	s       *Session
-	pending atomic.Uint32
+	pending atomic.Uint32 // flushTime
 	wakeup  chan struct{}
 	quit    chan struct{}
 	stopped atomic.Bool
@@ -23,13 +23,13 @@ func newWriter(s *Session) *writer {
 	return &writer{s: s, wakeup: make(chan struct{}, 1), quit: make(chan struct{})}
 }
 
-func (w *writer) wake(d dueness) {
+func (w *writer) wake(when flushTime) {
 	for {
 		old := w.pending.Load()
-		if old >= uint32(d) {
+		if old >= uint32(when) {
 			return
 		}
-		if w.pending.CompareAndSwap(old, uint32(d)) {
+		if w.pending.CompareAndSwap(old, uint32(when)) {
 			break
 		}
 	}
@@ -42,23 +42,23 @@ func (w *writer) wake(d dueness) {
 func (w *writer) run() {
 	defer w.s.m.writers.Done()
 	interval := w.s.m.opts.FlushInterval
-	alarm := time.NewTimer(time.Hour)
-	alarm.Stop()
-	defer alarm.Stop()
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
 	for {
 		select {
 		case <-w.quit:
 			return
 		case <-w.wakeup:
 		}
-		if w.pending.Load() == uint32(dueLater) && interval > 0 {
-			alarm.Reset(interval)
+		if w.pending.Load() == uint32(flushWithinInterval) && interval > 0 {
+			timer.Reset(interval)
 			select {
 			case <-w.quit:
 				return
 			case <-w.wakeup:
-				// Something that cannot wait joined it.
-			case <-alarm.C:
+				// Something came that must not wait.
+			case <-timer.C:
 			}
 		}
 		w.pending.Store(0)

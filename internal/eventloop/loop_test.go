@@ -51,8 +51,11 @@ func serve(t *testing.T, blocking int, handler http.HandlerFunc) (*Loop, *above)
 	if err := l.Listen(); err != nil {
 		t.Fatal(err)
 	}
-	wheel := session.NewWheel()
-	if err := l.Start(wheel); err != nil {
+	m, err := session.NewManager(session.Options{Callbacks: session.NopCallbacks{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(m.Wheel()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -62,7 +65,9 @@ func serve(t *testing.T, blocking int, handler http.HandlerFunc) (*Loop, *above)
 		if err := l.Stop(ctx); err != nil {
 			t.Error(err)
 		}
-		wheel.Stop()
+		if err := m.Stop(ctx); err != nil {
+			t.Error(err)
+		}
 		for end := time.Now().Add(patience); a.connections.Load() != 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%d connections are left", a.connections.Load())

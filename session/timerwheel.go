@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// Expirer is told when its timer's deadline has passed. Expire runs on the
-// wheel's goroutine without any lock of the wheel held; it must not block.
+// Expirer owns a Timer. Expire is called when the timer's deadline has passed, on
+// the wheel's goroutine with no lock of the wheel held; it must not block.
 type Expirer interface {
 	Expire(now time.Time)
 }
 
-// Timer is an entry of a Wheel, meant to be embedded in what it watches. The
-// zero value, with Owner set, is ready. All other fields are guarded by the
+// Timer is an entry of a Wheel, to be embedded in what has the deadline. The zero
+// value with Owner set is ready to use. All other fields are guarded by the
 // wheel's lock.
 type Timer struct {
 	Owner      Expirer
@@ -26,7 +26,7 @@ type Timer struct {
 
 const (
 	wheelSlots = 1024
-	dueSlot    = wheelSlots
+	dueSlot    = wheelSlots // the slot of timers that are about to fire
 	wheelTick  = 10 * time.Millisecond
 
 	// stallAfter is how late the wheel's goroutine must run for the process to
@@ -38,9 +38,8 @@ const (
 	stallPause = 100 * time.Millisecond
 )
 
-// Wheel is one hashed timing wheel for everything that waits: heartbeats,
-// idleness and command deadlines (Varghese and Lauck, SOSP 1987, scheme 6). A
-// timer fires at most one tick of 10 ms after its deadline and never before.
+// Wheel is one hashed timing wheel (Varghese and Lauck, SOSP 1987, scheme 6) for
+// all deadlines: heartbeats, idle timeouts, commands. A timer fires at most one tick of 10 ms after its deadline and never before.
 // Scheduling and cancelling are O(1) and allocate nothing. After a stall of the
 // process the wheel first waits for 100 ms, then fires what is due and was not
 // cancelled in that time.
@@ -63,19 +62,16 @@ type Wheel struct {
 	// mu guards the rest and every armed Timer. It is a leaf: nothing else is
 	// locked while it is held.
 	mu sync.Mutex
-	// slots holds the timers by tick; the one behind the last is for those that
-	// are due and about to fire, where Cancel and Schedule still reach them.
+	// slots holds the timers by tick. The additional slot, dueSlot, holds those
+	// that are about to fire, so that Cancel and Schedule still find them.
 	slots [wheelSlots + 1]*Timer
 	used  [wheelSlots/64 + 1]uint64
-	// cursor is the tick up to which everything due has fired.
+	// cursor is the last tick whose timers have fired.
 	cursor int64
-	// sleepUntil is the tick for which the goroutine has set its alarm.
+	// sleepUntil is the tick at which the goroutine wakes up.
 	sleepUntil int64
 	stopped    bool
 }
-
-// NewWheel starts a wheel.
-func NewWheel() *Wheel { return newWheel(time.Now()) }
 
 // newWheel starts a wheel whose time begins at start.
 func newWheel(start time.Time) *Wheel {
@@ -89,8 +85,8 @@ func newWheel(start time.Time) *Wheel {
 	return w
 }
 
-// Schedule arms t for the time at, or moves it there when it is armed already.
-// On a stopped wheel it does nothing.
+// Schedule sets t to fire at the given time, also if t was set already. On a
+// stopped wheel it does nothing.
 func (w *Wheel) Schedule(t *Timer, at time.Time) {
 	deadline := int64(at.Sub(w.start))
 	// Round up, so that a timer never fires early.
@@ -123,8 +119,8 @@ func (w *Wheel) Schedule(t *Timer, at time.Time) {
 	}
 }
 
-// Cancel disarms t: an Expire that has not begun does not happen. It does not
-// wait for one that is under way.
+// Cancel stops t: an Expire that has not begun does not happen. Cancel does not
+// wait for one that has begun.
 func (w *Wheel) Cancel(t *Timer) {
 	w.mu.Lock()
 	if t.armed {
@@ -149,19 +145,19 @@ func (w *Wheel) Stop() {
 
 func (w *Wheel) run() {
 	defer close(w.done)
-	alarm := time.NewTimer(time.Hour)
-	defer alarm.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
 		w.fire(w.now())
 		now := w.now()
 		wait := w.untilNext(now)
 		w.expected = int64(now.Add(wait).Sub(w.start))
-		alarm.Reset(wait)
+		timer.Reset(wait)
 		select {
 		case <-w.quit:
 			return
 		case <-w.wake:
-		case <-alarm.C:
+		case <-timer.C:
 		}
 	}
 }
@@ -172,7 +168,7 @@ func (w *Wheel) fire(now time.Time) {
 	w.mu.Lock()
 	first := w.cursor + 1
 	if target-first >= wheelSlots {
-		// Woken after more than a revolution: one look at each slot is enough.
+		// More than a revolution has passed: look at each slot once.
 		first = target - wheelSlots + 1
 	}
 	for tick := first; tick <= target; tick++ {
@@ -188,7 +184,7 @@ func (w *Wheel) fire(now time.Time) {
 	if target > w.cursor {
 		w.cursor = target
 	}
-	// One at a time, since an Expire may cancel or move another that is due.
+	// One at a time, because an Expire may cancel or move another due timer.
 	for t := w.slots[dueSlot]; t != nil && !w.stopped; t = w.slots[dueSlot] {
 		if w.hasStalled() {
 			w.mu.Unlock()
@@ -222,8 +218,8 @@ func (w *Wheel) now() time.Time {
 	return now
 }
 
-// hasStalled reports whether the goroutine runs much later than it should. If it
-// does not, the next look starts from here.
+// hasStalled reports whether the goroutine runs much later than expected. If not,
+// the goroutine is expected to run on from now.
 func (w *Wheel) hasStalled() bool {
 	now := int64(time.Since(w.start))
 	if now-w.expected > int64(stallAfter) {
@@ -233,8 +229,7 @@ func (w *Wheel) hasStalled() bool {
 	return false
 }
 
-// untilNext returns the time to the next slot in use, and notes it as the
-// alarm that is about to be set.
+// untilNext returns the time until the next slot in use, and sets sleepUntil.
 func (w *Wheel) untilNext(now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()

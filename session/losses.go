@@ -10,8 +10,8 @@ import (
 type LossCause string
 
 const (
-	// LossSlowConsumer: the receiver's telemetry lane was full and its oldest
-	// frames gave way.
+	// LossSlowConsumer: the receiver's telemetry queue was full, and its oldest
+	// frames were dropped.
 	LossSlowConsumer LossCause = "slow_consumer"
 	// LossBus: the bus between nodes dropped frames.
 	LossBus LossCause = "bus"
@@ -23,13 +23,13 @@ const (
 // that loses telemetry of more streams at once is closed as a slow consumer.
 const maxLostRanges = 16384
 
-// lostRange is a loss that a receiver was not told of yet.
+// lostRange is a loss that was not reported to the receiver yet.
 type lostRange struct {
 	stream   uint32
 	inexact  bool
 	cause    LossCause
 	from, to uint64
-	samples  uint64 // lost between from and to
+	samples  uint64 // how many are lost
 }
 
 // exactLoss is the loss of all samples [from, to).
@@ -37,26 +37,26 @@ func exactLoss(stream uint32, from, to uint64, cause LossCause) lostRange {
 	return lostRange{stream: stream, from: from, to: to, samples: to - from, cause: cause}
 }
 
-// merge adds a later loss of the same stream and cause. What lies between the
-// two was neither lost nor sent to the receiver: it is the device's own gap, or
-// the device has started its numbering over.
+// merge adds a later loss of the same stream and cause. Samples between the two
+// were not lost: the device left a gap there, or has restarted its numbering.
 func (r *lostRange) merge(later lostRange) {
 	r.inexact = r.inexact || later.inexact || r.to != later.from
 	r.from, r.to = min(r.from, later.from), max(r.to, later.to)
 	r.samples += later.samples
 }
 
-// lossLedger keeps the sample ranges that a receiver has lost and was not told
-// of yet, in the order in which they were lost.
+// lossLedger keeps the losses that were not reported to the receiver yet, in their
+// order.
 type lossLedger struct {
 	ranges []lostRange
-	// told is how many ranges have left the front since the ledger began.
-	told int
-	// last finds the newest range of a stream, counted from the ledger's
-	// beginning, so that neighbours join.
+	// reported is how many ranges were reported and removed since the ledger
+	// began. Range i since then is ranges[i-reported].
+	reported int
+	// last is the newest range of each stream, counted since the ledger began, so
+	// that adjacent losses are joined.
 	last map[uint32]int
-	// coarse takes the place of last once there were too many ranges: it finds
-	// the one range of each stream and cause.
+	// coarse replaces last once there were too many ranges: the one range of each
+	// stream and cause.
 	coarse map[coarseKey]int
 }
 
@@ -65,14 +65,14 @@ type coarseKey struct {
 	cause  LossCause
 }
 
-// pending reports whether there is a loss to tell; a nil ledger has none.
+// pending reports whether there is a loss to report; a nil ledger has none.
 func (l *lossLedger) pending() bool { return l != nil && len(l.ranges) > 0 }
 
 // add notes a loss. It reports false when the ledger is full.
 func (l *lossLedger) add(r lostRange) bool {
 	if l.coarse == nil {
-		if i, ok := l.last[r.stream]; ok && i >= l.told {
-			if before := &l.ranges[i-l.told]; before.to == r.from && before.cause == r.cause {
+		if i, ok := l.last[r.stream]; ok && i >= l.reported {
+			if before := &l.ranges[i-l.reported]; before.to == r.from && before.cause == r.cause {
 				before.merge(r)
 				return true
 			}
@@ -82,14 +82,14 @@ func (l *lossLedger) add(r lostRange) bool {
 		}
 	}
 	key := coarseKey{r.stream, r.cause}
-	if i, ok := l.coarse[key]; ok && i >= l.told {
-		l.ranges[i-l.told].merge(r)
+	if i, ok := l.coarse[key]; ok && i >= l.reported {
+		l.ranges[i-l.reported].merge(r)
 		return true
 	}
 	if len(l.ranges) >= maxLostRanges {
 		return false
 	}
-	at := l.told + len(l.ranges)
+	at := l.reported + len(l.ranges)
 	l.ranges = append(l.ranges, r)
 	if l.coarse != nil {
 		l.coarse[key] = at
@@ -102,35 +102,36 @@ func (l *lossLedger) add(r lostRange) bool {
 	return true
 }
 
-// coarsen merges the ranges of each stream and cause into one. It happens once
-// in the life of a ledger, which ends when all is told.
+// coarsen merges the ranges of each stream and cause into one. That happens once
+// in the life of a ledger, which ends when every loss is reported.
 func (l *lossLedger) coarsen() {
 	l.coarse = make(map[coarseKey]int)
 	merged := l.ranges[:0]
 	for _, r := range l.ranges {
 		key := coarseKey{r.stream, r.cause}
 		if i, ok := l.coarse[key]; ok {
-			merged[i-l.told].merge(r)
+			merged[i-l.reported].merge(r)
 			continue
 		}
-		l.coarse[key] = l.told + len(merged)
+		l.coarse[key] = l.reported + len(merged)
 		merged = append(merged, r)
 	}
 	l.ranges, l.last = merged, nil
 }
 
-// takeInto moves ranges worth about room bytes of news, at least one, to dst.
+// takeInto moves ranges to dst as gateway.lost messages, at least one, until dst
+// has room bytes.
 func (l *lossLedger) takeInto(dst []byte, room int) []byte {
 	for first := true; len(l.ranges) > 0 && (first || len(dst) < room); first = false {
 		dst = appendLost(dst, l.ranges[0])
 		l.ranges = l.ranges[1:]
-		l.told++
+		l.reported++
 	}
 	return dst
 }
 
-// newLossFrame returns the news of an exact loss as a frame that keeps its place
-// in the telemetry lane.
+// newLossFrame returns the report of an exact loss as a frame for the telemetry
+// queue.
 func newLossFrame(r lostRange) *Frame {
 	f := NewFrame(frameClasses[0])
 	f.wire = appendLost(f.wire, r)

@@ -50,7 +50,7 @@ func inWheel(t *testing.T, test func(t *testing.T, w *Wheel)) {
 	synctest.Test(t, func(t *testing.T) {
 		// Off the tick's beat.
 		time.Sleep(3333333 * time.Nanosecond)
-		w := NewWheel()
+		w := newWheel(time.Now())
 		defer w.Stop()
 		test(t, w)
 	})
@@ -275,7 +275,7 @@ func TestWheelAfterAStall(t *testing.T) {
 
 func TestWheelStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := NewWheel()
+		w := newWheel(time.Now())
 		c := newAlarmClock()
 		c.set(w, time.Second)
 		w.Stop()
@@ -305,7 +305,7 @@ func TestWheelSleepsWhenIdle(t *testing.T) {
 
 // TestWheelFromManyGoroutines is for the race detector; real time.
 func TestWheelFromManyGoroutines(t *testing.T) {
-	w := NewWheel()
+	w := newWheel(time.Now())
 	var fired atomic.Int64
 	var wg sync.WaitGroup
 	for g := range 4 {
