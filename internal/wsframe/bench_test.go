@@ -65,7 +65,7 @@ func BenchmarkMask(b *testing.B) {
 			data := make([]byte, size)
 			b.SetBytes(int64(size))
 			for b.Loop() {
-				Mask(data, [4]byte{1, 2, 3, 4}, 0)
+				maskAt(data, [4]byte{1, 2, 3, 4}, 0)
 			}
 		})
 	}

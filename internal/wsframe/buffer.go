@@ -5,21 +5,22 @@ import (
 	"sync"
 )
 
-// Buffers come in powers of two. Larger ones than maxPooled are left to the
-// garbage collector: a pool that keeps giants holds the memory of the worst
-// moment for ever.
+// Buffer sizes are powers of two. Buffers larger than maxPooled are left to the
+// garbage collector, so that the pools do not keep the memory of the largest
+// messages for ever.
 const (
 	minBufferBits = 8  // 256 bytes
 	maxBufferBits = 16 // 64 KiB
 	maxPooled     = 1 << maxBufferBits
 
-	// trusted is how much is allocated on the word of a header alone. Beyond
-	// it the buffer is at most twice what has arrived, whatever was announced.
-	trusted = 1024
+	// allocAhead is how many bytes are allocated for what a header announces and
+	// has not arrived. Above it a buffer is at most twice as large as what has
+	// arrived.
+	allocAhead = 1024
 )
 
-// buffer holds the bytes of one unfinished message. It is passed by pointer
-// so that neither the pools nor the Reader need a slice header of their own.
+// buffer holds the bytes of one unfinished message. It is passed by pointer, so
+// that neither the pools nor the Reader need a slice header of their own.
 type buffer struct{ data []byte }
 
 var bufferPools [maxBufferBits - minBufferBits + 1]sync.Pool
@@ -49,9 +50,9 @@ func bufferClass(size int) int {
 	return max(bits.Len(uint(max(size, 1)-1))-minBufferBits, 0)
 }
 
-// growBuffer returns b, or a larger copy of it, with room for extra more
-// bytes. total is how long the data will get as far as announced; last says
-// that nothing more will follow those.
+// growBuffer returns b, or a larger copy of it, with room for extra more bytes.
+// total is the announced length of the data; last says that nothing follows the
+// announced data.
 func growBuffer(b *buffer, extra, total int, last bool) *buffer {
 	have := 0
 	if b != nil {
@@ -61,9 +62,9 @@ func growBuffer(b *buffer, extra, total int, last bool) *buffer {
 		have = len(b.data)
 	}
 	want := have + extra
-	// The power of two at or above what has arrived: at most twice of it, and
-	// the copying stays linear over a message of any number of pieces.
-	size := 1 << bits.Len(uint(max(want, min(total, trusted), 1)-1))
+	// The power of two at or above what has arrived: at most twice as much, and
+	// the work of copying is linear in the length of the message.
+	size := 1 << bits.Len(uint(max(want, min(total, allocAhead), 1)-1))
 	if last {
 		size = min(size, total)
 	}

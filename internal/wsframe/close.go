@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxCloseReason is what 125 bytes of control payload leave after the code.
+// maxCloseReason is the largest close reason in bytes, behind the 2-byte code.
 const maxCloseReason = MaxControlPayload - 2
 
 // AppendClose appends an unmasked close frame (RFC 6455, 5.5.1). A reason over

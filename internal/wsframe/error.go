@@ -23,7 +23,7 @@ func (e *Error) Error() string {
 	return "websocket: " + e.Reason + " (close code " + strconv.Itoa(int(e.Code)) + ", RFC 6455 section " + e.Section + ")"
 }
 
-// Errors whose reason holds no figures are made once; nobody changes them.
+// The errors whose reason contains no figures. They are never modified.
 var (
 	errRSV            = &Error{codeProtocolError, "5.2", "RSV bits are set but no extension was agreed on; send them as 0"}
 	errFragControl    = &Error{codeProtocolError, "5.5", "control frame is fragmented; send it in one frame"}
@@ -44,8 +44,7 @@ func errReservedOpcode(op Opcode) error {
 	return &Error{codeProtocolError, "5.2", "opcode " + strconv.Itoa(int(op)) + " is reserved; use 0, 1, 2, 8, 9 or 10"}
 }
 
-// errTooBig takes the announced size so far: further fragments could make the
-// message larger still.
+// errTooBig gets the size announced so far, which further fragments may increase.
 func errTooBig(size uint64, limit int) error {
 	return &Error{codeMessageTooBig, "10.4", "message of " + strconv.FormatUint(size, 10) +
 		" bytes or more, at most " + strconv.Itoa(limit) + " allowed; send smaller messages"}

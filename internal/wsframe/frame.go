@@ -100,7 +100,7 @@ func AppendMaskedFrame(dst []byte, op Opcode, key uint32, payload []byte) []byte
 	dst = binary.BigEndian.AppendUint32(dst, key)
 	start := len(dst)
 	dst = append(dst, payload...)
-	Mask(dst[start:], [4]byte{byte(key >> 24), byte(key >> 16), byte(key >> 8), byte(key)}, 0)
+	maskAt(dst[start:], [4]byte{byte(key >> 24), byte(key >> 16), byte(key >> 8), byte(key)}, 0)
 	return dst
 }
 

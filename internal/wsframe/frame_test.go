@@ -76,14 +76,14 @@ func TestMask(t *testing.T) {
 				got[i] = byte(rnd.Uint32())
 				want[i] = got[i] ^ key[(pos+i)%4]
 			}
-			Mask(got, key, pos)
+			maskAt(got, key, pos)
 			if !bytes.Equal(got, want) {
 				t.Fatalf("%d bytes from %d on are masked wrongly", n, pos)
 			}
 		}
 	}
 	big := []byte{0, 0}
-	Mask(big, [4]byte{1, 2, 3, 4}, math.MaxInt)
+	maskAt(big, [4]byte{1, 2, 3, 4}, math.MaxInt)
 	if big[0] != 4 || big[1] != 1 {
 		t.Errorf("highest position: % x", big)
 	}

@@ -97,7 +97,7 @@ func checkInvariants(t testing.TB, r *Reader, fed int) {
 	if r.stage == ended || r.stage == inHeader && r.message == 0 {
 		t.Fatalf("after %d bytes: a buffer is held although no message is unfinished", fed)
 	}
-	if size := cap(r.partial.data); size > max(trusted, 2*fed) {
+	if size := cap(r.partial.data); size > max(allocAhead, 2*fed) {
 		t.Fatalf("after %d bytes: a buffer of %d bytes is held", fed, size)
 	}
 }

@@ -15,10 +15,10 @@ type header struct {
 }
 
 // parseHeader reads a frame header at the start of b, which is not empty, and
-// checks it against the rules and the state of the message in progress. Each
-// rule is applied as soon as its bytes are there, in the order of the bytes,
-// so that the outcome does not depend on how the input was cut. size is 0
-// when b ends before the header does; maxHeaderSize bytes are always enough.
+// checks it against the rules and the message in progress. Each rule is applied as
+// soon as its bytes have arrived, in the order of the bytes, so that the outcome
+// does not depend on how the input was cut. size is 0 if the header is not
+// complete; maxHeaderSize bytes are always enough.
 func (r *Reader) parseHeader(b []byte) (hd header, err error) {
 	hd.fin = b[0]&finBit != 0
 	hd.op = Opcode(b[0] & opcodeBits)

@@ -5,15 +5,15 @@ import (
 	"math/bits"
 )
 
-// Mask applies a masking key to b in place (RFC 6455, 5.3); applying it twice
+// maskAt applies a masking key to b in place (RFC 6455, 5.3); applying it twice
 // gives the original bytes. pos is the position of b[0] in the frame's
 // payload, so that a payload can be masked piece by piece.
-func Mask(b []byte, key [4]byte, pos int) {
+func maskAt(b []byte, key [4]byte, pos int) {
 	k := binary.LittleEndian.Uint32(key[:])
 	maskWords(b, bits.RotateLeft32(k, -8*(pos&3)))
 }
 
-// maskWords is Mask with the key as a little-endian word whose lowest byte
+// maskWords is maskAt with the key as a little-endian word whose lowest byte
 // meets b[0]. It returns the key that meets the byte after b.
 func maskWords(b []byte, key uint32) uint32 {
 	k := uint64(key)<<32 | uint64(key)

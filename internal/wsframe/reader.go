@@ -8,14 +8,15 @@ import (
 // MaxMessageLimit is the highest limit a Reader can have, in bytes: 512 MiB.
 const MaxMessageLimit = 1 << 29
 
-// maxEmptyFragments is how many empty frames, the last not counted, one message
-// may have. They add nothing to its size, which could else be kept below any
-// limit for ever.
+// maxEmptyFragments is how many empty frames, not counting the last, one message
+// may have. Empty frames do not add to the size of the message, so that its limit
+// does not bound their number.
 const maxEmptyFragments = 1000
 
-// Handler receives what a [Reader] found. Payloads are valid only during the
-// call and may be modified. An error stops the Reader for good and is what
-// [Reader.Feed] returns. A handler may call [Reader.Release], but not Feed.
+// Handler receives the messages and control frames of a [Reader]. Payloads are
+// valid only during the call and may be modified. After an error the Reader
+// delivers nothing more, and [Reader.Feed] returns that error. A Handler may call
+// [Reader.Release], but not Feed.
 type Handler interface {
 	// HandleMessage takes a complete message: op is OpText (valid UTF-8) or
 	// OpBinary; the payload may be empty.
@@ -27,21 +28,20 @@ type Handler interface {
 }
 
 // Reader is an incremental RFC 6455 frame reader for one direction of one
-// connection. The zero value needs [Reader.Init]. It has no goroutine and no
-// lock: whoever reads the connection owns it, and no two of its methods may
-// run at the same time.
+// connection. The zero value needs [Reader.Init]. A Reader has no goroutine and no
+// lock: the goroutine that reads the connection owns it, and no two methods may run
+// at the same time.
 type Reader struct {
 	err error // why the Reader has failed, if stage is failed
 
-	// partial holds the kept bytes of the finished fragments of the message
-	// in progress, then what has arrived of the current frame. nil when there
-	// are none of either.
+	// partial holds the finished fragments of the message in progress, then what
+	// has arrived of the current frame; nil if there is neither.
 	partial *buffer
 	limit   uint32 // bytes a message may have
 	kept    uint32 // bytes in partial that belong to finished fragments
 	checked uint32 // bytes in partial known to be whole UTF-8 characters
 	left    uint32 // bytes of the current frame's payload still to come, if stage is inPayload or failed
-	key     uint32 // masking key, turned so that its low byte is for the next byte
+	key     uint32 // masking key, rotated so that its low byte applies to the next byte
 
 	empty    uint16 // empty fragments of the message in progress
 	message  Opcode // the fragmented message in progress, 0 if there is none
@@ -54,42 +54,43 @@ type Reader struct {
 	heldHead [maxHeaderSize]byte
 }
 
-// stage is what the Reader waits for; from ended on, nothing is delivered.
+// stage is what the Reader expects next. In ended and failed nothing is delivered.
 type stage uint8
 
 const (
 	inHeader stage = iota
 	inPayload
-	ended  // nothing more: close frame or Release
-	failed // nothing more is delivered after an error; a close frame is still looked for
+	ended  // after a close frame or Release: input is ignored
+	failed // after an error: input is scanned for a close frame
 )
 
-// Init makes r ready for a new connection. maxMessage limits a message, all
-// fragments together, in bytes; a larger one fails with 1009 as soon as its
-// header is there, and so does one with more than 1,000 empty fragments. Values below 0 count as 0 (only empty messages), values
-// over [MaxMessageLimit] as that. client is true for the reading side of a
-// client, which takes only unmasked frames; a server takes only masked ones.
+// Init makes r ready for a new connection. maxMessage limits the size of a message,
+// all fragments together, in bytes: a larger message fails with 1009 as soon as a
+// header announces it, and so does a message with more than 1,000 empty fragments.
+// Values below 0 count as 0 (only empty messages), values above [MaxMessageLimit]
+// as MaxMessageLimit. client is true on the client's side, which accepts only
+// unmasked frames; a server accepts only masked ones.
 func (r *Reader) Init(maxMessage int, client bool) {
 	r.Release()
 	*r = Reader{limit: uint32(min(max(maxMessage, 0), MaxMessageLimit)), client: client}
 }
 
-// Release gives pooled buffers back. r ignores all input until the next Init.
-// Calling it again, or from within a [Handler], does no harm.
+// Release returns pooled buffers. r ignores all input until the next Init. Release
+// may be called again, and from within a [Handler].
 func (r *Reader) Release() {
 	r.stage = ended
 	putBuffer(r.partial)
 	r.partial = nil
 }
 
-// Feed takes the next bytes of the connection, in pieces of any size, and
-// calls h for every message and control frame they complete. It consumes all
-// of data, unmasks frames in place in it and keeps no reference to it.
+// Feed takes the next bytes of the connection, in pieces of any size, and calls h
+// for every message and control frame that they complete. It consumes all of data,
+// unmasks frames in place and keeps no reference to data.
 //
-// The error is an [*Error] if the peer broke RFC 6455, or what h returned.
-// After an error nothing more is delivered: Feed only looks for a close frame,
-// see [Reader.PeerClosed], and returns the same error again. After a close frame
-// the rest of the input is ignored and the error is nil.
+// The error is an [*Error] if the peer broke RFC 6455, else the error of h. After an
+// error Feed delivers nothing more: it only scans for a close frame, see
+// [Reader.PeerClosed], and returns the same error again. After a close frame the
+// rest of the input is ignored and the error is nil.
 func (r *Reader) Feed(data []byte, h Handler) error {
 	for len(data) > 0 && r.stage < ended {
 		var err error
@@ -117,22 +118,22 @@ func (r *Reader) Feed(data []byte, h Handler) error {
 	return r.err
 }
 
-// Abort makes err the end of r as if a [Handler] had returned it, for a caller
-// whose Handler has panicked. It does nothing when r has failed already.
+// Abort lets r fail with err as if a [Handler] had returned it, for a caller whose
+// Handler has panicked. It does nothing if r has failed already.
 func (r *Reader) Abort(err error) {
 	if r.stage != failed {
 		_ = r.fail(err, nil)
 	}
 }
 
-// PeerClosed reports whether the peer has sent a close frame (RFC 6455, 5.5.1).
-// A close frame that is invalid itself counts, and after an error one that
-// comes behind the frame that caused it.
+// PeerClosed reports whether the peer has sent a close frame (RFC 6455, 5.5.1). A
+// close frame that is itself invalid counts, and so does one that follows the
+// frame that broke the protocol.
 func (r *Reader) PeerClosed() bool { return r.closed }
 
-// feedWhole is the fast path. It delivers unfragmented data frames as long as
-// they are complete in data and beyond reproach; the first one that is not is
-// left to feedHeader, which knows all the rules. r must be between messages.
+// feedWhole is the fast path: it delivers unfragmented data frames that are complete
+// in data and obviously valid. Any other frame is left to feedHeader, which checks
+// all rules. r must be between messages.
 func (r *Reader) feedWhole(data []byte, h Handler) (rest []byte, err error) {
 	limit := int(r.limit)
 	head, wantMask := 2+maskKeySize, byte(maskBit)
@@ -177,8 +178,7 @@ func (r *Reader) feedWhole(data []byte, h Handler) (rest []byte, err error) {
 	return data, nil
 }
 
-// fail makes err the end of r. rest is the input behind the frame that failed,
-// or behind what was used of it.
+// fail puts r into the failed stage. rest is the input that was not used yet.
 func (r *Reader) fail(err error, rest []byte) error {
 	r.Release()
 	r.stage, r.err = failed, err

@@ -5,11 +5,11 @@ import (
 	"math"
 )
 
-// scanForClose looks for a close frame in what comes after an error. Most
-// errors leave the borders between frames intact, so that frames can be passed
-// over by their lengths. For the others, an announced length that was not kept
-// for instance, a piece of input that is exactly one close frame counts too:
-// that is how a peer answers our close frame.
+// scanForClose looks for a close frame in the input after an error. After most
+// errors the boundaries of frames are still known, and frames are skipped by their
+// lengths. If the boundaries are lost, because a peer sent less than its header
+// announced for instance, a piece of input that is exactly one close frame counts
+// too: a peer answers our close frame in that way.
 func (r *Reader) scanForClose(data []byte) {
 	if isClose(data, r.client) {
 		r.closed = true
@@ -31,8 +31,8 @@ func (r *Reader) scanForClose(data []byte) {
 			r.held, r.left = 0, length
 			data = data[size-held:]
 		}
-		// A close frame counts when all of it is there: a connection that is
-		// closed with input unread is reset, and the peer may never see ours.
+		// A close frame counts when it is complete: closing a connection with
+		// unread input resets it, and the peer may never see our close frame.
 		if r.left == 0 && r.op == OpClose {
 			r.closed = true
 		}

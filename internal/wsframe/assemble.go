@@ -2,8 +2,8 @@ package wsframe
 
 import "unicode/utf8"
 
-// feedHeader reads a frame header, which may have begun in earlier input, and
-// as much of the payload as is there. It returns what it did not use.
+// feedHeader reads a frame header, which may have begun in earlier input, and the
+// payload if it is complete in data. It returns the rest of data.
 func (r *Reader) feedHeader(data []byte, h Handler) (rest []byte, err error) {
 	head, held := data, int(r.held)
 	if held > 0 {
@@ -15,7 +15,7 @@ func (r *Reader) feedHeader(data []byte, h Handler) (rest []byte, err error) {
 		return data, err
 	}
 	if hd.size == 0 {
-		// Shorter than the longest header, so head has all of data.
+		// The header is incomplete, so head holds all of data.
 		r.held = uint8(copy(r.heldHead[:], head))
 		return nil, nil
 	}
@@ -34,8 +34,7 @@ func (r *Reader) feedHeader(data []byte, h Handler) (rest []byte, err error) {
 	return data[hd.length:], r.wholeFrame(payload, h)
 }
 
-// wholeFrame takes the unmasked payload of a frame that was complete in the
-// input.
+// wholeFrame handles a frame whose unmasked payload was complete in the input.
 func (r *Reader) wholeFrame(payload []byte, h Handler) error {
 	if r.op.IsControl() {
 		return r.deliverControl(payload, h)
@@ -56,7 +55,7 @@ func (r *Reader) wholeFrame(payload []byte, h Handler) error {
 	return r.endFrame(h)
 }
 
-// feedPayload adds to a frame that was not complete when its header was read.
+// feedPayload stores more of the payload of an unfinished frame.
 func (r *Reader) feedPayload(data []byte, h Handler) (rest []byte, err error) {
 	n := min(int(r.left), len(data))
 	piece := data[:n]
@@ -72,8 +71,8 @@ func (r *Reader) feedPayload(data []byte, h Handler) (rest []byte, err error) {
 	return nil, r.checkStored()
 }
 
-// store keeps a piece of the current frame; left is what was still to come of
-// the frame, this piece included.
+// store keeps a piece of the current frame. left is the number of bytes that the
+// frame still lacks, this piece included.
 func (r *Reader) store(piece []byte, left int) {
 	if len(piece) == 0 {
 		return
@@ -86,8 +85,8 @@ func (r *Reader) store(piece []byte, left int) {
 	r.partial.data = append(r.partial.data, piece...)
 }
 
-// checkStored fails text that cannot become valid any more without waiting
-// for the end of the frame or the message (RFC 6455, 8.1).
+// checkStored fails text as soon as it cannot become valid UTF-8 any more, before
+// the end of the frame or message (RFC 6455, 8.1).
 func (r *Reader) checkStored() error {
 	if r.op.IsControl() || r.messageOp() != OpText || r.partial == nil {
 		return nil
@@ -100,7 +99,7 @@ func (r *Reader) checkStored() error {
 	return nil
 }
 
-// endFrame handles the end of a frame that was stored.
+// endFrame handles the end of a frame that was stored in pieces.
 func (r *Reader) endFrame(h Handler) error {
 	if r.op.IsControl() {
 		return r.endStoredControl(h)
@@ -121,16 +120,16 @@ func (r *Reader) endFrame(h Handler) error {
 	if op == OpText && int(r.checked) != len(b.data) {
 		return errTextNotUTF8
 	}
-	// The buffer leaves r before the call so that a Release within it cannot
-	// give the payload to another connection.
+	// r must not hold the buffer during the call: a Release in the Handler would
+	// give it to another connection.
 	r.partial, r.kept, r.checked, r.message, r.empty = nil, 0, 0, 0, 0
 	err := h.HandleMessage(op, b.data)
 	putBuffer(b)
 	return err
 }
 
-// endStoredControl delivers a control frame that lies behind the fragments of
-// the message in progress, if there is one.
+// endStoredControl delivers a control frame that was stored behind the fragments of
+// the message in progress.
 func (r *Reader) endStoredControl(h Handler) error {
 	b := r.partial
 	r.partial = nil // as in endFrame
@@ -144,22 +143,23 @@ func (r *Reader) endStoredControl(h Handler) error {
 	return nil
 }
 
-// deliverControl hands on a complete control frame.
+// deliverControl passes a complete control frame to h.
 func (r *Reader) deliverControl(payload []byte, h Handler) error {
 	if r.op != OpClose {
 		return h.HandleControl(r.op, payload)
 	}
-	// 7.1.1: an invalid close frame is the peer's last word too.
+	// 7.1.1: the peer has closed, also if its close frame is invalid.
 	r.closed = true
 	if err := checkClose(payload); err != nil {
 		return err
 	}
-	// 1.4 and 5.5.1: after a close frame the peer has nothing more to say.
+	// 1.4 and 5.5.1: nothing may follow a close frame.
 	r.Release()
 	return h.HandleControl(OpClose, payload)
 }
 
-// messageOp is the kind of the message that the current data frame belongs to.
+// messageOp returns the opcode of the message that the current data frame belongs
+// to.
 func (r *Reader) messageOp() Opcode {
 	if r.op == OpContinuation {
 		return r.message
