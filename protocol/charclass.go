@@ -1,12 +1,12 @@
 package protocol
 
-// Character classes of single bytes, for the checks that look at every byte.
+// Classes of bytes, one bit each.
 const (
 	classAlnum uint8 = 1 << iota // A-Z a-z 0-9
-	className                    // what a device or user name may hold after its first byte
-	classWord                    // what a word of "type" may hold
-	classToken                   // printable ASCII that JSON shows as itself
-	classPlain                   // a byte that a JSON string may hold as itself, ASCII or part of UTF-8
+	className                    // allowed in a device or user name after the first byte
+	classWord                    // allowed in a word of "type"
+	classToken                   // printable ASCII that needs no escape in JSON
+	classPlain                   // needs no escape in a JSON string: ASCII or a part of UTF-8
 )
 
 var charClass = func() (t [256]uint8) {

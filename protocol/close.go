@@ -4,33 +4,32 @@ package protocol
 // 7.4); 4000 and above are Labgate's own.
 type CloseCode uint16
 
-// Close codes. Each has one name, used in the close reason, the log field, the
-// metric label and the documentation.
+// Close codes. Each has one name, which is used in the close reason, the log field,
+// the metric label and the documentation.
 const (
 	CloseNormal        CloseCode = 1000 // the peer is done
-	CloseGoingAway     CloseCode = 1001 // the gateway stops, or a page is left
-	CloseProtocolError CloseCode = 1002 // framing broke RFC 6455
-	CloseUnsupported   CloseCode = 1003 // a kind of data this endpoint does not take
+	CloseGoingAway     CloseCode = 1001 // the gateway shuts down, or a page is left
+	CloseProtocolError CloseCode = 1002 // the framing breaks RFC 6455
+	CloseUnsupported   CloseCode = 1003 // this endpoint does not accept this kind of data
 	CloseNoStatus      CloseCode = 1005 // never sent: the close frame was empty
 	CloseAbnormal      CloseCode = 1006 // never sent: the connection ended without a close frame
 	CloseInvalidData   CloseCode = 1007 // text that is not UTF-8
 	CloseTooLarge      CloseCode = 1009 // a message above the size limit
-	CloseInternal      CloseCode = 1011 // the gateway failed
+	CloseInternal      CloseCode = 1011 // a fault of the gateway
 
 	CloseReplaced         CloseCode = 4000 // a newer connection of the same device took over
 	CloseUnauthorized     CloseCode = 4001 // the token is missing, wrong or no longer valid
-	CloseHeartbeatTimeout CloseCode = 4002 // nothing was heard for too long
+	CloseHeartbeatTimeout CloseCode = 4002 // nothing arrived from the peer for too long
 	CloseIdle             CloseCode = 4003 // no application message for too long
-	CloseSlowConsumer     CloseCode = 4004 // the peer does not read as fast as it is sent to
-	CloseBadMessage       CloseCode = 4005 // too many messages that break the format
+	CloseSlowConsumer     CloseCode = 4004 // the peer reads too slowly
+	CloseBadMessage       CloseCode = 4005 // too many refused messages
 	CloseRateLimited      CloseCode = 4006 // too many messages in too short a time
 	CloseDuplicateDevice  CloseCode = 4007 // the device id is connected already, and duplicates are refused
 	CloseKicked           CloseCode = 4008 // an operator closed the session
 )
 
-// Name returns the one name of the code. Codes not listed here are "other": a
-// peer chooses the code it sends, and must not be able to make new metric
-// labels with it.
+// Name returns the name of the code. Codes not listed above are "other": a peer
+// chooses the code that it sends, and must not be able to create new metric labels.
 func (c CloseCode) Name() string {
 	switch c {
 	case CloseNormal:
@@ -76,12 +75,12 @@ func (c CloseCode) Name() string {
 // String returns the name, so that the code reads well in logs.
 func (c CloseCode) String() string { return c.Name() }
 
-// Reconnect reports whether a client that was closed with this code should
-// connect again, after a pause with jitter. It should not where the same thing
-// would only happen again (a malformed message, a refused token) or where
-// somebody meant it (normal, kicked, replaced: two connections of one device
-// would otherwise take over from each other for ever). A refused duplicate
-// should: the connection in its way may be its own, dead but not yet noticed.
+// Reconnect reports whether a client that was closed with this code should connect
+// again, after a pause with jitter. It should not if the same would happen again
+// (a malformed message, a refused token), or if the close was intended (normal,
+// kicked, replaced: two connections of one device would otherwise replace each
+// other for ever). A refused duplicate should connect again: the other connection
+// may be its own, dead and not yet noticed.
 func (c CloseCode) Reconnect() bool {
 	switch c {
 	case CloseNormal, CloseProtocolError, CloseUnsupported, CloseInvalidData, CloseTooLarge,

@@ -7,7 +7,7 @@ import "strconv"
 // Such a name needs no escaping in JSON, in a URL path or in a log line.
 func ValidName(s string) bool { return validName(s) }
 
-// DstKind says what sort of receiver a "dst" names.
+// DstKind is the kind of receiver that a "dst" names.
 type DstKind uint8
 
 // The kinds of receivers.
@@ -108,8 +108,8 @@ func cutPrefix(b []byte, prefix string) ([]byte, bool) {
 	return b[len(prefix):], true
 }
 
-// quoteShort makes foreign bytes safe for an error text: quoted, escaped, and
-// cut to a length that a close reason or a log line bears.
+// quoteShort makes input safe for an error text: quoted, escaped, and truncated so
+// that it fits into a close reason or a log line.
 func quoteShort(b []byte) string {
 	const most = 40
 	if len(b) > most {

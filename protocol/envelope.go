@@ -4,14 +4,14 @@ import (
 	"unicode/utf8"
 )
 
-// Envelope is a text message as the gateway sees it: the fields it routes by,
-// as views into the scanned bytes. It is valid as long as those bytes are, keeps
-// them in memory, and may be used again for the next message.
+// Envelope is a parsed text message: the fields that the gateway routes by, as
+// slices of the text. It is valid as long as the text is unchanged, keeps the text
+// in memory, and may be used again for the next message.
 type Envelope struct {
 	Type      []byte // dotted lower-case words
 	ID        []byte // nil when absent; else 1 to 64 printable bytes
 	Re        []byte // nil when absent; else 1 to 64 printable bytes
-	Src       []byte // what the sender claims; nil when absent or nothing a gateway would write; never trust it
+	Src       []byte // what the sender claims; nil when absent or nothing a gateway would write; never to be trusted
 	Dst       []byte // nil when absent; else 1 to 200 printable bytes, for ParseDestination
 	Payload   []byte // the raw JSON value; nil when absent
 	TS        int64  // microseconds since 1970, within ±MaxTS; 0 when absent
@@ -24,8 +24,8 @@ type Envelope struct {
 	n     int // edits in use, in the order of the text
 }
 
-// edit is a stretch of the text that a splice removes (src) or may replace (the
-// value of id or re).
+// edit is a part of the text that a splice removes (src) or may replace (the value
+// of id or re).
 type edit struct {
 	field    field
 	null     bool // the value is null: what replaces it needs quotes
@@ -36,17 +36,17 @@ type edit struct {
 // 8259) that is one object, at most MaxDepth levels, and the fields of the
 // envelope with their types and limits. It allocates only to make an error.
 //
-// Strings of the envelope must be written without escapes, and their names
-// exactly and once: a receiver that ignores case or takes the last of two (as
-// many JSON decoders do) would otherwise read another message than the gateway
-// routed, with a "src" of the sender's choice. An optional field whose value is
+// Strings of the envelope must be written without escapes, and field names exactly
+// and once. A receiver that ignores case or takes the last of two fields, as many
+// JSON decoders do, would otherwise read another message than the gateway routed,
+// with a "src" of the sender's choice. An optional field whose value is
 // null counts as absent; "payload" is the exception, since null is a value like
 // any other there. Unknown fields may hold anything. The value of "src" may be
 // anything too, as it is always replaced.
 //
-// The error is a *FieldError or a *SyntaxError. The fields found before the
-// fault are then still set, so that an answer can name the ID; the envelope
-// cannot be spliced.
+// The error is a *FieldError or a *SyntaxError. The fields in front of the fault are
+// set nevertheless, so that an answer can name the ID; the envelope cannot be
+// spliced.
 func (e *Envelope) Parse(raw []byte) error {
 	*e = Envelope{}
 	if !utf8.Valid(raw) {

@@ -2,8 +2,8 @@ package protocol
 
 import "strconv"
 
-// FieldError says which field of a message or of a telemetry header is wrong,
-// and in what way. The problem ends with what to do about it.
+// FieldError says which field of a message or of a telemetry header is wrong, and
+// why. The problem ends with what to do.
 type FieldError struct {
 	Field   string // name on the wire: "id", "timeout_ms", "channels"
 	Problem string // "65 bytes, at most 64 allowed; shorten it"
@@ -14,7 +14,7 @@ func (e *FieldError) Error() string {
 	return "field " + strconv.Quote(e.Field) + ": " + e.Problem
 }
 
-// SyntaxError says where a text message stops being acceptable JSON (RFC 8259).
+// SyntaxError says where a text message is not acceptable JSON (RFC 8259).
 type SyntaxError struct {
 	Offset  int    // bytes before the fault, from the start of the message
 	Problem string // what is wrong there and what was expected
@@ -34,7 +34,7 @@ const (
 	ErrBadMessage         ErrorCode = "bad_message"         // the message breaks the format or a limit
 	ErrNotAllowed         ErrorCode = "not_allowed"         // this peer may not send that, or not there
 	ErrDeviceOffline      ErrorCode = "device_offline"      // no such device is connected; the command was not sent
-	ErrDeviceDisconnected ErrorCode = "device_disconnected" // the device went while the command was pending
+	ErrDeviceDisconnected ErrorCode = "device_disconnected" // the device disconnected while the command was pending
 	ErrTimeout            ErrorCode = "timeout"             // the device did not answer in time
 	ErrOverloaded         ErrorCode = "overloaded"          // a queue is full; try again later
 	ErrUnavailable        ErrorCode = "unavailable"         // the other nodes cannot be reached now
@@ -43,7 +43,7 @@ const (
 	ErrNotFound           ErrorCode = "not_found"           // the user or session named in dst is not there
 )
 
-// Error is a refusal or failure that a peer is told: the payload of
+// Error is a refusal or failure that is reported to a peer: the payload of
 // gateway.error, and of an error answer of the HTTP API.
 type Error struct {
 	Code    ErrorCode `json:"code"`

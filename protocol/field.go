@@ -59,8 +59,8 @@ func fieldNamed(name []byte) field {
 	return fieldUnknown
 }
 
-// scanField checks the value at raw[i:] by the rules of its field and takes it
-// into e.
+// scanField checks the value at raw[i:] by the rules of its field and sets the
+// field in e.
 func (e *Envelope) scanField(f field, raw []byte, i int) (end int, err error) {
 	if i >= len(raw) {
 		return 0, syntaxError(len(raw), badEnd)
@@ -129,8 +129,8 @@ func stringValue(f field, raw []byte, i int) ([]byte, int, error) {
 	return raw[i+1 : end-1 : end-1], end, nil
 }
 
-// tokenValue reads a string that is compared or put into other messages as it
-// is: 1 to most bytes, printable, without escapes. Null counts as absent.
+// tokenValue reads a string that is compared or copied byte for byte: 1 to most
+// bytes, printable, without escapes. Null counts as absent.
 func tokenValue(f field, raw []byte, i, most int) ([]byte, int, error) {
 	if raw[i] == 'n' {
 		end, err := nullValue(raw, i)
@@ -155,7 +155,7 @@ func nullValue(raw []byte, i int) (end int, err error) {
 	return end, nil
 }
 
-// tokenFault says what keeps s from being such a string, "" if nothing does.
+// tokenFault says why s is not acceptable to tokenValue; "" if it is.
 func tokenFault[T string | []byte](s T, most int) string {
 	if len(s) == 0 {
 		return "empty; give it a value or leave the field out"
@@ -171,7 +171,8 @@ func tokenFault[T string | []byte](s T, most int) string {
 	return ""
 }
 
-// tokenRuneFault goes on where the text is no longer plain ASCII.
+// tokenRuneFault is tokenFault for the rest of a text from its first byte that is
+// not in classToken.
 func tokenRuneFault(s []byte) string {
 	for len(s) > 0 {
 		r, size := utf8.DecodeRune(s)
@@ -210,8 +211,8 @@ func checkType[T string | []byte](s T) error {
 	return nil
 }
 
-// maxIntegerDigits is the number of digits of MaxTS, the largest of all limits;
-// so many do not overflow an int64.
+// maxIntegerDigits is the number of digits of MaxTS, the largest limit of all
+// fields. A number of so many digits fits into an int64.
 const maxIntegerDigits = 16
 
 // integerValue reads an integer written with digits only: 1e3 and 1.0 are
@@ -251,14 +252,13 @@ func integerValue(f field, raw []byte, i int, least, most int64, unit string) (i
 	return n, end, nil
 }
 
-// fieldAlike returns the known field that a lenient reader may take name for,
-// though it is not spelled like it: with escapes, in other letter case (also
-// with the non-ASCII letters that fold to ASCII), or up to a NUL, where C ends
-// a string.
+// fieldAlike returns the known field for which a lenient decoder may take name,
+// although the spelling differs: in escapes, in letter case (also with non-ASCII
+// letters that fold to ASCII), or from a NUL on, where a string ends in C.
 func fieldAlike(name []byte) field {
 	for i := 0; ; i++ {
 		if i == len(name) {
-			return fieldUnknown // nothing to fold: what it says is what it is
+			return fieldUnknown // nothing to fold
 		}
 		if c := name[i]; c == '\\' || c >= utf8.RuneSelf || c >= 'A' && c <= 'Z' {
 			break
@@ -285,14 +285,14 @@ func fieldAlike(name []byte) field {
 	return fieldNamed(folded[:n])
 }
 
-// decodeRune returns the first character of a checked string, which may be an
+// decodeRune returns the first character of a valid JSON string, which may be an
 // escape, and its size in the text.
 func decodeRune(s []byte) (rune, int) {
 	if s[0] != '\\' {
 		return utf8.DecodeRune(s)
 	}
 	if s[1] != 'u' {
-		return '\\', 2 // \n and the like stand for no letter, and any other than a letter will do
+		return '\\', 2 // an escape like \n is no letter; any other non-letter will do
 	}
 	var r rune
 	for _, c := range s[2:6] {

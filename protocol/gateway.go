@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// GatewayPrefix starts the types that belong to the gateway; a peer may send
-// only TypeSubscribe, TypeUnsubscribe and TypeRenew of them.
+// GatewayPrefix is the prefix of the gateway's own types. A peer may send only
+// TypeSubscribe, TypeUnsubscribe and TypeRenew of them.
 const GatewayPrefix = "gateway."
 
 // Types of the gateway's own messages, with the payload each carries.
@@ -26,8 +26,8 @@ const (
 	TypeRenewed       = "gateway.renewed"        // Expiry: answers a TypeRenew that was accepted
 )
 
-// Welcome tells a peer who it is to the gateway, and a front end also which
-// devices are there.
+// Welcome is the first message on every connection. It names the session and, for
+// a front end, the devices that are online.
 type Welcome struct {
 	Session      string       `json:"session"`             // session id, a UUID
 	Role         string       `json:"role"`                // "device" or "frontend"
@@ -50,12 +50,12 @@ type DeviceInfo struct {
 	Meta     map[string]string `json:"meta,omitempty"`
 }
 
-// DeviceNotice says that a device came or went.
+// DeviceNotice says that a device connected or disconnected.
 type DeviceNotice struct {
 	DeviceID string            `json:"device_id"`
 	Stream   uint32            `json:"stream"`
 	Node     string            `json:"node"`
-	Reason   string            `json:"reason"` // why: a close code's name when it went
+	Reason   string            `json:"reason"` // why; a close code's name when it disconnected
 	Type     string            `json:"type,omitempty"`
 	Customer string            `json:"customer,omitempty"`
 	Meta     map[string]string `json:"meta,omitempty"`

@@ -7,9 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Message is a text message to be built, or one decoded by a client; the
-// gateway itself forwards messages as an [Envelope]. Zero values are absent
-// fields.
+// Message is a text message that is built, or that a client has decoded. The gateway
+// forwards messages as an [Envelope]. Zero values are absent fields.
 type Message struct {
 	Type      string          `json:"type"`                 // dotted lower-case words, required
 	ID        string          `json:"id,omitempty"`         // asks for an answer; at most MaxIDLen bytes
@@ -46,9 +45,8 @@ func NewMessage(typ string, payload any) (Message, error) {
 	return m, nil
 }
 
-// Append appends the message as JSON text to dst. It holds the fields to the
-// limits of Envelope.Parse, which accepts the result; if one breaks them it
-// returns dst as it was and a *FieldError.
+// Append appends the message as JSON text to dst, which Envelope.Parse accepts. If a
+// field exceeds a limit Append returns dst unchanged and a *FieldError.
 func (m *Message) Append(dst []byte) ([]byte, error) {
 	if err := m.check(); err != nil {
 		return dst, err
@@ -106,8 +104,8 @@ func (m *Message) check() error {
 	return checkPayload(m.Payload)
 }
 
-// checkPayload checks that the payload is one JSON value and nothing beside
-// it, so that it cannot bring fields of its own into the envelope.
+// checkPayload checks that the payload is exactly one JSON value, so that it cannot
+// add fields to the envelope.
 func checkPayload(b []byte) error {
 	if len(b) == 0 {
 		return nil

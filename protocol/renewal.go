@@ -9,20 +9,20 @@ import (
 // MaxRenewalToken is the largest token of a Renewal in bytes.
 const MaxRenewalToken = 4096
 
-// Expiry says how long the credential is good for that let a session in.
+// Expiry says when the credential of a session expires.
 type Expiry struct {
 	// ExpiresInMS is the time left in milliseconds, by the gateway's clock. Nil:
 	// the credential does not expire.
 	ExpiresInMS *int64 `json:"expires_in_ms,omitempty"`
 }
 
-// Renewal brings the token that a session is to go on with.
+// Renewal has the token with which a session continues.
 type Renewal struct {
 	Token string `json:"token"`
 }
 
 // ParseRenewal reads and checks the payload of gateway.renew. The error is a
-// *FieldError and repeats nothing of the payload.
+// *FieldError and contains nothing of the payload.
 func ParseRenewal(payload []byte) (Renewal, error) {
 	var r Renewal
 	if payload = bytes.TrimSpace(payload); len(payload) == 0 || payload[0] != '{' || json.Unmarshal(payload, &r) != nil {

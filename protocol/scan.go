@@ -5,13 +5,13 @@ import (
 	"math/bits"
 )
 
-// The scanner checks JSON text (RFC 8259) in place. Each function starts at
-// index i of b and returns the index after what it read; with a problem other
-// than noProblem that is the index of the fault. UTF-8 is checked before, once for the
-// whole message, so bytes from 0x80 on are taken as they are.
+// The scanner checks JSON text (RFC 8259) in place. Each function starts at index i
+// of b and returns the index after what it read; with a problem other than
+// noProblem it returns the index of the fault. The whole message was checked for
+// UTF-8 before, so that bytes from 0x80 on need no check.
 
-// problem is what is wrong with a text; a number and not an error, so that the
-// scanner's results stay in registers.
+// problem says what is wrong with a text. It is a number and not an error, so that
+// the scanner's results stay in registers.
 type problem uint8
 
 const (
@@ -51,9 +51,9 @@ func syntaxError(offset int, p problem) error {
 	return &SyntaxError{Offset: offset, Problem: problemText[p]}
 }
 
-// skipValue reads the value that starts at i, inside outer open objects and
-// arrays. Those it opens itself are remembered in one word, which MaxDepth
-// allows; so it needs no recursion.
+// skipValue reads the value that starts at i, inside outer open objects and arrays.
+// The kinds of the objects and arrays that are open fit into the bits of one word,
+// because MaxDepth is 64; so skipValue needs no recursion.
 func skipValue(b []byte, i, outer int) (int, problem) {
 	var objects uint64 // lowest bit: whether the innermost open one is an object
 	open := 0
@@ -159,10 +159,10 @@ const (
 	each80 = 0x8080808080808080
 )
 
-// skipString reads a string from the byte after its opening quote. It looks at
-// eight bytes at a time for the first that is a quote, a backslash or a control
-// character; also for short names that costs less than the branch that a loop
-// over single bytes mispredicts at its end.
+// skipString reads a string from the byte after its opening quote. It searches
+// eight bytes at a time for a quote, a backslash or a control character. A loop over
+// single bytes is slower also for short names, because the CPU mispredicts its
+// last branch.
 func skipString(b []byte, i int) (int, problem) {
 	for i+8 <= len(b) {
 		found := special(binary.LittleEndian.Uint64(b[i:]))
@@ -200,19 +200,18 @@ func skipString(b []byte, i int) (int, problem) {
 	return len(b), badEnd
 }
 
-// special marks the lowest byte of w that is a quote, a backslash or a control
-// character, by its top bit, and perhaps some above it; 0: there is none.
+// special sets the top bit of the lowest byte of w that is a quote, a backslash or a
+// control character, and perhaps bits above it. 0 means that there is none.
 func special(w uint64) uint64 {
-	// Of a byte below 0x80, x-n sets the top bit if x < n. Flipping bit 1 puts
-	// the quote at 0x20, next to the control characters, and moves no other
-	// byte across. A borrow may mark bytes above the first one found, never
-	// below it.
+	// For a byte x below 0x80, x-n has the top bit set if x < n. Flipping bit 1
+	// makes the quote 0x20, next to the control characters, and moves no other
+	// byte across that border. A borrow may set bits above the first byte found,
+	// never below it.
 	return (((w ^ 2*each01) - 0x21*each01) | ((w ^ '\\'*each01) - each01)) &^ w & each80
 }
 
-// skipEscape reads an escape, or finds that the byte is a control character.
-// Any four hexadecimal digits make a \u escape: like encoding/json, it lets
-// lone surrogates pass.
+// skipEscape reads an escape, or reports a control character. Any four hexadecimal
+// digits make a \u escape: lone surrogates pass, as in encoding/json.
 func skipEscape(b []byte, i int) (int, problem) {
 	if b[i] != '\\' {
 		return i, badControl

@@ -2,9 +2,9 @@ package protocol
 
 import "slices"
 
-// Splice is what the gateway writes into a message on its way. The values go
-// into the JSON text as they are: Src must be a valid name, or one of the
-// sources that begin with @; ID and Re an Envelope's ID or Re, or made of name characters.
+// Splice has the fields that the gateway writes into a message that it forwards. The
+// values go into the JSON text as they are: Src must be a valid name or begin with @, ID and Re
+// an Envelope's ID or Re, or made of name characters.
 type Splice struct {
 	Src string // the true sender, always written
 	ID  string // "" leaves the id as it is
@@ -35,11 +35,11 @@ func (e *Envelope) SplicedSize(s Splice) int {
 	return n
 }
 
-// AppendSpliced appends the message with the fields of s to dst: `{"src":"X",`
-// and then the bytes of the original, without its src, with id and re replaced
-// in place (or put after src where the original had none), everything else byte
-// for byte. The bytes given to Parse must still be there unchanged. It appends
-// nothing if Parse has failed, and does not allocate if dst has room.
+// AppendSpliced appends the message with the fields of s to dst: `{"src":"X",`, then
+// the bytes of the original without its src. id and re are replaced in place, or
+// follow src if the original has none. Everything else is copied byte for byte. The
+// text given to Parse must be unchanged. AppendSpliced appends nothing if Parse has
+// failed, and does not allocate if dst has room.
 func (e *Envelope) AppendSpliced(dst []byte, s Splice) []byte {
 	if e.raw == nil {
 		return dst
@@ -75,7 +75,7 @@ const (
 	reOpen  = `,"re":"`
 )
 
-// edited reports whether the original has the field, be it as null.
+// edited reports whether the original has the field, also if its value is null.
 func (e *Envelope) edited(f field) bool {
 	for i := range e.edits[:e.n] {
 		if e.edits[i].field == f {
@@ -85,7 +85,7 @@ func (e *Envelope) edited(f field) bool {
 	return false
 }
 
-// text returns what an edit of the field puts in, and whether it is to be made.
+// text returns what replaces the field in an edit, and whether the edit applies.
 func (s *Splice) text(f field) (string, bool) {
 	switch f {
 	case fieldID:
@@ -93,5 +93,5 @@ func (s *Splice) text(f field) (string, bool) {
 	case fieldRe:
 		return s.Re, s.Re != ""
 	}
-	return "", true // the sender's src goes, the true one is in front
+	return "", true // the sender's src is removed; the true one is in front
 }

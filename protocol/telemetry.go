@@ -45,8 +45,8 @@ const (
 type TelemetryHeader struct {
 	Kind     uint8
 	Format   uint8
-	Flags    uint8  // none defined; passed on as they are
-	Stream   uint32 // the device's number; what the device sends is overwritten by the gateway
+	Flags    uint8  // none defined; forwarded unchanged
+	Stream   uint32 // the device's number; the gateway overwrites what the device sends
 	Seq      uint64 // index of the first sample since the stream's start
 	T0       int64  // nanoseconds since 1970 of the first sample, by the device's clock
 	DT       uint32 // nanoseconds between samples
@@ -54,11 +54,10 @@ type TelemetryHeader struct {
 	Count    uint16 // samples per channel, at least 1; a multiple of 4 for KindEnvelope
 }
 
-// Parse reads the header of frame and checks it against the frame's length; it
-// does not look at the values. It checks the version, kind and format, that
-// channels and count are not 0, that the frame ends exactly after its values
-// and that Seq+Count does not wrap. It does not allocate unless it fails. The
-// error is a *FieldError, and h is then not changed.
+// Parse reads the header of frame and checks the version, kind and format, that
+// channels and count are not 0, that the frame ends exactly after its values, and
+// that Seq+Count does not overflow. It does not check the values, and allocates
+// only for an error. The error is a *FieldError; h is then unchanged.
 func (h *TelemetryHeader) Parse(frame []byte) error {
 	if len(frame) < TelemetryHeaderSize {
 		return headerError("header", strconv.Itoa(len(frame))+" bytes, a telemetry frame starts with 32; send the whole frame in one binary message")
@@ -86,7 +85,7 @@ func (h *TelemetryHeader) Parse(frame []byte) error {
 	return nil
 }
 
-// fault says which of the conditions of Parse does not hold.
+// fault says which condition of Parse does not hold.
 func (h *TelemetryHeader) fault(version uint8, length int) error {
 	body := int64(h.Count) * int64(h.Channels) * int64(FormatSize(h.Format))
 	switch {
@@ -111,9 +110,9 @@ func (h *TelemetryHeader) fault(version uint8, length int) error {
 
 func headerError(field, problem string) error { return &FieldError{Field: field, Problem: problem} }
 
-// Append appends the 32 bytes of the header to dst. It checks nothing: Parse
-// accepts the result if the fields keep to their limits and BodySize bytes of
-// values follow.
+// Append appends the 32 bytes of the header to dst. It checks nothing: Parse accepts
+// the result if the fields are within their limits and BodySize bytes of values
+// follow.
 func (h *TelemetryHeader) Append(dst []byte) []byte {
 	dst = append(dst, TelemetryVersion, h.Kind, h.Format, h.Flags)
 	dst = binary.LittleEndian.AppendUint32(dst, h.Stream)
@@ -124,8 +123,8 @@ func (h *TelemetryHeader) Append(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint16(dst, h.Count)
 }
 
-// End returns Seq+Count, the seq that the stream's next frame has if no sample
-// is lost between them.
+// End returns Seq+Count: the seq of the stream's next frame if no sample is missing
+// in between.
 func (h *TelemetryHeader) End() uint64 { return h.Seq + uint64(h.Count) }
 
 // BodySize returns the bytes of values that follow the header, 0 when the
