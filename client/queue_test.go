@@ -123,7 +123,7 @@ func TestGapFinder(t *testing.T) {
 		{1000, 10, protocol.KindSamples, 1000, 1000, false}, // the first seen
 		{1010, 5, protocol.KindSamples, 1010, 1010, false},
 		{1020, 5, protocol.KindSamples, 1015, 1020, false},
-		{1025, 4, protocol.KindEnvelope, 0, 0, false},
+		{1025, 4, protocol.KindBuckets, 0, 0, false},
 		{1025, 1, protocol.KindSamples, 1025, 1025, false},
 		{0, 3, protocol.KindSamples, 0, 0, true},
 		{4, 1, protocol.KindSamples, 3, 4, false},

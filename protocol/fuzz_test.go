@@ -24,7 +24,7 @@ func FuzzTelemetryHeader(f *testing.F) {
 	for _, h := range []TelemetryHeader{
 		{Kind: KindSamples, Format: FormatF32, Channels: 1, Count: 1},
 		{Kind: KindSamples, Format: FormatI16, Flags: 255, Stream: 7, Seq: 1 << 60, T0: -1, DT: 100_000, Channels: 3, Count: 5},
-		{Kind: KindEnvelope, Format: FormatF64, Seq: 1<<64 - 5, Channels: 2, Count: 4},
+		{Kind: KindBuckets, Format: FormatF64, Seq: 1<<64 - 5, Channels: 2, Count: 4},
 	} {
 		f.Add(append(h.Append(nil), make([]byte, h.BodySize())...))
 	}

@@ -15,7 +15,7 @@ const TelemetryVersion = 1
 // Kinds of telemetry frames.
 const (
 	KindSamples  uint8 = 1 // values as sampled
-	KindEnvelope uint8 = 2 // first, min, max and last of each bucket; count is four times the buckets
+	KindBuckets uint8 = 2 // first, min, max and last of each bucket; count is four times the buckets
 )
 
 // Formats of one value, little-endian.
@@ -51,7 +51,7 @@ type TelemetryHeader struct {
 	T0       int64  // nanoseconds since 1970 of the first sample, by the device's clock
 	DT       uint32 // nanoseconds between samples
 	Channels uint16 // at least 1
-	Count    uint16 // samples per channel, at least 1; a multiple of 4 for KindEnvelope
+	Count    uint16 // samples per channel, at least 1; a multiple of 4 for KindBuckets
 }
 
 // Parse reads the header of frame and checks the version, kind and format, that
@@ -75,8 +75,8 @@ func (h *TelemetryHeader) Parse(frame []byte) error {
 		Count:    binary.LittleEndian.Uint16(b[offCount:]),
 	}
 	size := int64(FormatSize(p.Format))
-	if b[offVersion] != TelemetryVersion || p.Kind-KindSamples > KindEnvelope-KindSamples || size == 0 ||
-		p.Channels == 0 || p.Count == 0 || p.Kind == KindEnvelope && p.Count%4 != 0 ||
+	if b[offVersion] != TelemetryVersion || p.Kind-KindSamples > KindBuckets-KindSamples || size == 0 ||
+		p.Channels == 0 || p.Count == 0 || p.Kind == KindBuckets && p.Count%4 != 0 ||
 		int64(len(frame)-TelemetryHeaderSize) != int64(p.Count)*int64(p.Channels)*size ||
 		p.Seq > math.MaxUint64-uint64(p.Count) {
 		return p.fault(b[offVersion], len(frame))
@@ -91,7 +91,7 @@ func (h *TelemetryHeader) fault(version uint8, length int) error {
 	switch {
 	case version != TelemetryVersion:
 		return headerError("version", strconv.Itoa(int(version))+" is unknown; send 1")
-	case h.Kind != KindSamples && h.Kind != KindEnvelope:
+	case h.Kind != KindSamples && h.Kind != KindBuckets:
 		return headerError("kind", strconv.Itoa(int(h.Kind))+" is unknown; send 1 for samples or 2 for an envelope")
 	case FormatSize(h.Format) == 0:
 		return headerError("format", strconv.Itoa(int(h.Format))+" is unknown; send 1 (f32), 2 (f64), 3 (i16) or 4 (i32)")
@@ -99,7 +99,7 @@ func (h *TelemetryHeader) fault(version uint8, length int) error {
 		return headerError("channels", "0, at least 1 needed; send no frame when there is nothing to send")
 	case h.Count == 0:
 		return headerError("count", "0, at least 1 needed; send no frame when there is nothing to send")
-	case h.Kind == KindEnvelope && h.Count%4 != 0:
+	case h.Kind == KindBuckets && h.Count%4 != 0:
 		return headerError("count", strconv.Itoa(int(h.Count))+" is not a multiple of 4; an envelope has first, min, max and last for each bucket")
 	case h.Seq > math.MaxUint64-uint64(h.Count):
 		return headerError("seq", strconv.FormatUint(h.Seq, 10)+" plus count does not fit 64 bits; start the stream again at 0")

@@ -61,7 +61,7 @@ func TestTelemetryHeaderRefuses(t *testing.T) {
 		{"format 5", func(h *TelemetryHeader, _ []byte) []byte { h.Format = 5; return nil }, "format", "5 is unknown"},
 		{"no channels", func(h *TelemetryHeader, _ []byte) []byte { h.Channels = 0; return nil }, "channels", "at least 1"},
 		{"no samples", func(h *TelemetryHeader, _ []byte) []byte { h.Count = 0; return nil }, "count", "at least 1"},
-		{"envelope of 6", func(h *TelemetryHeader, _ []byte) []byte { h.Kind, h.Count = KindEnvelope, 6; return nil }, "count", "multiple of 4"},
+		{"envelope of 6", func(h *TelemetryHeader, _ []byte) []byte { h.Kind, h.Count = KindBuckets, 6; return nil }, "count", "multiple of 4"},
 		{"seq wraps", func(h *TelemetryHeader, _ []byte) []byte { h.Seq = math.MaxUint64 - 3; return nil }, "seq", "does not fit"},
 		{"no body", func(_ *TelemetryHeader, f []byte) []byte { return f[:32] }, "count", "need 32 bytes after the header, the frame has 0"},
 		{"byte short", func(_ *TelemetryHeader, f []byte) []byte { return f[:63] }, "count", "need 32 bytes after the header, the frame has 31"},
@@ -93,7 +93,7 @@ func TestTelemetryHeaderRefuses(t *testing.T) {
 func TestTelemetryHeaderAccepts(t *testing.T) {
 	for _, h := range []TelemetryHeader{
 		{Kind: KindSamples, Format: FormatF64, Channels: 1, Count: 1, Seq: math.MaxUint64 - 1},
-		{Kind: KindEnvelope, Format: FormatI32, Channels: 3, Count: 8},
+		{Kind: KindBuckets, Format: FormatI32, Channels: 3, Count: 8},
 		{Kind: KindSamples, Format: FormatI16, Channels: math.MaxUint16, Count: 2},
 		{Kind: KindSamples, Format: FormatI16, Channels: 1, Count: math.MaxUint16},
 	} {

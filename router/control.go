@@ -46,7 +46,7 @@ func answerControl(s *session.Session, e *protocol.Envelope, typ string, payload
 	}
 	msg.Re = string(e.ID)
 	if s.SendMessage(&msg, false) == nil {
-		s.Touch(s)
+		s.FlushAfterRead(s)
 	}
 }
 

@@ -193,12 +193,12 @@ func (r *Router) AnnounceClosing(retryAfter time.Duration) {
 func (r *Router) refuse(s *session.Session, code protocol.ErrorCode, message string, id []byte) {
 	r.stats.countError(code)
 	if code == protocol.ErrBadMessage || code == protocol.ErrNotAllowed {
-		if s.NoteBadMessage() > r.opts.MaxBadMessages {
+		if s.CountBadMessage() > r.opts.MaxBadMessages {
 			s.Fail(protocol.CloseBadMessage, message)
 			return
 		}
 	}
 	if s.SendError(code, message, string(id)) == nil {
-		s.Touch(s)
+		s.FlushAfterRead(s)
 	}
 }

@@ -73,7 +73,7 @@ func (p *sessionSender) session() *session.Session { return p.s }
 
 func (p *sessionSender) scope() scope { return allNodes }
 
-func (p *sessionSender) wake(to *session.Session) { p.s.Touch(to) }
+func (p *sessionSender) wake(to *session.Session) { p.s.FlushAfterRead(to) }
 
 func (p *sessionSender) refuse(code protocol.ErrorCode, message string, id []byte) {
 	p.r.refuse(p.s, code, message, id)

@@ -142,6 +142,6 @@ func (g *registry) lookUp(id string) (protocol.DeviceInfo, *session.Session, boo
 func status(info protocol.DeviceInfo, s *session.Session) DeviceStatus {
 	return DeviceStatus{
 		DeviceInfo: info, Session: s.ID().String(), Remote: s.Info().Remote,
-		ConnectedAt: s.Since().UTC(), Pending: s.Attachment().(*deviceConn).pending.count(), Health: s.Health(),
+		ConnectedAt: s.ConnectedAt().UTC(), Pending: s.Attachment().(*deviceConn).pending.count(), Health: s.Health(),
 	}
 }

@@ -85,7 +85,7 @@ func (r *Router) endBatch(c *deviceConn) {
 		t.sizeHint /= 2
 	}
 	f = f.Compact()
-	f.HeardBy(c.s)
+	f.SetArrival(c.s)
 	t.batch = Batch{Device: c.dev.id, Frame: f, by: c.s}
 	if c.dev.outbound != nil {
 		t.batch.outgoing = federation.Batch{Device: c.dev.id, Range: c.dev.outbound.Place(f.Range()), Wire: f.Wire()}
@@ -104,7 +104,7 @@ const (
 	// and to wake a flusher for them costs more than half as much again; more
 	// would keep other devices waiting for over a millisecond.
 	inlineReceivers = 256
-	// fewReceivers is how many receivers are few, see session.Frame.ForFew.
+	// fewReceivers is how many receivers are few, see session.Frame.AllowEarlyFlush.
 	fewReceivers = 16
 )
 
@@ -114,7 +114,7 @@ func (r *Router) receive(d *device, b *Batch) {
 	every, some := r.registry.receivers(d)
 	switch n := len(every) + len(some); {
 	case n <= fewReceivers:
-		b.Frame.ForFew()
+		b.Frame.AllowEarlyFlush()
 	case n > inlineReceivers:
 		b.by = nil
 	}

@@ -18,7 +18,7 @@ func TestTelemetryIsStampedAndElseUnchanged(t *testing.T) {
 		g.device("d0")
 		d, a := g.device("d1"), g.frontend("alice")
 		g.quiet()
-		envelope := protocol.TelemetryHeader{Kind: protocol.KindEnvelope, Format: protocol.FormatI16, Flags: 0xA5, Seq: 1 << 60, T0: -1, DT: 7, Channels: 3, Count: 8}
+		envelope := protocol.TelemetryHeader{Kind: protocol.KindBuckets, Format: protocol.FormatI16, Flags: 0xA5, Seq: 1 << 60, T0: -1, DT: 7, Channels: 3, Count: 8}
 		frames := [][]byte{
 			telemetry(1<<30, 1),
 			telemetry(0, 1000),

@@ -74,7 +74,7 @@ func echo(s *session.Session, op wsframe.Opcode, payload []byte) {
 	f := session.NewFrame(wsframe.HeaderSize(len(payload)) + len(payload))
 	f.Extend(func(b []byte) []byte { return wsframe.AppendFrame(b, op, payload) })
 	if s.Send(f, false) == nil {
-		s.Touch(s)
+		s.FlushAfterRead(s)
 	}
 	f.Release()
 }

@@ -33,10 +33,10 @@ func TestManyFramesOneWrite(t *testing.T) {
 			}
 			s.Flush()
 		}, 100},
-		{"control by Touch", func(s *Session) {
+		{"control by FlushAfterRead", func(s *Session) {
 			for range 100 {
 				_ = sendText(s, "x", false)
-				s.Touch(s)
+				s.FlushAfterRead(s)
 			}
 			s.EndRead()
 		}, 100},
@@ -161,7 +161,7 @@ func TestTelemetryAfterAPause(t *testing.T) {
 					f.read(func(s *Session) { _ = s.HandleMessage(1, []byte("{}")) })
 					dev.read(func(d *Session) {
 						data := telemetry(1, from, 1)
-						data.HeardBy(d)
+						data.SetArrival(d)
 						_ = s.SendTelemetry(data, by)
 						data.Release()
 					})
@@ -201,7 +201,7 @@ func TestMuchTelemetryDoesNotWait(t *testing.T) {
 				send := func() {
 					data := telemetry(1, sent*samples, samples)
 					if few {
-						data.ForFew()
+						data.AllowEarlyFlush()
 					}
 					_ = s.SendTelemetry(data, nil)
 					data.Release()
@@ -243,7 +243,7 @@ func TestMuchTelemetryDoesNotWait(t *testing.T) {
 			f.onLook = func() { looks++ }
 			for i := range uint64(300) {
 				data := telemetry(1, i*samples, samples)
-				data.ForFew()
+				data.AllowEarlyFlush()
 				_ = s.SendTelemetry(data, nil)
 				data.Release()
 				synctest.Wait()

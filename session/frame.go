@@ -26,7 +26,7 @@ type Frame struct {
 	telemetry bool
 	stream    uint32
 	frames    uint32 // telemetry frames joined
-	// earlyFlush is set by ForFew.
+	// earlyFlush is set by AllowEarlyFlush.
 	earlyFlush bool
 	// arrival is when the telemetry was read, in the Manager's time; 0: unknown.
 	arrival  int64
@@ -153,15 +153,15 @@ func (f *Frame) textMessages() uint64 {
 	return uint64(max(f.messages, 1))
 }
 
-// HeardBy sets the arrival time of the telemetry to that of s's current read
+// SetArrival sets the arrival time of the telemetry to that of s's current read
 // event. Telemetry without an arrival time always waits for the flush interval.
-func (f *Frame) HeardBy(s *Session) { f.arrival = s.lastHeard.Load() }
+func (f *Frame) SetArrival(s *Session) { f.arrival = s.lastHeard.Load() }
 
-// ForFew allows a receiver to flush the telemetry before the flush interval ends
+// AllowEarlyFlush allows a receiver to flush the telemetry before the flush interval ends
 // if its queue fills up, see Session.SendTelemetry. It is meant for telemetry with
 // few receivers: with many, early flushes would cost a busy gateway twice the
 // time. Only the creator may call it, before the frame is sent.
-func (f *Frame) ForFew() { f.earlyFlush = true }
+func (f *Frame) AllowEarlyFlush() { f.earlyFlush = true }
 
 // Len returns the frame's size on the wire in bytes.
 func (f *Frame) Len() int { return len(f.wire) }

@@ -64,13 +64,13 @@ func TestHealthParts(t *testing.T) {
 		}, 100, func(h Health) any { return h.LostSamples }, 7},
 		{"three bad messages", func(s *Session) {
 			for i := range 3 {
-				equal(t, "NoteBadMessage", s.NoteBadMessage(), i+1)
+				equal(t, "CountBadMessage", s.CountBadMessage(), i+1)
 			}
 			s.updateHealth(s.m.now())
 		}, 97, func(h Health) any { return h.BadMessages }, 3},
 		{"many bad messages", func(s *Session) {
 			for range 50 {
-				s.NoteBadMessage()
+				s.CountBadMessage()
 			}
 			s.updateHealth(s.m.now())
 		}, 90, func(h Health) any { return h.BadMessages }, 50},

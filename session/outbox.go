@@ -70,7 +70,7 @@ type outbox struct {
 
 // Send queues a text frame, ahead of all telemetry; an urgent one also goes ahead
 // of all text that is not urgent. Send never blocks and never writes: the caller
-// calls Flush, Touch or Schedule afterwards. The session takes a reference of its
+// calls Flush, FlushAfterRead or Schedule afterwards. The session takes a reference of its
 // own.
 func (s *Session) Send(f *Frame, urgent bool) error { return s.send(f, urgent, false) }
 
@@ -156,7 +156,7 @@ func (o *outbox) hasRoom(size, limit int) bool {
 	return waiting+size <= limit
 }
 
-// earlyFlushDivisor: a frame with ForFew is flushed at once when the
+// earlyFlushDivisor: a frame with AllowEarlyFlush is flushed at once when the
 // telemetry queue is filled to one part in this many.
 const earlyFlushDivisor = 4
 
@@ -206,7 +206,7 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 		when = flushNow
 		if by != nil && s.writer == nil {
 			o.mu.Unlock()
-			by.Touch(s)
+			by.FlushAfterRead(s)
 			return nil
 		}
 	}

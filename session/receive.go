@@ -74,7 +74,7 @@ func (s *Session) HandleControl(op wsframe.Opcode, payload []byte) error {
 		f := NewFrame(wsframe.HeaderSize(len(payload)) + len(payload))
 		f.Extend(func(b []byte) []byte { return wsframe.AppendFrame(b, wsframe.OpPong, payload) })
 		if s.Send(f, true) == nil {
-			s.Touch(s)
+			s.FlushAfterRead(s)
 		}
 		f.Release()
 	case wsframe.OpPong:
@@ -87,10 +87,10 @@ func (s *Session) HandleControl(op wsframe.Opcode, payload []byte) error {
 	return nil
 }
 
-// Touch flushes other at the end of s's current read event, so that several
+// FlushAfterRead flushes other at the end of s's current read event, so that several
 // answers to one read leave in one write. Only the goroutine that reads s may
 // call it.
-func (s *Session) Touch(other *Session) {
+func (s *Session) FlushAfterRead(other *Session) {
 	for _, t := range s.pendingFlush {
 		if t == other {
 			return
@@ -134,7 +134,7 @@ func (s *Session) checkRate(now int64, counted bool, size int) error {
 
 // rejectForRate refuses a message that exceeds a limit.
 func (s *Session) rejectForRate(now int64, err error, size int) {
-	s.NoteBadMessage()
+	s.CountBadMessage()
 	s.m.stats.RateLimited.Add(1)
 	if errors.Is(err, errByteRate) {
 		s.m.stats.ByteRateLimited.Add(1)
@@ -145,7 +145,7 @@ func (s *Session) rejectForRate(now int64, err error, size int) {
 		return
 	}
 	if notify && s.SendError(protocol.ErrRateLimited, s.rate.describe(err), "") == nil {
-		s.Touch(s)
+		s.FlushAfterRead(s)
 	}
 }
 

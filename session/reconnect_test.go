@@ -127,7 +127,7 @@ func TestConcurrentTakeover(t *testing.T) {
 					_ = sendTelemetry(s, 1, 0, 1)
 					s.Schedule()
 					_ = s.Health()
-					_ = s.Since()
+					_ = s.ConnectedAt()
 				}
 				_ = m.Sessions()
 			}

@@ -160,7 +160,7 @@ func (s *Session) Source() string { return s.source }
 func (s *Session) Generation() uint64 { return s.generation }
 
 // Since returns when the session was added.
-func (s *Session) Since() time.Time { return s.m.start.Add(time.Duration(s.since)) }
+func (s *Session) ConnectedAt() time.Time { return s.m.start.Add(time.Duration(s.since)) }
 
 // Attachment returns what Callbacks.Prepare made for this session.
 func (s *Session) Attachment() any { return s.attachment }
@@ -184,9 +184,9 @@ func (s *Session) Close(code protocol.CloseCode, detail string) {
 // called more than once.
 func (s *Session) TransportClosed(err error) { s.m.connectionEnded(s, err) }
 
-// NoteBadMessage counts a message that was refused, which lowers the health. It
+// CountBadMessage counts a message that was refused, which lowers the health. It
 // returns how many there were since the last ping.
-func (s *Session) NoteBadMessage() int {
+func (s *Session) CountBadMessage() int {
 	s.m.stats.BadMessages.Add(1)
 	return int(s.badMessages.Add(1) - s.badAtCheck.Load())
 }

@@ -21,8 +21,8 @@ func TestSessionSaysWhoItIs(t *testing.T) {
 		f, _ := connect(t, m, frontend)
 		equal(t, "info", *s.Info(), "{device d tensile acme map[hall:2]  127.0.0.1:5 false <nil>  <nil>}")
 		equal(t, "roles, names", fmt.Sprintf("%v %v %q %q", s.Role(), f.Role(), s.Name(), f.Name()), `device frontend "d" ""`)
-		if !s.Since().Equal(begin) || m.Now() != 3*time.Second {
-			t.Errorf("since %v, now %v", s.Since(), m.Now())
+		if !s.ConnectedAt().Equal(begin) || m.Now() != 3*time.Second {
+			t.Errorf("since %v, now %v", s.ConnectedAt(), m.Now())
 		}
 	})
 }

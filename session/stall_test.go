@@ -309,8 +309,8 @@ func TestTouch(t *testing.T) {
 		for range 3 {
 			_ = sendText(s, "x", false)
 		}
-		reader.Touch(s)
-		reader.Touch(s)
+		reader.FlushAfterRead(s)
+		reader.FlushAfterRead(s)
 	}
 	reader.EndRead()
 	for _, f := range all {

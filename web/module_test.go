@@ -60,7 +60,7 @@ func TestParseFrame(t *testing.T) {
 		},
 		{
 			"i32",
-			protocol.TelemetryHeader{Kind: protocol.KindEnvelope, Format: protocol.FormatI32, T0: math.MaxInt64, DT: 1, Channels: 1, Count: 4},
+			protocol.TelemetryHeader{Kind: protocol.KindBuckets, Format: protocol.FormatI32, T0: math.MaxInt64, DT: 1, Channels: 1, Count: 4},
 			protocol.AppendI32(nil, math.MinInt32, -70_000, 16_909_060, math.MaxInt32),
 			[]string{"-2147483648", "-70000", "16909060", "2147483647"},
 		},

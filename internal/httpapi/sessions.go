@@ -34,7 +34,7 @@ type sessionList struct {
 func (a *API) describe(sess *session.Session) sessionStatus {
 	return sessionStatus{
 		Session: sess.ID().String(), Role: sess.Role().String(), Name: sess.Name(), Node: a.opts.Node,
-		Remote: sess.Info().Remote, ConnectedAt: sess.Since().UTC(), Health: sess.Health(),
+		Remote: sess.Info().Remote, ConnectedAt: sess.ConnectedAt().UTC(), Health: sess.Health(),
 	}
 }
 
