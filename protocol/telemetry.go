@@ -14,7 +14,7 @@ const TelemetryVersion = 1
 
 // Kinds of telemetry frames.
 const (
-	KindSamples  uint8 = 1 // values as sampled
+	KindSamples uint8 = 1 // values as sampled
 	KindBuckets uint8 = 2 // first, min, max and last of each bucket; count is four times the buckets
 )
 
@@ -92,7 +92,7 @@ func (h *TelemetryHeader) fault(version uint8, length int) error {
 	case version != TelemetryVersion:
 		return headerError("version", strconv.Itoa(int(version))+" is unknown; send 1")
 	case h.Kind != KindSamples && h.Kind != KindBuckets:
-		return headerError("kind", strconv.Itoa(int(h.Kind))+" is unknown; send 1 for samples or 2 for an envelope")
+		return headerError("kind", strconv.Itoa(int(h.Kind))+" is unknown; send 1 for samples or 2 for buckets")
 	case FormatSize(h.Format) == 0:
 		return headerError("format", strconv.Itoa(int(h.Format))+" is unknown; send 1 (f32), 2 (f64), 3 (i16) or 4 (i32)")
 	case h.Channels == 0:
@@ -100,7 +100,7 @@ func (h *TelemetryHeader) fault(version uint8, length int) error {
 	case h.Count == 0:
 		return headerError("count", "0, at least 1 needed; send no frame when there is nothing to send")
 	case h.Kind == KindBuckets && h.Count%4 != 0:
-		return headerError("count", strconv.Itoa(int(h.Count))+" is not a multiple of 4; an envelope has first, min, max and last for each bucket")
+		return headerError("count", strconv.Itoa(int(h.Count))+" is not a multiple of 4; a frame of buckets has first, min, max and last of each")
 	case h.Seq > math.MaxUint64-uint64(h.Count):
 		return headerError("seq", strconv.FormatUint(h.Seq, 10)+" plus count does not fit 64 bits; start the stream again at 0")
 	}

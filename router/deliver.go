@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
@@ -196,7 +197,7 @@ func (r *Router) toFrontends(from sender, e *protocol.Envelope) {
 	to := receipt{sessions: sendAll(r.registry.frontends(), f, e.Urgent, from.session(), from.device())}
 	if from.scope() == allNodes && (r.peers.any() || !r.bus.Up()) {
 		to.err = r.bus.SendAll(&federation.Message{
-			Kind: federation.KindToFrontends, Corr: from.count(r.peers.all()), Urgent: e.Urgent, Device: from.device(), Text: textOf(f),
+			Kind: federation.KindToFrontends, Corr: from.count(r.peers.all()), Urgent: e.Urgent, Device: from.device(), Text: wsframe.Payload(f.Wire()),
 		})
 	}
 	from.delivered(to, e.ID)
@@ -225,7 +226,7 @@ func (r *Router) sendToUser(from sender, e *protocol.Envelope, f *session.Frame,
 	if len(nodes) == 0 {
 		return 0, nil
 	}
-	msg := federation.Message{Kind: federation.KindToUser, Urgent: e.Urgent, Device: from.device(), Name: string(user), Text: textOf(f)}
+	msg := federation.Message{Kind: federation.KindToUser, Urgent: e.Urgent, Device: from.device(), Name: string(user), Text: wsframe.Payload(f.Wire())}
 	msg.Corr = from.count(r.peers.named(nodes))
 	for _, node := range nodes {
 		if e := r.bus.Send(node, &msg); e != nil {
@@ -301,19 +302,6 @@ func spliced(e *protocol.Envelope, src string) *session.Frame {
 	f := session.NewTextFrameFor(e.SplicedSize(sp))
 	f.AppendEnvelope(e, sp)
 	return f
-}
-
-// textOf returns the message in a frame of one text message (RFC 6455 section
-// 5.2).
-func textOf(f *session.Frame) []byte {
-	wire := f.Wire()
-	switch wire[1] {
-	case 126:
-		return wire[4:]
-	case 127:
-		return wire[10:]
-	}
-	return wire[2:]
 }
 
 // scratches are buffers in which messages to other nodes are put together.

@@ -52,9 +52,9 @@ func cutBatch(b *federation.Batch, stream uint32, fresh uint64) (f *session.Fram
 	from := b.Range.From
 	to = from
 	for end < len(b.Wire) {
-		payload, size := cutFrame(b.Wire[end:])
+		op, payload, size := wsframe.CutFrame(b.Wire[end:])
 		var h protocol.TelemetryHeader
-		if size == 0 || h.Parse(payload) != nil || h.Seq != to || h.End() > b.Range.To {
+		if size == 0 || op != wsframe.OpBinary || h.Parse(payload) != nil || h.Seq != to || h.End() > b.Range.To {
 			break
 		}
 		end += size
@@ -66,35 +66,4 @@ func cutBatch(b *federation.Batch, stream uint32, fresh uint64) (f *session.Fram
 		frames++
 	}
 	return session.NewTelemetryFrame(b.Wire[begin:end], frames, stream, from, to), to, to == b.Range.To && end == len(b.Wire)
-}
-
-// cutFrame takes the first of several unmasked WebSocket frames, which must be
-// a whole binary message. It returns its payload and its size, which is 0 when
-// it is malformed.
-func cutFrame(wire []byte) (payload []byte, size int) {
-	const finBinary = 0x80 | byte(wsframe.OpBinary)
-	if len(wire) < 2 || wire[0] != finBinary {
-		return nil, 0
-	}
-	n, at := uint64(wire[1]), 2
-	switch n {
-	case 126, 127:
-		long := 2
-		if n == 127 {
-			long = 8
-		}
-		if len(wire) < at+long {
-			return nil, 0
-		}
-		n = 0
-		for _, b := range wire[at : at+long] {
-			n = n<<8 | uint64(b)
-		}
-		at += long
-	}
-	if n > uint64(len(wire)-at) {
-		return nil, 0
-	}
-	size = at + int(n)
-	return wire[at:size], size
 }

@@ -60,7 +60,7 @@ func TestReceiversThatAreNoSessions(t *testing.T) {
 			t.Errorf("remote: %v", x.remote)
 		}
 		// The frame that was kept is what the front end got.
-		payload, _ := cutFrame(x.frames[1].Wire())
+		_, payload, _ := wsframe.CutFrame(x.frames[1].Wire())
 		var h protocol.TelemetryHeader
 		if err := h.Parse(payload); err != nil || h.Seq != 7 || h.Stream != *d2.welcome.Stream {
 			t.Errorf("kept %+v, %v", h, err)

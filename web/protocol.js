@@ -2,7 +2,7 @@
 
 export const SUBPROTOCOL = "labgate.v1";
 export const KIND_SAMPLES = 1;
-export const KIND_ENVELOPE = 2;
+export const KIND_BUCKETS = 2;
 
 const HEADER_SIZE = 32;
 
@@ -39,11 +39,11 @@ export function parseFrame(buffer) {
     values: null,
   };
   if (version !== 1) throw new Error(`version ${version} is unknown`);
-  if (frame.kind !== KIND_SAMPLES && frame.kind !== KIND_ENVELOPE) throw new Error(`kind ${frame.kind} is unknown`);
+  if (frame.kind !== KIND_SAMPLES && frame.kind !== KIND_BUCKETS) throw new Error(`kind ${frame.kind} is unknown`);
   if (!format) throw new Error(`format ${view.getUint8(2)} is unknown`);
   if (frame.channels === 0) throw new Error("it has no channels");
   if (frame.count === 0) throw new Error("it has no samples");
-  if (frame.kind === KIND_ENVELOPE && frame.count % 4 !== 0) throw new Error(`an envelope of ${frame.count} values is not made of four each`);
+  if (frame.kind === KIND_BUCKETS && frame.count % 4 !== 0) throw new Error(`an envelope of ${frame.count} values is not made of four each`);
   if (frame.seq > MAX_SEQ - BigInt(frame.count)) throw new Error("its sample numbers exceed 64 bits");
   const length = frame.count * frame.channels;
   const size = length * format.array.BYTES_PER_ELEMENT;
