@@ -31,8 +31,10 @@ type Frame struct {
 	// arrival is when the telemetry was read, in the Manager's time; 0: unknown.
 	arrival  int64
 	from, to uint64
-	// cause is set in the report that the samples [from, to) were lost.
+	// cause is set in the report that samples [from, to) were lost, and lost is how
+	// many.
 	cause LossCause
+	lost  uint64
 	wire  []byte
 }
 
@@ -192,7 +194,7 @@ func (f *Frame) Release() {
 	if f.class < 0 || cap(f.wire) > frameClasses[f.class] {
 		return
 	}
-	f.telemetry, f.stream, f.frames, f.from, f.to, f.arrival, f.cause, f.messages, f.earlyFlush = false, 0, 0, 0, 0, 0, "", 0, false
+	f.telemetry, f.stream, f.frames, f.from, f.to, f.arrival, f.cause, f.lost, f.messages, f.earlyFlush = false, 0, 0, 0, 0, 0, "", 0, 0, false
 	f.wire = f.wire[:0]
 	framePools[f.class].Put(f)
 }

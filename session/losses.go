@@ -37,6 +37,12 @@ func exactLoss(stream uint32, from, to uint64, cause LossCause) lostRange {
 	return lostRange{stream: stream, from: from, to: to, samples: to - from, cause: cause}
 }
 
+// lossWithin is the loss of a number of samples within [from, to): of all of them
+// when there are no more.
+func lossWithin(stream uint32, from, to, samples uint64, cause LossCause) lostRange {
+	return lostRange{stream: stream, from: from, to: to, samples: samples, inexact: samples != to-from, cause: cause}
+}
+
 // merge adds a later loss of the same stream and cause. Samples between the two
 // were not lost: the device left a gap there, or has restarted its numbering.
 func (r *lostRange) merge(later lostRange) {
@@ -72,7 +78,7 @@ func (l *lossLedger) pending() bool { return l != nil && len(l.ranges) > 0 }
 func (l *lossLedger) add(r lostRange) bool {
 	if l.coarse == nil {
 		if i, ok := l.last[r.stream]; ok && i >= l.reported {
-			if before := &l.ranges[i-l.reported]; before.to == r.from && before.cause == r.cause {
+			if before := &l.ranges[i-l.reported]; before.to == r.from && before.cause == r.cause && before.inexact == r.inexact {
 				before.merge(r)
 				return true
 			}
@@ -130,12 +136,11 @@ func (l *lossLedger) takeInto(dst []byte, room int) []byte {
 	return dst
 }
 
-// newLossFrame returns the report of an exact loss as a frame for the telemetry
-// queue.
+// newLossFrame returns the report of a loss as a frame for the telemetry queue.
 func newLossFrame(r lostRange) *Frame {
 	f := NewFrame(frameClasses[0])
 	f.wire = appendLost(f.wire, r)
-	f.stream, f.from, f.to, f.cause = r.stream, r.from, r.to, r.cause
+	f.stream, f.from, f.to, f.cause, f.lost = r.stream, r.from, r.to, r.cause, r.samples
 	return f
 }
 

@@ -230,12 +230,12 @@ func (s *Session) makeRoom(size int) bool {
 			return false
 		}
 		old := o.telemetry.pop()
-		cause := old.cause
-		if cause == "" {
-			cause = LossSlowConsumer
+		loss := lossWithin(old.stream, old.from, old.to, old.lost, old.cause)
+		if old.cause == "" {
+			loss = exactLoss(old.stream, old.from, old.to, LossSlowConsumer)
 			s.countLoss(old)
 		}
-		ok := o.noteLoss(exactLoss(old.stream, old.from, old.to, cause))
+		ok := o.noteLoss(loss)
 		old.Release()
 		if !ok {
 			return false
@@ -277,20 +277,26 @@ func (o *outbox) noteLoss(r lostRange) bool {
 // before they reached its outbox. The report goes behind the telemetry that
 // waits and ahead of what follows.
 func (s *Session) ReportLoss(stream uint32, from, to uint64, cause LossCause) {
+	s.ReportLossWithin(stream, from, to, to-from, cause)
+}
+
+// ReportLossWithin is ReportLoss when so many samples within [from, to) were lost:
+// the device left out the others. It does not say which.
+func (s *Session) ReportLossWithin(stream uint32, from, to, samples uint64, cause LossCause) {
 	o := &s.out
 	o.mu.Lock()
 	if o.closing {
 		o.mu.Unlock()
 		return
 	}
-	ok := s.queueLoss(exactLoss(stream, from, to, cause))
+	ok := s.queueLoss(lossWithin(stream, from, to, samples, cause))
 	o.mu.Unlock()
 	if !ok {
 		s.overflow("losses of too many streams to report")
 		return
 	}
-	s.lostSamples.Add(to - from)
-	s.m.stats.LostSamples.Add(to - from)
+	s.lostSamples.Add(samples)
+	s.m.stats.LostSamples.Add(samples)
 	s.Schedule()
 }
 
