@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/router/federation"
 )
@@ -202,9 +203,5 @@ func TestPrefixesSeparateInstallations(t *testing.T) {
 
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("did not happen in %v: %s", patience, what)
-		}
-	}
+	gatewaytest.Eventually(t, what, ok)
 }

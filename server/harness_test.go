@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/session"
 )
@@ -247,12 +248,7 @@ func errorOf(answer map[string]any) (code, message string) {
 // eventually waits until ok.
 func (g *gateway) eventually(what string, ok func() bool) {
 	g.t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
-		if time.Now().After(end) {
-			g.t.Fatalf("still not: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	gatewaytest.Eventually(g.t, what, ok)
 }
 
 // awaitRequests waits until no request is being handled any more.

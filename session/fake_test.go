@@ -344,16 +344,6 @@ func sendText(s *Session, text string, urgent bool) error {
 	return s.Send(f, urgent)
 }
 
-// eventually waits in real time, for tests that are not in a bubble.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 10 s: %s", what)
-		}
-	}
-}
-
 func equal(t testing.TB, what string, got, want any) {
 	t.Helper()
 	g, w := fmt.Sprint(got), fmt.Sprint(want)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -257,7 +258,7 @@ func TestConcurrentFlushKeepsOrder(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		eventually(t, "everything written", func() bool { return len(f.sent()) == senders*each })
+		gatewaytest.Eventually(t, "everything written", func() bool { return len(f.sent()) == senders*each })
 		for i, text := range f.sent() {
 			if text != strconv.Itoa(i) {
 				t.Fatalf("blocking=%v: message %d on the wire is %s", blocking, i, text)

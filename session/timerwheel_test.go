@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // alarmClock is a timer that notes when it fired.
@@ -326,7 +328,7 @@ func TestWheelFromManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "the wheel is empty", func() bool {
+	gatewaytest.Eventually(t, "the wheel is empty", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.used == [len(w.used)]uint64{}

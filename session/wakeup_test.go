@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // TestNoLostWakeUps has a kernel that takes bytes at random from another
@@ -59,7 +61,7 @@ func TestNoLostWakeUps(t *testing.T) {
 				})
 			}
 			senders.Wait()
-			eventually(t, fmt.Sprintf("everything written, locked=%v, seed %d", locked, seed), func() bool {
+			gatewaytest.Eventually(t, fmt.Sprintf("everything written, locked=%v, seed %d", locked, seed), func() bool {
 				f.mu.Lock()
 				defer f.mu.Unlock()
 				return int64(f.total) == want
@@ -94,7 +96,7 @@ func TestLastProgressWakesUp(t *testing.T) {
 		}
 		text.Release()
 		<-done
-		eventually(t, "the frame is written", func() bool {
+		gatewaytest.Eventually(t, "the frame is written", func() bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			return f.total >= total-102*boolInt(f.buffered.Load() > 0)

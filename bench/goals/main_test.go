@@ -3,54 +3,26 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(exit)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// exit removes the programs that built has made.
-func exit(code int) {
-	if programs.dir != "" {
-		_ = os.RemoveAll(programs.dir)
-	}
-	os.Exit(code)
-}
-
-// programs are built once for all tests.
-var programs struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-// build returns a directory with the programs that a run starts. The test may
-// remove them there, but not change them.
+// build returns a directory with the programs that a run starts.
 func build(t *testing.T) (dir string) {
 	t.Helper()
-	programs.once.Do(func() {
-		if programs.dir, programs.err = os.MkdirTemp("", "labgate-goals-"); programs.err != nil {
-			return
-		}
-		out, err := exec.Command("go", "build", "-o", programs.dir+"/", "github.com/labgate/labgate/cmd/labgate", "github.com/labgate/labgate/bench/limit").CombinedOutput()
-		if err != nil {
-			programs.err = fmt.Errorf("go build: %w\n%s", err, out)
-		}
-	})
-	if programs.err != nil {
-		t.Fatal(programs.err)
-	}
 	dir = t.TempDir()
-	for _, name := range []string{"labgate", "limit"} {
-		if err := os.Link(filepath.Join(programs.dir, name), filepath.Join(dir, name)); err != nil {
+	for _, pkg := range []string{"./cmd/labgate", "./bench/limit"} {
+		built := gatewaytest.Binary(t, pkg)
+		if err := os.Symlink(built, filepath.Join(dir, filepath.Base(built))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,42 +10,27 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 )
 
-// binary is the program under test: a process of its own, as in a measurement.
-// (Within a test of the race detector's, nbio's hand-over of connections from
-// the accepting goroutine to the poller would count as a race: the kernel
-// orders the two, and the detector cannot see it.)
-var binary string
-
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "limit")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		binary = filepath.Join(dir, "limit")
-		if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
+// binary returns the program under test, which is a process of its own, as in a
+// measurement. (Within a test of the race detector's, nbio's hand-over of
+// connections from the accepting goroutine to the poller would count as a race:
+// the kernel orders the two, and the detector cannot see it.)
+func binary(t *testing.T) string {
+	t.Helper()
+	return gatewaytest.Binary(t, "./bench/limit")
 }
 
 func TestStreamCountsEveryByte(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), binary, "stream", "--receivers", "7", "--payload", "100",
+	out, err := exec.CommandContext(t.Context(), binary(t), "stream", "--receivers", "7", "--payload", "100",
 		"--duration", "50ms", "--warmup", "10ms", "--json").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +123,7 @@ func TestEchoAndIdle(t *testing.T) {
 // serving starts one of the nbio cases; report ends it.
 func serving(t *testing.T, name string) (addr string, report func() ServeReport) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary, name, "--json", "--duration", "20s")
+	cmd := exec.CommandContext(t.Context(), binary(t), name, "--json", "--duration", "20s")
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	log, err := cmd.StderrPipe()

@@ -11,50 +11,16 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/client"
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
-// output collects what a command writes, for several goroutines.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-// lines returns the whole lines written so far.
-func (o *output) lines() []string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	text := o.buf.String()
-	return strings.Split(text[:strings.LastIndexByte(text, '\n')+1], "\n")
-}
-
-// waitFor waits until a line passes the test, and returns it.
-func waitFor[T any](t *testing.T, o *output, what string, test func(T) bool) T {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		for _, line := range o.lines() {
-			var v T
-			if json.Unmarshal([]byte(line), &v) == nil && test(v) {
-				return v
-			}
-		}
-	}
-	t.Fatalf("no %s in\n%s", what, strings.Join(o.lines(), "\n"))
-	panic("not reached")
-}
-
 // start runs the command line in the background until the test ends, and
 // returns its standard output and error, and its exit code once it has one.
-func start(t *testing.T, args ...string) (stdout, stderr *output, code <-chan int) {
+func start(t *testing.T, args ...string) (stdout, stderr *gatewaytest.Lines, code <-chan int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	stdout, stderr = &output{}, &output{}
+	stdout, stderr = &gatewaytest.Lines{}, &gatewaytest.Lines{}
 	done := make(chan int, 1)
 	var ended sync.WaitGroup
 	ended.Go(func() { done <- run(ctx, func() {}, args, stdout, stderr) })
@@ -70,7 +36,7 @@ func startGateway(t *testing.T, args ...string) string {
 	t.Helper()
 	_, stderr, _ := start(t, append([]string{"--log-json", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)...)
 	type readyLine struct{ Listen, Message string }
-	ready := waitFor(t, stderr, "ready line", func(l readyLine) bool { return l.Message == "ready" })
+	ready := gatewaytest.AwaitJSON(t, stderr, "ready line", func(l readyLine) bool { return l.Message == "ready" })
 	return "ws://" + ready.Listen
 }
 
@@ -98,10 +64,10 @@ type tailLine struct {
 func TestATestFromStartToFracture(t *testing.T) {
 	url := startGateway(t)
 	seen, _, _ := start(t, "tail", "--json", "--url", url)
-	waitFor(t, seen, "welcome", func(l tailLine) bool { return l.Type == protocol.TypeWelcome })
+	gatewaytest.AwaitJSON(t, seen, "welcome", func(l tailLine) bool { return l.Type == protocol.TypeWelcome })
 	start(t, "simulate", "--url", url, "--device", "bench", "--devices", "2", "--rate", "2000", "--samples-per-frame", "20")
 	for _, id := range []string{"bench-1", "bench-2"} {
-		waitFor(t, seen, "state of "+id, func(l tailLine) bool {
+		gatewaytest.AwaitJSON(t, seen, "state of "+id, func(l tailLine) bool {
 			return l.Type == "test.state_changed" && l.Src == id && l.Payload.State == "idle" && l.Payload.Reason == "connected"
 		})
 	}
@@ -130,16 +96,16 @@ func TestATestFromStartToFracture(t *testing.T) {
 		}
 	}
 
-	broken := waitFor(t, seen, "fracture", func(l tailLine) bool {
+	broken := gatewaytest.AwaitJSON(t, seen, "fracture", func(l tailLine) bool {
 		return l.Type == "test.state_changed" && l.Src == "bench-1" && l.Payload.State == "fractured"
 	})
 	if broken.Payload.Previous != "running" || broken.Payload.Reason != "fracture" || broken.Payload.Sample == 0 {
 		t.Errorf("fracture told as %+v", broken.Payload)
 	}
-	waitFor(t, seen, "second with the peak", func(l tailLine) bool {
+	gatewaytest.AwaitJSON(t, seen, "second with the peak", func(l tailLine) bool {
 		return l.Type == "tail.telemetry" && l.Payload.Device == "bench-1" && len(l.Payload.Max) == 3 && l.Payload.Max[0] > 20_000
 	})
-	for _, line := range seen.lines() {
+	for _, line := range seen.All() {
 		var l tailLine
 		if json.Unmarshal([]byte(line), &l) == nil && l.Payload.Gaps+l.Payload.Lost > 0 {
 			t.Errorf("samples are missing: %s", line)
@@ -188,13 +154,13 @@ func TestAReplacedSimulatorEnds(t *testing.T) {
 	url := startGateway(t)
 	args := []string{"simulate", "--url", url, "--device", "only", "--rate", "100", "--samples-per-frame", "1"}
 	seen, _, _ := start(t, "tail", "--json", "--url", url)
-	waitFor(t, seen, "welcome", func(l tailLine) bool { return l.Type == protocol.TypeWelcome })
+	gatewaytest.AwaitJSON(t, seen, "welcome", func(l tailLine) bool { return l.Type == protocol.TypeWelcome })
 	_, stderr, code := start(t, args...)
-	waitFor(t, seen, "first tester", func(l tailLine) bool { return l.Src == "only" })
+	gatewaytest.AwaitJSON(t, seen, "first tester", func(l tailLine) bool { return l.Src == "only" })
 	start(t, args...)
 	select {
 	case got := <-code:
-		if text := strings.Join(stderr.lines(), "\n"); got != 1 || !strings.Contains(text, "only: client: gateway closed the connection: 4000 replaced") {
+		if text := strings.Join(stderr.All(), "\n"); got != 1 || !strings.Contains(text, "only: client: gateway closed the connection: 4000 replaced") {
 			t.Errorf("exit code %d, error %s", got, text)
 		}
 	case <-time.After(time.Minute):
@@ -226,7 +192,7 @@ func TestSimulateChecksItsOptions(t *testing.T) {
 }
 
 func TestTailCountsWhatIsMissing(t *testing.T) {
-	var out output
+	var out gatewaytest.Lines
 	w := &watch{out: &out, json: true, streams: map[uint32]*streamSummary{}}
 	h := protocol.TelemetryHeader{Kind: protocol.KindSamples, Format: protocol.FormatI16, Stream: 7, Channels: 2, Count: 2}
 	for _, seq := range []uint64{100, 102, 110} { // six are missing before the last
@@ -241,7 +207,7 @@ func TestTailCountsWhatIsMissing(t *testing.T) {
 	}
 	defer fe.Close()
 	w.summarise(fe)
-	line := waitFor(t, &out, "summary", func(l struct {
+	line := gatewaytest.AwaitJSON(t, &out, "summary", func(l struct {
 		Type    string
 		Payload telemetryLine
 	}) bool {
@@ -252,9 +218,9 @@ func TestTailCountsWhatIsMissing(t *testing.T) {
 	if fmt.Sprint(line) != fmt.Sprint(want) {
 		t.Errorf("%+v, want %+v", line, want)
 	}
-	before := len(out.lines())
+	before := len(out.All())
 	w.summarise(fe)
-	if len(out.lines()) != before {
+	if len(out.All()) != before {
 		t.Error("a second without telemetry is printed")
 	}
 }

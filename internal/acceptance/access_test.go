@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/client"
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -24,7 +25,7 @@ import (
 func token(t *testing.T, args ...string) (token, line string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "line")
-	out, err := exec.Command(labgate, append([]string{"token", "--append", file}, args...)...).Output()
+	out, err := exec.Command(gatewaytest.Labgate(t), append([]string{"token", "--append", file}, args...)...).Output()
 	if err != nil {
 		t.Fatalf("labgate token: %v", err)
 	}
@@ -58,17 +59,17 @@ func jwtFor(role, subject string, d time.Duration) string {
 }
 
 // eachTransport runs a test with a plain gateway and with both modes of TLS.
-func eachTransport(t *testing.T, f func(t *testing.T, start func(args ...string) (*gateway, client.Config))) {
+func eachTransport(t *testing.T, f func(t *testing.T, start func(args ...string) (*gatewaytest.Gateway, client.Config))) {
 	for _, mode := range []string{"plain", "blocking", "nonblocking"} {
 		t.Run(mode, func(t *testing.T) {
-			f(t, func(args ...string) (*gateway, client.Config) {
+			f(t, func(args ...string) (*gatewaytest.Gateway, client.Config) {
 				if mode == "plain" {
-					g := startGateway(t, args...)
-					return g, client.Config{URL: "ws://" + g.addr}
+					g := gatewaytest.StartGateway(t, args...)
+					return g, client.Config{URL: "ws://" + g.Addr}
 				}
 				ca := newAuthority(t)
-				g := startGateway(t, append(append(args, ca.serve()...), "--tls-mode", mode)...)
-				return g, client.Config{URL: "wss://" + g.addr, TLS: &tls.Config{RootCAs: ca.pool}}
+				g := gatewaytest.StartGateway(t, append(append(args, ca.serve()...), "--tls-mode", mode)...)
+				return g, client.Config{URL: "wss://" + g.Addr, TLS: &tls.Config{RootCAs: ca.pool}}
 			})
 		})
 	}
@@ -109,7 +110,7 @@ func awaitUnauthorized(t *testing.T, d *client.Device) {
 // A token is made, let in and taken away again: its session ends, and no other.
 // Neither token is anywhere in the log or the metrics.
 func TestTokenIsRevoked(t *testing.T) {
-	eachTransport(t, func(t *testing.T, start func(args ...string) (*gateway, client.Config)) {
+	eachTransport(t, func(t *testing.T, start func(args ...string) (*gatewaytest.Gateway, client.Config)) {
 		file := filepath.Join(t.TempDir(), "tokens")
 		lost, lostLine := token(t, "--role", "device", "--name", "press-1", "--label", "lost")
 		kept, keptLine := token(t, "--role", "device", "--name", "press-2")
@@ -146,10 +147,10 @@ func TestTokenIsRevoked(t *testing.T) {
 		if n := two.Stats().Connects; n != 1 || two.Err() != nil {
 			t.Errorf("the other device: %d connections, %v", n, two.Err())
 		}
-		_, metrics := get(t, "http://"+g.admin+"/metrics")
-		g.stderr.await(t, "token:lost#", time.Second)
+		metrics := g.Metrics()
+		g.Stderr.Await(t, "token:lost#")
 		for _, secret := range []string{lost, kept} {
-			if strings.Contains(metrics+g.stderr.tail(1<<20)+g.stdout.tail(1<<20), secret) {
+			if strings.Contains(metrics+g.Stderr.Tail(1<<20)+g.Stdout.Tail(1<<20), secret) {
 				t.Error("a token is in what the gateway says")
 			}
 		}
@@ -159,7 +160,7 @@ func TestTokenIsRevoked(t *testing.T) {
 // A device with a JWT goes on over the same connection when it renews it, and
 // is closed with 4001 when it does not.
 func TestJWTExpires(t *testing.T) {
-	eachTransport(t, func(t *testing.T, start func(args ...string) (*gateway, client.Config)) {
+	eachTransport(t, func(t *testing.T, start func(args ...string) (*gatewaytest.Gateway, client.Config)) {
 		secret := filepath.Join(t.TempDir(), "secret")
 		replace(t, secret, jwtSecret)
 		_, cfg := start("--jwt-secret-file", secret)
@@ -195,12 +196,12 @@ func TestTokenFileOfTheSimulator(t *testing.T) {
 	dir := t.TempDir()
 	secret, file := filepath.Join(dir, "secret"), filepath.Join(dir, "token")
 	replace(t, secret, jwtSecret)
-	g := startGateway(t, "--jwt-secret-file", secret)
+	g := gatewaytest.StartGateway(t, "--jwt-secret-file", secret)
 	replace(t, file, jwtFor("device", "tensile-1", 4*time.Second))
-	sim := start(t, labgate, "simulate", "--url", "ws://"+g.addr, "--token-file", file)
-	sim.stderr.await(t, `"connected"`, 10*time.Second)
+	sim := gatewaytest.Start(t, gatewaytest.Labgate(t), "simulate", "--url", "ws://"+g.Addr, "--token-file", file)
+	sim.Stderr.Await(t, `"connected"`)
 	replace(t, file, jwtFor("device", "tensile-1", time.Hour))
-	sim.stderr.await(t, "token renewed", 10*time.Second)
+	sim.Stderr.Await(t, "token renewed")
 }
 
 // A device gets in by the certificate that names it, and by none other.
@@ -209,9 +210,9 @@ func TestDeviceCertificate(t *testing.T) {
 	frontends := filepath.Join(t.TempDir(), "frontends")
 	_, line := token(t, "--role", "frontend")
 	replace(t, frontends, line)
-	g := startGateway(t, append(ca.serve(), "--client-ca", ca.file, "--frontend-token-file", frontends)...)
+	g := gatewaytest.StartGateway(t, append(ca.serve(), "--client-ca", ca.file, "--frontend-token-file", frontends)...)
 	cfg := func(certs ...tls.Certificate) client.Config {
-		return client.Config{URL: "wss://" + g.addr, TLS: &tls.Config{RootCAs: ca.pool, Certificates: certs}}
+		return client.Config{URL: "wss://" + g.Addr, TLS: &tls.Config{RootCAs: ca.pool, Certificates: certs}}
 	}
 	press := ca.issue("press-1")
 	if _, err := dialDevice(t, cfg(press), "press-1"); err != nil {
@@ -230,14 +231,14 @@ func TestDeviceCertificate(t *testing.T) {
 // Beyond loopback the gateway does not start for everybody by accident.
 func TestRefusesToBeOpen(t *testing.T) {
 	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--admin-listen", "0.0.0.0:0", "--insecure"}} {
-		p := start(t, append([]string{labgate, "serve"}, args...)...)
-		if code := p.wait(t, 10*time.Second); code == 0 {
+		p := gatewaytest.Start(t, append([]string{gatewaytest.Labgate(t), "serve"}, args...)...)
+		if code := p.Wait(10 * time.Second); code == 0 {
 			t.Errorf("%v: started", args)
 		}
 		want := "--insecure"
 		if args[0] == "--admin-listen" {
 			want = "--admin-token-file"
 		}
-		p.stderr.await(t, want, time.Second)
+		p.Stderr.Await(t, want)
 	}
 }

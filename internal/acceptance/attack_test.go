@@ -1,9 +1,11 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 )
@@ -20,18 +23,18 @@ import (
 // witness is a device and a front end that exchange commands while others
 // attack, and note how long each takes and how much memory the gateway has.
 type witness struct {
-	g          *gateway
-	device, fe *peer
+	g          *gatewaytest.Gateway
+	device, fe *gatewaytest.Peer
 	took       []time.Duration
 	before     int
 	peak       int
 }
 
-func newWitness(t *testing.T, g *gateway, headers ...string) *witness {
-	w := &witness{g: g, device: connect(t, g.addr, "/ws/device/witness", 0, headers...), fe: connect(t, g.addr, "/ws/frontend/witness?telemetry=none", 0)}
+func newWitness(t *testing.T, g *gatewaytest.Gateway, token string) *witness {
+	w := &witness{g: g, device: gatewaytest.Dialer{Token: token}.Connect(t, g.Addr, "/ws/device/witness"), fe: gatewaytest.Connect(t, g.Addr, "/ws/frontend/witness?telemetry=none")}
 	w.ask(t)
 	w.took = nil
-	w.before = g.residentKiB(t)
+	w.before = g.ResidentKiB()
 	return w
 }
 
@@ -39,12 +42,12 @@ func newWitness(t *testing.T, g *gateway, headers ...string) *witness {
 func (w *witness) ask(t *testing.T) {
 	t.Helper()
 	began := time.Now()
-	w.fe.sendText(`{"type":"are.you_there","id":"w","dst":"witness"}`)
-	w.device.awaitText("are.you_there", patience)
-	w.device.sendText(`{"type":"i.am","re":"w"}`)
-	w.fe.awaitText("i.am", patience)
+	w.fe.Text(`{"type":"are.you_there","id":"w","dst":"witness"}`)
+	w.device.Await("are.you_there")
+	w.device.Text(`{"type":"i.am","re":"w"}`)
+	w.fe.Await("i.am")
 	w.took = append(w.took, time.Since(began))
-	w.peak = max(w.peak, w.g.residentKiB(t))
+	w.peak = max(w.peak, w.g.ResidentKiB())
 }
 
 // during asks until the attack is over, at least for the given time.
@@ -76,11 +79,11 @@ func (w *witness) report(t *testing.T, boundKiB int) {
 	if grown := w.peak - w.before; grown > boundKiB {
 		t.Errorf("memory grew by %d KiB, at most %d KiB allowed", grown, boundKiB)
 	}
-	if n := w.g.metric(t, "labgate_panics_total"); n != 0 {
+	if n := w.g.Metric("labgate_panics_total"); n != 0 {
 		t.Errorf("%v panics", n)
 	}
 	select {
-	case <-w.g.exited:
+	case <-w.g.Exited:
 		t.Error("the gateway has ended")
 	default:
 	}
@@ -89,7 +92,7 @@ func (w *witness) report(t *testing.T, boundKiB int) {
 // dialFrom opens a connection from one of the loopback addresses, so that the
 // ports of one do not run out.
 func dialFrom(i int, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%4))}}
+	d := net.Dialer{Timeout: gatewaytest.Patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%4))}}
 	return d.Dial("tcp", addr)
 }
 
@@ -117,12 +120,12 @@ const halfRequest = "GET /ws/device/slow HTTP/1.1\r\nHost: gateway.test\r\nX-Pad
 func TestHalfOpenHandshakes(t *testing.T) {
 	const attackers = 10_000
 	moreDescriptors(t, attackers+1000)
-	g := startGateway(t, "--handshake-timeout", "20s")
-	w := newWitness(t, g)
+	g := gatewaytest.StartGateway(t, "--handshake-timeout", "20s")
+	w := newWitness(t, g, "")
 	conns := make([]net.Conn, attackers)
 	w.during(t, time.Second, func() {
 		for i := range conns {
-			conn, err := dialFrom(i, g.addr)
+			conn, err := dialFrom(i, g.Addr)
 			if err != nil {
 				t.Errorf("connection %d: %v", i, err)
 				return
@@ -131,7 +134,7 @@ func TestHalfOpenHandshakes(t *testing.T) {
 			conns[i] = conn
 		}
 	})
-	if n := g.metric(t, "labgate_connections"); n < attackers/2 {
+	if n := g.Metric("labgate_connections"); n < attackers/2 {
 		t.Errorf("%v connections", n)
 	}
 	// Each is cut off when its time is over, without its help.
@@ -140,7 +143,7 @@ func TestHalfOpenHandshakes(t *testing.T) {
 			if conn == nil {
 				continue
 			}
-			_ = conn.SetReadDeadline(time.Now().Add(2 * patience))
+			_ = conn.SetReadDeadline(time.Now().Add(2 * gatewaytest.Patience))
 			if _, err := io.Copy(io.Discard, conn); isDeadline(err) {
 				t.Error("a half-open handshake was not cut off")
 				break
@@ -152,7 +155,7 @@ func TestHalfOpenHandshakes(t *testing.T) {
 			}
 		}
 	})
-	eventually(t, patience, "only the witness is left", func() bool { return g.metric(t, "labgate_connections") == 2 })
+	gatewaytest.Eventually(t, "only the witness is left", func() bool { return g.Metric("labgate_connections") == 2 })
 	w.report(t, 200<<10)
 }
 
@@ -164,19 +167,19 @@ func isDeadline(err error) bool {
 // TestOneByteASecond: peers that send their handshake, or their message, one
 // byte a second. The first are cut off; the others are slow, but do no wrong.
 func TestOneByteASecond(t *testing.T) {
-	g := startGateway(t, "--handshake-timeout", "2s")
-	w := newWitness(t, g)
+	g := gatewaytest.StartGateway(t, "--handshake-timeout", "2s")
+	w := newWitness(t, g, "")
 	var cut atomic.Int32
 	message := wsframe.AppendMaskedFrame(nil, wsframe.OpText, 7, []byte(`{"type":"slow.message"}`))
-	var slow []*peer
+	var slow []*gatewaytest.Peer
 	for i := range 200 {
-		slow = append(slow, connect(t, g.addr, fmt.Sprintf("/ws/device/slow-%d", i), 0))
+		slow = append(slow, gatewaytest.Connect(t, g.Addr, fmt.Sprintf("/ws/device/slow-%d", i)))
 	}
 	w.during(t, 0, func() {
 		var all sync.WaitGroup
 		for i := range 300 {
 			all.Go(func() {
-				conn, err := dialFrom(i, g.addr)
+				conn, err := dialFrom(i, g.Addr)
 				if err != nil {
 					t.Error(err)
 					return
@@ -190,7 +193,7 @@ func TestOneByteASecond(t *testing.T) {
 						time.Sleep(time.Second)
 					}
 				}()
-				_ = conn.SetReadDeadline(time.Now().Add(patience))
+				_ = conn.SetReadDeadline(time.Now().Add(gatewaytest.Patience))
 				if _, err := io.Copy(io.Discard, conn); !isDeadline(err) {
 					cut.Add(1)
 				}
@@ -198,7 +201,7 @@ func TestOneByteASecond(t *testing.T) {
 		}
 		for _, b := range message[:5] {
 			for _, p := range slow {
-				p.write([]byte{b})
+				_ = p.Write([]byte{b})
 			}
 			time.Sleep(time.Second)
 		}
@@ -208,10 +211,10 @@ func TestOneByteASecond(t *testing.T) {
 		t.Errorf("%d of 300 slow handshakes were cut off", n)
 	}
 	for _, p := range slow {
-		p.write(message[5:])
+		_ = p.Write(message[5:])
 	}
 	for range slow {
-		w.fe.awaitText("slow.message", patience)
+		w.fe.Await("slow.message")
 	}
 	w.report(t, 64<<10)
 }
@@ -236,34 +239,34 @@ func TestFloods(t *testing.T) {
 		{"close without reading", "/ws/frontend", frame(0x88, closing(1000, "")), slices.Repeat(frame(0x89, "late"), 500), false, []string{"closed_by_peer"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := startGateway(t, "--max-message", "65536")
-			w := newWitness(t, g)
+			g := gatewaytest.StartGateway(t, "--max-message", "65536")
+			w := newWitness(t, g, "")
 			until := time.Now().Add(3 * time.Second)
 			w.during(t, 0, func() {
 				var all sync.WaitGroup
 				for range 4 {
 					all.Go(func() {
 						for time.Now().Before(until) {
-							p, err := tryConnect(t, g.addr, c.path, 4096)
+							p, err := gatewaytest.Dialer{ReceiveBuffer: 4096}.TryConnect(t, g.Addr, c.path)
 							if err != nil {
 								continue
 							}
 							if c.reads {
-								go func() { _, _ = io.Copy(io.Discard, p.in) }()
+								go p.Discard()
 							}
-							_ = p.conn.SetWriteDeadline(until.Add(time.Second))
-							_, err = p.conn.Write(c.first)
+							_ = p.Conn.SetWriteDeadline(until.Add(time.Second))
+							_, err = p.Conn.Write(c.first)
 							for err == nil && time.Now().Before(until) {
-								_, err = p.conn.Write(c.more)
+								_, err = p.Conn.Write(c.more)
 							}
-							p.conn.Close()
+							p.Conn.Close()
 						}
 					})
 				}
 				all.Wait()
 			})
-			eventually(t, patience, "only the witness is left", func() bool { return g.metric(t, "labgate_sessions") == 2 })
-			_, metrics := get(t, "http://"+g.admin+"/metrics")
+			gatewaytest.Eventually(t, "only the witness is left", func() bool { return g.Metric("labgate_sessions") == 2 })
+			metrics := g.Metrics()
 			found := false
 			for _, reason := range c.ends {
 				found = found || strings.Contains(metrics, `reason="`+reason+`"`)
@@ -279,16 +282,16 @@ func TestFloods(t *testing.T) {
 // TestDeviceReplacesItself: a device connects again and again under its own
 // name without closing.
 func TestDeviceReplacesItself(t *testing.T) {
-	g := startGateway(t)
-	w := newWitness(t, g)
-	count, refused := w.connectAgain(t, func(int) string { return "/ws/device/loop" })
+	g := gatewaytest.StartGateway(t)
+	w := newWitness(t, g, "")
+	count, refused := w.connectAgain(t, func(int) string { return "/ws/device/loop" }, "")
 	if refused > 0 {
 		t.Errorf("%d of %d connections were refused", refused, count)
 	}
-	if n := g.metric(t, "labgate_device_replacement_alarms_total"); n != 1 {
+	if n := g.Metric("labgate_device_replacement_alarms_total"); n != 1 {
 		t.Errorf("%v alarms", n)
 	}
-	if n := g.metric(t, "labgate_device_replacements_total"); n < float64(count)-1002 {
+	if n := g.Metric("labgate_device_replacements_total"); n < float64(count)-1002 {
 		t.Errorf("%v replacements of %d connections", n, count)
 	}
 	w.report(t, 96<<10)
@@ -302,23 +305,22 @@ func TestManyDevicesWithOneToken(t *testing.T) {
 	own, ownLine := token(t, "--role", "device", "--name", "witness")
 	file := filepath.Join(t.TempDir(), "tokens")
 	replace(t, file, sharedLine, ownLine)
-	bearer := func(token string) string { return "Authorization: Bearer " + token + "\r\n" }
 	for name, args := range map[string][]string{"no limit": nil, "limit": {"--max-sessions-per-credential", fmt.Sprint(limit)}} {
 		t.Run(name, func(t *testing.T) {
-			g := startGateway(t, append(args, "--device-token-file", file)...)
-			w := newWitness(t, g, bearer(own))
-			if _, err := tryConnect(t, g.addr, "/ws/device/stranger", 0); err == nil {
+			g := gatewaytest.StartGateway(t, append(args, "--device-token-file", file)...)
+			w := newWitness(t, g, own)
+			if _, err := (gatewaytest.Dialer{}).TryConnect(t, g.Addr, "/ws/device/stranger"); err == nil {
 				t.Error("a device without a token is let in")
 			}
-			count, refused := w.connectAgain(t, func(i int) string { return fmt.Sprintf("/ws/device/one-of-many-%d", i) }, bearer(shared))
+			count, refused := w.connectAgain(t, func(i int) string { return fmt.Sprintf("/ws/device/one-of-many-%d", i) }, shared)
 			t.Logf("%d connections, %d of them refused", count, refused)
 			if args == nil && refused > 0 || args != nil && refused < count-2*limit {
 				t.Errorf("%d of %d connections were refused", refused, count)
 			}
-			if n := g.metric(t, "labgate_device_replacements_total"); n != 0 {
+			if n := g.Metric("labgate_device_replacements_total"); n != 0 {
 				t.Errorf("%v replacements", n)
 			}
-			if most := g.metric(t, "labgate_handshakes_refused_total"); args != nil && int(most) < refused {
+			if most := g.Metric("labgate_handshakes_refused_total"); args != nil && int(most) < refused {
 				t.Errorf("%v refusals are counted, %d were seen", most, refused)
 			}
 			w.report(t, 96<<10)
@@ -328,14 +330,14 @@ func TestManyDevicesWithOneToken(t *testing.T) {
 
 // connectAgain connects one peer after the other, for some seconds, and holds
 // the last thousand; those that are refused are counted.
-func (w *witness) connectAgain(t *testing.T, path func(i int) string, headers ...string) (count, refused int) {
+func (w *witness) connectAgain(t *testing.T, path func(i int) string, token string) (count, refused int) {
 	t.Helper()
 	w.during(t, 0, func() {
-		var held []*peer
+		var held []*gatewaytest.Peer
 		for until := time.Now().Add(4 * time.Second); time.Now().Before(until) && count < 8000; count++ {
-			p, err := tryConnect(t, w.g.addr, path(count), 0, headers...)
+			p, err := gatewaytest.Dialer{Token: token}.TryConnect(t, w.g.Addr, path(count))
 			if err != nil {
-				if !strings.Contains(err.Error(), "429") {
+				if r, ok := errors.AsType[*gatewaytest.RefusedError](err); !ok || r.Status != http.StatusTooManyRequests {
 					t.Error(err)
 					return
 				}
@@ -343,14 +345,14 @@ func (w *witness) connectAgain(t *testing.T, path func(i int) string, headers ..
 				continue
 			}
 			if held = append(held, p); len(held) >= 1000 {
-				held[0].conn.Close()
+				held[0].Conn.Close()
 				held = held[1:]
 			}
 		}
 		for _, p := range held {
-			p.conn.Close()
+			p.Conn.Close()
 		}
 	})
-	eventually(t, patience, "only the witness is left", func() bool { return w.g.metric(t, "labgate_sessions") == 2 })
+	gatewaytest.Eventually(t, "only the witness is left", func() bool { return w.g.Metric("labgate_sessions") == 2 })
 	return count, refused
 }

@@ -6,25 +6,27 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // The examples are clients in other languages, written from docs/protocol.md:
 // a device in Python, a front end in Node.
 func TestPythonDeviceAndNodeFrontend(t *testing.T) {
 	const seconds = 5
-	g := startGateway(t)
+	g := gatewaytest.StartGateway(t)
 	for _, perFrame := range []int{1, 100} {
 		t.Run(strconv.Itoa(perFrame)+" samples a frame", func(t *testing.T) {
 			id := "python-" + strconv.Itoa(perFrame)
-			start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+g.addr, id)
-			front := start(t, "node", "examples/node/frontend.js", "ws://"+g.addr, id, strconv.Itoa(perFrame), strconv.Itoa(seconds))
-			code := front.wait(t, 60*time.Second)
+			gatewaytest.Start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+g.Addr, id)
+			front := gatewaytest.Start(t, "node", "examples/node/frontend.js", "ws://"+g.Addr, id, strconv.Itoa(perFrame), strconv.Itoa(seconds))
+			code := front.Wait(60 * time.Second)
 			var result struct {
 				Good                          bool
 				Samples, Gaps, Repeated, Lost int
 				Answer                        struct{ Type, Src, Re string }
 			}
-			out := strings.TrimSpace(front.stdout.tail(1))
+			out := strings.TrimSpace(front.Stdout.Tail(1))
 			if err := json.Unmarshal([]byte(out), &result); err != nil {
 				t.Fatalf("%q: %v", out, err)
 			}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // talk is a conversation of rawClient with /ws/echo over a connection of its
@@ -39,15 +41,15 @@ func TestConformance(t *testing.T) {
 					}
 				}
 			}
-			if n := g.metric(t, "labgate_panics_total"); n != 0 {
+			if n := g.Metric("labgate_panics_total"); n != 0 {
 				t.Errorf("%v panics", n)
 			}
-			eventually(t, patience, "all sessions are gone", func() bool { return g.metric(t, "labgate_connections") == 0 })
+			gatewaytest.Eventually(t, "all sessions are gone", func() bool { return g.Metric("labgate_connections") == 0 })
 		})
 	}
 }
 
-func (k *talk) run(g *gateway, m echoMode) error {
+func (k *talk) run(g *gatewaytest.Gateway, m echoMode) error {
 	c, err := dialRaw(g, m)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package acceptance
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -20,11 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 )
-
-// patience is how long a test waits for what must come.
-const patience = 30 * time.Second
 
 // echoMode is one way to run the gateway's connections.
 type echoMode struct {
@@ -42,14 +40,14 @@ var echoModes = []echoMode{
 }
 
 // startEcho runs a gateway with --debug-echo.
-func startEcho(t *testing.T, m echoMode, args ...string) *gateway {
+func startEcho(t *testing.T, m echoMode, args ...string) *gatewaytest.Gateway {
 	t.Helper()
 	args = append(append([]string{"--debug-echo"}, m.args...), args...)
 	if m.tls {
 		cert, key := selfSigned(t)
 		args = append(args, "--tls-cert", cert, "--tls-key", key)
 	}
-	return startGateway(t, args...)
+	return gatewaytest.StartGateway(t, args...)
 }
 
 // selfSigned writes a certificate and its key for this test and returns their
@@ -81,10 +79,8 @@ func selfSigned(t *testing.T) (cert, key string) {
 
 // echoPeer is a connection to /ws/echo, without a goroutine.
 type echoPeer struct {
-	conn   net.Conn
-	reader wsframe.Reader
-	buf    []byte
-	got    []echoed
+	*gatewaytest.Socket
+	got []echoed
 }
 
 // echoed is a message or control frame that came.
@@ -104,39 +100,24 @@ func (p *echoPeer) HandleControl(op wsframe.Opcode, payload []byte) error {
 	return p.HandleMessage(op, payload)
 }
 
-// dialEcho opens a connection and makes the handshake with further header
-// fields. It returns the answer.
-func dialEcho(g *gateway, m echoMode, path string, headers ...string) (*echoPeer, *http.Response, error) {
-	conn, err := net.DialTimeout("tcp", g.addr, patience)
-	if err != nil {
-		return nil, nil, err
-	}
-	_ = conn.SetDeadline(time.Now().Add(patience))
+// dialEcho opens a connection and makes the handshake, without a sub-protocol
+// and with further header fields. What is read and written has a deadline.
+func dialEcho(g *gatewaytest.Gateway, m echoMode, headers ...string) (*echoPeer, error) {
+	d := gatewaytest.Dialer{Headers: headers, Subprotocol: "-"}
 	if m.tls {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+		d.TLS = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}
 	}
-	fields := strings.Join(append(headers, "", ""), "\r\n")
-	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s", path, g.addr, fields)
-	in := bufio.NewReader(conn)
-	res, err := http.ReadResponse(in, nil)
+	s, err := d.Dial(g.Addr, "/ws/echo?case=1&agent=any")
 	if err != nil {
-		conn.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	p := &echoPeer{conn: conn, buf: make([]byte, 64<<10)}
-	p.reader.Init(64<<20, true)
-	early, _ := in.Peek(in.Buffered())
-	return p, res, p.reader.Feed(bytes.Clone(early), p)
+	return &echoPeer{Socket: s}, s.Conn.SetDeadline(time.Now().Add(gatewaytest.Patience))
 }
 
 // next returns the next message or control frame.
 func (p *echoPeer) next() (echoed, error) {
 	for len(p.got) == 0 {
-		n, err := p.conn.Read(p.buf)
-		if bad := p.reader.Feed(p.buf[:n], p); bad != nil {
-			return echoed{}, bad
-		}
-		if n == 0 && err != nil {
+		if err := p.ReadInto(p); err != nil {
 			return echoed{}, err
 		}
 	}
@@ -147,7 +128,7 @@ func (p *echoPeer) next() (echoed, error) {
 
 // end answers the gateway's close frame and waits for the end of TCP.
 func (p *echoPeer) end(payload string) error {
-	_, _ = p.conn.Write(frame(0x88, payload))
+	_ = p.Write(frame(0x88, payload))
 	if f, err := p.next(); err == nil {
 		return fmt.Errorf("behind the close frame came %v %.60q", f.op, f.data)
 	} else if ne, ok := err.(net.Error); ok && ne.Timeout() {
@@ -172,36 +153,32 @@ func TestEchoHandshake(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			g := startEcho(t, m)
-			g.stderr.await(t, "--debug-echo is on", patience)
-			for _, c := range []struct{ path, header, subprotocol string }{
-				{"/ws/echo", "X-Nothing: 1", ""},
-				{"/ws/echo?case=1&agent=any", "Sec-WebSocket-Protocol: chat, superchat", ""},
-				{"/ws/echo", "Sec-WebSocket-Protocol: chat, labgate.v1", "labgate.v1"},
-				{"/ws/echo", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-webkit-deflate-frame", ""},
+			g.Stderr.Await(t, "--debug-echo is on")
+			for header, subprotocol := range map[string]string{
+				"X-Nothing: 1": "",
+				"Sec-WebSocket-Protocol: chat, superchat":                                                      "",
+				"Sec-WebSocket-Protocol: chat, labgate.v1":                                                     "labgate.v1",
+				"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-webkit-deflate-frame": "",
 			} {
-				p, res, err := dialEcho(g, m, c.path, c.header)
+				p, err := dialEcho(g, m, header)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if res.StatusCode != 101 || res.Header.Get("Sec-Websocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" ||
-					res.Header.Get("Sec-Websocket-Protocol") != c.subprotocol || len(res.Header.Values("Sec-Websocket-Extensions")) > 0 {
-					t.Errorf("%v: %s %v", c, res.Status, res.Header)
+				if h := p.Response.Header; h.Get("Sec-Websocket-Protocol") != subprotocol || len(h.Values("Sec-Websocket-Extensions")) > 0 {
+					t.Errorf("%s: %v", header, h)
 				}
-				_, _ = p.conn.Write(frame(0x81, "first"))
+				_ = p.Write(frame(0x81, "first"))
 				if f, err := p.next(); err != nil || f != (echoed{wsframe.OpText, "first"}) {
-					t.Errorf("%v: %v %v", c, f, err)
+					t.Errorf("%s: %v %v", header, f, err)
 				}
-				p.conn.Close()
+				p.Conn.Close()
 			}
 		})
 	}
-	g := startGateway(t)
-	_, res, err := dialEcho(g, echoMode{}, "/ws/echo")
-	if err == nil {
-		_, _ = io.Copy(io.Discard, res.Body)
-	}
-	if res == nil || res.StatusCode != http.StatusNotFound {
-		t.Errorf("without --debug-echo: %v %v", res, err)
+	g := gatewaytest.StartGateway(t)
+	_, err := dialEcho(g, echoMode{})
+	if r, ok := errors.AsType[*gatewaytest.RefusedError](err); !ok || r.Status != http.StatusNotFound {
+		t.Errorf("without --debug-echo: %v", err)
 	}
 }
 
@@ -212,11 +189,11 @@ func TestEchoSizes(t *testing.T) {
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
 			g := startEcho(t, m, "--max-message", fmt.Sprint(limit))
-			p, _, err := dialEcho(g, m, "/ws/echo")
+			p, err := dialEcho(g, m)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer p.conn.Close()
+			defer p.Conn.Close()
 			whole := strings.Repeat("0123456789abcde\n", limit/16)
 			for _, n := range []int{0, 1, 125, 126, 127, 128, 1 << 10, 1<<16 - 1, 1 << 16, 1<<16 + 1, 1 << 20, limit} {
 				for _, op := range []wsframe.Opcode{wsframe.OpText, wsframe.OpBinary} {
@@ -226,8 +203,7 @@ func TestEchoSizes(t *testing.T) {
 					}
 					wrote := make(chan error, 1)
 					go func() {
-						_, err := p.conn.Write(sent)
-						wrote <- err
+						wrote <- p.Write(sent)
 					}()
 					f, err := p.next()
 					for err == nil && f.op == wsframe.OpPong {
@@ -241,7 +217,7 @@ func TestEchoSizes(t *testing.T) {
 					}
 				}
 			}
-			_, _ = p.conn.Write(join(frame(0x02, whole), frame(0x80, "x")[:2]))
+			_ = p.Write(join(frame(0x02, whole), frame(0x80, "x")[:2]))
 			if f, err := p.next(); err != nil || f.op != wsframe.OpClose || !strings.HasPrefix(f.data, "\x03\xf1") {
 				t.Errorf("one byte more: %v %.20q %v", f.op, f.data, err)
 			}
@@ -256,11 +232,11 @@ func TestEchoOfManyMessages(t *testing.T) {
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
 			g := startEcho(t, m)
-			p, _, err := dialEcho(g, m, "/ws/echo")
+			p, err := dialEcho(g, m)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer p.conn.Close()
+			defer p.Conn.Close()
 			wrote := make(chan error, 1)
 			go func() {
 				var batch []byte
@@ -268,7 +244,7 @@ func TestEchoOfManyMessages(t *testing.T) {
 				for i := 0; i < messages && err == nil; i++ {
 					batch = append(batch, frame(0x81, fmt.Sprintf("%*d", size, i))...)
 					if i%50 == 49 {
-						_, err = p.conn.Write(batch)
+						err = p.Write(batch)
 						batch = batch[:0]
 					}
 				}
@@ -293,34 +269,34 @@ func TestEchoWithoutReading(t *testing.T) {
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
 			g := startEcho(t, m, "--write-timeout", "2s")
-			other, _, err := dialEcho(g, m, "/ws/echo")
+			other, err := dialEcho(g, m)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer other.conn.Close()
-			p, _, err := dialEcho(g, m, "/ws/echo")
+			defer other.Conn.Close()
+			p, err := dialEcho(g, m)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer p.conn.Close()
-			before := g.residentKiB(t)
+			defer p.Conn.Close()
+			before := g.ResidentKiB()
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				chunk := bytes.Repeat(frame(0x82, strings.Repeat("x", 1000)), 100)
 				for sent := 0; sent < 400<<20; sent += len(chunk) {
-					if _, err := p.conn.Write(chunk); err != nil {
+					if err := p.Write(chunk); err != nil {
 						return
 					}
 				}
 			}()
 			peak := 0
 			for ended := false; !ended; {
-				_, _ = other.conn.Write(frame(0x81, "alive"))
+				_ = other.Write(frame(0x81, "alive"))
 				if f, err := other.next(); err != nil || f.data != "alive" {
 					t.Fatalf("the other session: %v %v", f, err)
 				}
-				peak = max(peak, g.residentKiB(t))
+				peak = max(peak, g.ResidentKiB())
 				select {
 				case <-done:
 					ended = true
@@ -330,7 +306,7 @@ func TestEchoWithoutReading(t *testing.T) {
 			if grown := peak - before; grown > 48<<10 {
 				t.Errorf("memory grew by %d KiB", grown)
 			}
-			eventually(t, patience, "the session is gone", func() bool { return g.metric(t, "labgate_sessions") == 1 })
+			gatewaytest.Eventually(t, "the session is gone", func() bool { return g.Metric("labgate_sessions") == 1 })
 		})
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // TestExampleDeviceSurvives gives the device in Python commands with every
@@ -17,8 +19,8 @@ import (
 // ends its session.
 func TestExampleDeviceSurvives(t *testing.T) {
 	addr := freeAddr(t)
-	g := startGatewayIn(t, nil, addr, "--max-message", "4194304")
-	device := start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+addr, "python-1")
+	g := gatewaytest.StartGatewayIn(t, nil, addr, "--max-message", "4194304")
+	device := gatewaytest.Start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+addr, "python-1")
 	session := awaitDevice(t, addr, "python-1", "")
 
 	long := strings.Repeat("x", 2<<20) // the library's own limit is 1 MiB
@@ -43,12 +45,12 @@ func TestExampleDeviceSurvives(t *testing.T) {
 		t.Errorf("the device connected again; it must have died of a command")
 	}
 
-	g.signal(syscall.SIGTERM)
-	g.wait(t, 15*time.Second)
-	g = startGatewayIn(t, nil, addr)
+	g.Signal(syscall.SIGTERM)
+	g.Wait(15 * time.Second)
+	g = gatewaytest.StartGatewayIn(t, nil, addr)
 	session = awaitDevice(t, addr, "python-1", session)
-	g.kill()
-	startGatewayIn(t, nil, addr)
+	g.Kill()
+	gatewaytest.StartGatewayIn(t, nil, addr)
 	session = awaitDevice(t, addr, "python-1", session)
 
 	request, err := http.NewRequest(http.MethodDelete, "http://"+addr+"/v1/sessions/"+session, nil)
@@ -60,8 +62,8 @@ func TestExampleDeviceSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	if code := device.wait(t, 10*time.Second); code != 1 || !strings.Contains(device.stderr.tail(5), "4008") {
-		t.Errorf("exit code %d after the session was ended by an operator: %s", code, device.stderr.tail(5))
+	if code := device.Wait(10 * time.Second); code != 1 || !strings.Contains(device.Stderr.Tail(5), "4008") {
+		t.Errorf("exit code %d after the session was ended by an operator: %s", code, device.Stderr.Tail(5))
 	}
 }
 
@@ -69,20 +71,20 @@ func TestExampleDeviceSurvives(t *testing.T) {
 // before the device is there.
 func TestExampleFrontendReturns(t *testing.T) {
 	addr := freeAddr(t)
-	g := startGatewayIn(t, nil, addr)
-	front := start(t, "node", "examples/node/frontend.js", "ws://"+addr, "python-2", "100", "1")
+	g := gatewaytest.StartGatewayIn(t, nil, addr)
+	front := gatewaytest.Start(t, "node", "examples/node/frontend.js", "ws://"+addr, "python-2", "100", "1")
 	awaitSessions(t, addr, 1)
-	g.signal(syscall.SIGTERM)
-	g.wait(t, 15*time.Second)
-	startGatewayIn(t, nil, addr)
+	g.Signal(syscall.SIGTERM)
+	g.Wait(15 * time.Second)
+	gatewaytest.StartGatewayIn(t, nil, addr)
 	awaitSessions(t, addr, 1)
-	start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+addr, "python-2")
-	code := front.wait(t, 30*time.Second)
+	gatewaytest.Start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+addr, "python-2")
+	code := front.Wait(30 * time.Second)
 	var result struct {
 		Good                 bool
 		Connections, Samples int
 	}
-	out := strings.TrimSpace(front.stdout.tail(1))
+	out := strings.TrimSpace(front.Stdout.Tail(1))
 	if err := json.Unmarshal([]byte(out), &result); err != nil {
 		t.Fatalf("%q: %v", out, err)
 	}
@@ -98,15 +100,15 @@ func TestExamplesGiveUpWhenRefused(t *testing.T) {
 	if err := os.WriteFile(file, []byte("a-token-that-the-examples-do-not-have\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := startGateway(t, "--device-token-file", file, "--frontend-token-file", file)
+	g := gatewaytest.StartGateway(t, "--device-token-file", file, "--frontend-token-file", file)
 	for name, argv := range map[string][]string{
-		"Python": {"/usr/bin/python3", "examples/python/device.py", "ws://" + g.addr, "python-1"},
-		"Node":   {"node", "examples/node/frontend.js", "ws://" + g.addr},
+		"Python": {"/usr/bin/python3", "examples/python/device.py", "ws://" + g.Addr, "python-1"},
+		"Node":   {"node", "examples/node/frontend.js", "ws://" + g.Addr},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, argv...)
-			if code := p.wait(t, 10*time.Second); code != 1 || !strings.Contains(p.stdout.tail(5), "401") {
-				t.Errorf("exit code %d: %s%s", code, p.stdout.tail(5), p.stderr.tail(5))
+			p := gatewaytest.Start(t, argv...)
+			if code := p.Wait(10 * time.Second); code != 1 || !strings.Contains(p.Stdout.Tail(5), "401") {
+				t.Errorf("exit code %d: %s%s", code, p.Stdout.Tail(5), p.Stderr.Tail(5))
 			}
 		})
 	}
@@ -132,7 +134,7 @@ func command(t *testing.T, addr, device, body string) (status int, answer string
 func awaitDevice(t *testing.T, addr, id, before string) string {
 	t.Helper()
 	var found struct{ Session string }
-	eventually(t, 30*time.Second, id+" is connected", func() bool {
+	gatewaytest.EventuallyWithin(t, 30*time.Second, id+" is connected", func() bool {
 		status, body := get(t, "http://"+addr+"/v1/devices/"+id)
 		return status == http.StatusOK && json.Unmarshal([]byte(body), &found) == nil && found.Session != before
 	})
@@ -142,7 +144,7 @@ func awaitDevice(t *testing.T, addr, id, before string) string {
 // awaitSessions waits until this many sessions are open.
 func awaitSessions(t *testing.T, addr string, n int) {
 	t.Helper()
-	eventually(t, 30*time.Second, "sessions are open", func() bool {
+	gatewaytest.EventuallyWithin(t, 30*time.Second, "sessions are open", func() bool {
 		_, body := get(t, "http://"+addr+"/v1/sessions")
 		var found struct{ Sessions []json.RawMessage }
 		return json.Unmarshal([]byte(body), &found) == nil && len(found.Sessions) == n

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 )
@@ -13,9 +14,9 @@ import (
 // Whatever is sent in, the answer is a named error, never a panic, and another
 // session's conversation goes on.
 func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
-	g := startGateway(t, "--max-message", "65536", "--max-message-rate", "200")
-	device := connect(t, g.addr, "/ws/device/good-1", 0)
-	bystander := connect(t, g.addr, "/ws/frontend/bystander", 0)
+	g := gatewaytest.StartGateway(t, "--max-message", "65536", "--max-message-rate", "200")
+	device := gatewaytest.Connect(t, g.Addr, "/ws/device/good-1")
+	bystander := gatewaytest.Connect(t, g.Addr, "/ws/frontend/bystander")
 	seq := uint64(0)
 
 	refused := []struct {
@@ -43,23 +44,23 @@ func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 		{"unknown user", "/ws/frontend", `{"type":"a.b","id":"7","dst":"@user/nobody"}`, false, protocol.ErrNotFound, "user", "7"},
 		{"unknown session", "/ws/frontend", `{"type":"a.b","id":"7","dst":"@session/00000000-0000-4000-8000-000000000000"}`, false, protocol.ErrNotFound, "session", "7"},
 		{"gateway's own type", "/ws/frontend", `{"type":"gateway.welcome","id":"7"}`, false, protocol.ErrNotAllowed, `"type"`, "7"},
-		{"telemetry from a front end", "/ws/frontend", string(telemetryFrame(0, 1)), true, protocol.ErrNotAllowed, "telemetry", ""},
+		{"telemetry from a front end", "/ws/frontend", string(gatewaytest.Samples(0, 1)), true, protocol.ErrNotAllowed, "telemetry", ""},
 		{"short telemetry", "/ws/device/bad-1", "123", true, protocol.ErrBadMessage, "3 bytes", ""},
-		{"telemetry of another length", "/ws/device/bad-1", string(telemetryFrame(0, 2)[:36]), true, protocol.ErrBadMessage, "bytes", ""},
-		{"telemetry of another version", "/ws/device/bad-1", "\x02" + string(telemetryFrame(0, 1)[1:]), true, protocol.ErrBadMessage, "version", ""},
+		{"telemetry of another length", "/ws/device/bad-1", string(gatewaytest.Samples(0, 2)[:36]), true, protocol.ErrBadMessage, "bytes", ""},
+		{"telemetry of another version", "/ws/device/bad-1", "\x02" + string(gatewaytest.Samples(0, 1)[1:]), true, protocol.ErrBadMessage, "version", ""},
 		{"answer to nothing", "/ws/device/bad-1", `{"type":"a.b","re":"9"}`, false, protocol.ErrNotFound, `"re"`, ""},
 		{"device commands device", "/ws/device/bad-1", `{"type":"a.b","id":"7","dst":"good-1"}`, false, protocol.ErrNotAllowed, `"dst"`, "7"},
 	}
 	for _, c := range refused {
 		t.Run(c.name, func(t *testing.T) {
-			p := connect(t, g.addr, c.path, 0)
+			p := gatewaytest.Connect(t, g.Addr, c.path)
 			if c.binary {
-				p.sendBinary([]byte(c.send))
+				p.Send(wsframe.OpBinary, []byte(c.send))
 			} else {
-				p.sendText("%s", c.send)
+				p.Text("%s", c.send)
 			}
-			m := p.awaitText(protocol.TypeError, 5*time.Second)
-			e := decode[protocol.ErrorPayload](t, m)
+			m := p.Await(protocol.TypeError)
+			e := gatewaytest.Decode[protocol.ErrorPayload](t, m.Payload)
 			if e.Code != c.code || !strings.Contains(e.Message, c.names) || m.Re != c.re {
 				t.Errorf("got %s %q re %q, want %s naming %s re %q", e.Code, e.Message, m.Re, c.code, c.names, c.re)
 			}
@@ -80,9 +81,9 @@ func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 	}
 	for _, c := range closing {
 		t.Run(c.name, func(t *testing.T) {
-			p := connect(t, g.addr, "/ws/frontend", 0)
-			p.write(c.bytes)
-			if code := p.awaitClose(5 * time.Second); code != c.code {
+			p := gatewaytest.Connect(t, g.Addr, "/ws/frontend")
+			_ = p.Write(c.bytes)
+			if code := p.AwaitClose(); code != c.code {
 				t.Errorf("closed with %d, want %d", code, c.code)
 			}
 			requireUnharmed(t, device, bystander, &seq)
@@ -90,37 +91,37 @@ func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 	}
 
 	t.Run("duplicate id", func(t *testing.T) {
-		p := connect(t, g.addr, "/ws/frontend", 0)
+		p := gatewaytest.Connect(t, g.Addr, "/ws/frontend")
 		for range 2 {
-			p.sendText(`{"type":"a.b","id":"same","dst":"good-1"}`)
+			p.Text(`{"type":"a.b","id":"same","dst":"good-1"}`)
 		}
-		e := decode[protocol.ErrorPayload](t, p.awaitText(protocol.TypeError, 5*time.Second))
+		e := gatewaytest.Decode[protocol.ErrorPayload](t, p.Await(protocol.TypeError).Payload)
 		if e.Code != protocol.ErrBadMessage || !strings.Contains(e.Message, `"id"`) {
 			t.Errorf("got %+v", e)
 		}
-		device.awaitText("a.b", 5*time.Second)
+		device.Await("a.b")
 		requireUnharmed(t, device, bystander, &seq)
 	})
 
 	t.Run("flood", func(t *testing.T) {
-		p := connect(t, g.addr, "/ws/frontend", 0)
+		p := gatewaytest.Connect(t, g.Addr, "/ws/frontend")
 		var flood []byte
 		for range 2000 {
 			flood = wsframe.AppendMaskedFrame(flood, wsframe.OpText, 7, []byte(`{"type":"a.b","dst":"@user/nobody"}`))
 		}
-		go p.write(flood)
+		go func() { _ = p.Write(flood) }()
 		var limited bool
 		for {
-			m, err := p.next(5 * time.Second)
+			m, err := p.Next(5 * time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.text.Type == protocol.TypeError && decode[protocol.ErrorPayload](t, m.text).Code == protocol.ErrRateLimited {
+			if m.Text.Type == protocol.TypeError && gatewaytest.Decode[protocol.ErrorPayload](t, m.Text.Payload).Code == protocol.ErrRateLimited {
 				limited = true
 			}
-			if m.closed != 0 {
-				if m.closed != uint16(protocol.CloseRateLimited) || !limited {
-					t.Errorf("closed with %d, told before: %v", m.closed, limited)
+			if m.Closed != 0 {
+				if m.Closed != uint16(protocol.CloseRateLimited) || !limited {
+					t.Errorf("closed with %d, told before: %v", m.Closed, limited)
 				}
 				break
 			}
@@ -128,34 +129,34 @@ func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 		requireUnharmed(t, device, bystander, &seq)
 	})
 
-	if n := g.metric(t, "labgate_panics_total"); n != 0 {
+	if n := g.Metric("labgate_panics_total"); n != 0 {
 		t.Errorf("%v panics", n)
 	}
 }
 
 // requireUnharmed passes a command to the device and a sample to the bystander.
-func requireUnharmed(t *testing.T, device, bystander *peer, seq *uint64) {
+func requireUnharmed(t *testing.T, device, bystander *gatewaytest.Peer, seq *uint64) {
 	t.Helper()
 	id := fmt.Sprintf("ok-%d", *seq)
-	bystander.sendText(`{"type":"check.alive","id":"%s","dst":"good-1"}`, id)
-	if m := device.awaitText("check.alive", 5*time.Second); m.ID != id || m.Src != "@user/bystander" {
+	bystander.Text(`{"type":"check.alive","id":"%s","dst":"good-1"}`, id)
+	if m := device.Await("check.alive"); m.ID != id || m.Src != "@user/bystander" {
 		t.Fatalf("the device got %+v", m)
 	}
-	device.sendBinary(telemetryFrame(*seq, 1))
-	device.sendText(`{"type":"check.alive","re":"%s"}`, id)
+	device.SendSamples(*seq, 1)
+	device.Text(`{"type":"check.alive","re":"%s"}`, id)
 	var answered, sampled bool
 	for !answered || !sampled {
-		m, err := bystander.next(5 * time.Second)
+		m, err := bystander.Next(5 * time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.telemetry != nil {
-			if m.telemetry.Seq != *seq {
-				t.Fatalf("sample %d, want %d", m.telemetry.Seq, *seq)
+		if m.Telemetry != nil {
+			if m.Telemetry.Seq != *seq {
+				t.Fatalf("sample %d, want %d", m.Telemetry.Seq, *seq)
 			}
 			sampled = true
 		}
-		if m.text.Re == id {
+		if m.Text.Re == id {
 			answered = true
 		}
 	}

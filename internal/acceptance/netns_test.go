@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -18,26 +19,26 @@ func TestDroppedLinkIsFoundByHeartbeat(t *testing.T) {
 	field := fmt.Sprintf("lg-dev-%d", os.Getpid())
 	link(t, lab, field)
 
-	g := startGatewayIn(t, []string{"ip", "netns", "exec", lab}, "10.99.0.1:8080", "--insecure", "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
-	g.stderr.await(t, "INSECURE", time.Second)
-	watcher := start(t, "ip", "netns", "exec", lab, labgate, "tail", "--json", "--url", "ws://"+g.addr)
-	watcher.stdout.await(t, protocol.TypeWelcome, 10*time.Second)
-	start(t, "ip", "netns", "exec", field, labgate, "simulate", "--url", "ws://"+g.addr, "--device", "far-1")
-	watcher.stdout.await(t, protocol.TypeDeviceOnline, 10*time.Second)
+	g := gatewaytest.StartGatewayIn(t, []string{"ip", "netns", "exec", lab}, "10.99.0.1:8080", "--insecure", "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
+	g.Stderr.Await(t, "INSECURE")
+	watcher := gatewaytest.Start(t, "ip", "netns", "exec", lab, gatewaytest.Labgate(t), "tail", "--json", "--url", "ws://"+g.Addr)
+	watcher.Stdout.Await(t, protocol.TypeWelcome)
+	gatewaytest.Start(t, "ip", "netns", "exec", field, gatewaytest.Labgate(t), "simulate", "--url", "ws://"+g.Addr, "--device", "far-1")
+	watcher.Stdout.Await(t, protocol.TypeDeviceOnline)
 	// Telemetry flows: the last byte heard is as young as can be.
 	time.Sleep(500 * time.Millisecond)
 
 	run(t, "ip", "-n", field, "link", "set", "eth0", "down")
 	cut := time.Now()
-	watcher.stdout.await(t, protocol.TypeDeviceOffline, 10*time.Second)
+	watcher.Stdout.Await(t, protocol.TypeDeviceOffline)
 	after := time.Since(cut)
 	if least, most := 3*time.Second, 4*time.Second; after < least-100*time.Millisecond || after > most+200*time.Millisecond {
 		t.Errorf("gone %v after the cut, want %v to %v", after, least, most)
 	}
-	watcher.stdout.await(t, protocol.CloseHeartbeatTimeout.Name(), time.Second)
+	watcher.Stdout.Await(t, protocol.CloseHeartbeatTimeout.Name())
 	t.Logf("gone %v after the cut", after)
-	g.signal(syscall.SIGTERM)
-	if code := g.wait(t, 10*time.Second); code != 0 {
+	g.Signal(syscall.SIGTERM)
+	if code := g.Wait(10 * time.Second); code != 0 {
 		t.Errorf("gateway's exit code %d", code)
 	}
 }

@@ -17,13 +17,14 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
 // nginxExample returns the configuration in docs/reverse-proxy.md.
 func nginxExample(t *testing.T) string {
 	t.Helper()
-	doc, err := os.ReadFile(filepath.Join(root, "docs/reverse-proxy.md"))
+	doc, err := os.ReadFile(filepath.Join(gatewaytest.Root(t), "docs/reverse-proxy.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,14 +38,14 @@ func nginxExample(t *testing.T) string {
 
 // startNginx runs nginx with the example in front of a gateway and returns its
 // address.
-func startNginx(t *testing.T, g *gateway) string {
+func startNginx(t *testing.T, g *gatewaytest.Gateway) string {
 	t.Helper()
 	cert, key := selfSigned(t)
 	listen := freeAddr(t)
 	conf := nginxExample(t)
 	for what, with := range map[string]string{
 		"listen 443 ssl;":                  "listen " + listen + " ssl;",
-		"server 127.0.0.1:8080;":           "server " + g.addr + ";",
+		"server 127.0.0.1:8080;":           "server " + g.Addr + ";",
 		"/etc/ssl/certs/lab.example.pem":   cert,
 		"/etc/ssl/private/lab.example.key": key,
 	} {
@@ -71,11 +72,11 @@ func startNginx(t *testing.T, g *gateway) string {
 	if _, err := os.Stat("/usr/sbin/nginx"); err == nil {
 		nginx = "/usr/sbin/nginx" // not in everybody's PATH
 	}
-	p := start(t, nginx, "-p", dir, "-e", "stderr", "-c", file)
-	eventually(t, patience, "nginx listens", func() bool {
+	p := gatewaytest.Start(t, nginx, "-p", dir, "-e", "stderr", "-c", file)
+	gatewaytest.Eventually(t, "nginx listens", func() bool {
 		select {
-		case <-p.exited:
-			t.Fatalf("nginx: %s", p.stderr.tail(20))
+		case <-p.Exited:
+			t.Fatalf("nginx: %s", p.Stderr.Tail(20))
 		default:
 		}
 		conn, err := net.Dial("tcp", listen)
@@ -90,7 +91,7 @@ func startNginx(t *testing.T, g *gateway) string {
 // TestBehindNginx drives a device, a front end and the HTTP API through nginx
 // with the documented configuration.
 func TestBehindNginx(t *testing.T) {
-	g := startGateway(t, "--trusted-proxies", "127.0.0.1", "--max-connections-per-address", "2", "--heartbeat-interval", "300ms", "--heartbeat-timeout", "2s")
+	g := gatewaytest.StartGateway(t, "--trusted-proxies", "127.0.0.1", "--max-connections-per-address", "2", "--heartbeat-interval", "300ms", "--heartbeat-timeout", "2s")
 	addr := startNginx(t, g)
 	// The clients have other addresses than nginx.
 	clientFrom := func(ip string) *http.Client {

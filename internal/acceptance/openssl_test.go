@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 )
 
@@ -36,16 +37,16 @@ func TestOpenSSLClient(t *testing.T) {
 			if err := talkOpenSSL(t, g, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"); err == nil {
 				t.Error("TLS 1.1 is spoken")
 			}
-			eventually(t, patience, "all sessions are gone", func() bool { return g.metric(t, "labgate_connections") == 0 })
+			gatewaytest.Eventually(t, "all sessions are gone", func() bool { return g.Metric("labgate_connections") == 0 })
 		})
 	}
 }
 
 // talkOpenSSL runs one conversation through openssl s_client.
-func talkOpenSSL(t *testing.T, g *gateway, args ...string) error {
+func talkOpenSSL(t *testing.T, g *gatewaytest.Gateway, args ...string) error {
 	t.Helper()
 	// -quiet: the bytes of the connection and nothing else, and no commands.
-	cmd := exec.Command("openssl", append([]string{"s_client", "-quiet", "-connect", g.addr}, args...)...)
+	cmd := exec.Command("openssl", append([]string{"s_client", "-quiet", "-connect", g.Addr}, args...)...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -57,14 +58,14 @@ func talkOpenSSL(t *testing.T, g *gateway, args ...string) error {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("openssl: %v (make setup installs what the tests need)", err)
 	}
-	ended := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	ended := time.AfterFunc(gatewaytest.Patience, func() { _ = cmd.Process.Kill() })
 	defer func() {
 		ended.Stop()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}()
 
-	fmt.Fprintf(in, "GET /ws/echo HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", g.addr)
+	fmt.Fprintf(in, "GET /ws/echo HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", g.Addr)
 	r := bufio.NewReaderSize(out, 1<<20)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {

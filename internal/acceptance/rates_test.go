@@ -4,21 +4,22 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
 // TestRatesByRole: devices and front ends have limits of their own, in bytes
 // and in messages; each is told which it exceeded, then closed with 4006.
 func TestRatesByRole(t *testing.T) {
-	g := startGateway(t, "--device-byte-rate", "100000", "--device-message-rate", "0", "--frontend-message-rate", "10", "--message-burst", "20")
+	g := gatewaytest.StartGateway(t, "--device-byte-rate", "100000", "--device-message-rate", "0", "--frontend-message-rate", "10", "--message-burst", "20")
 	for _, c := range []struct {
 		path, says string
-		send       func(p *peer)
+		send       func(p *gatewaytest.Peer)
 	}{
-		{"/ws/device/d", "100000 bytes per second, burst 200000", func(p *peer) { p.sendBinary(telemetryFrame(0, 1000)) }},
-		{"/ws/frontend", "10 messages per second, burst 20", func(p *peer) { p.sendText(`{"type":"a.b","dst":"@frontends"}`) }},
+		{"/ws/device/d", "100000 bytes per second, burst 200000", func(p *gatewaytest.Peer) { p.SendSamples(0, 1000) }},
+		{"/ws/frontend", "10 messages per second, burst 20", func(p *gatewaytest.Peer) { p.Text(`{"type":"a.b","dst":"@frontends"}`) }},
 	} {
-		p := connect(t, g.addr, c.path, 0)
+		p := gatewaytest.Connect(t, g.Addr, c.path)
 		go func() {
 			for range 500 {
 				c.send(p)
@@ -26,16 +27,16 @@ func TestRatesByRole(t *testing.T) {
 		}()
 		var told string
 		for closed := uint16(0); closed == 0; {
-			m, err := p.next(patience)
+			m, err := p.Next(gatewaytest.Patience)
 			if err != nil {
 				t.Fatalf("%s: %v", c.path, err)
 			}
-			if m.text.Type == protocol.TypeError {
-				if e := decode[protocol.ErrorPayload](t, m.text); e.Code == protocol.ErrRateLimited {
+			if m.Text.Type == protocol.TypeError {
+				if e := gatewaytest.Decode[protocol.ErrorPayload](t, m.Text.Payload); e.Code == protocol.ErrRateLimited {
 					told = e.Message
 				}
 			}
-			if closed = m.closed; closed != 0 && closed != uint16(protocol.CloseRateLimited) {
+			if closed = m.Closed; closed != 0 && closed != uint16(protocol.CloseRateLimited) {
 				t.Errorf("%s: closed with %d", c.path, closed)
 			}
 		}
@@ -43,7 +44,7 @@ func TestRatesByRole(t *testing.T) {
 			t.Errorf("%s: told %q", c.path, told)
 		}
 	}
-	_, metrics := get(t, "http://"+g.admin+"/metrics")
+	metrics := g.Metrics()
 	for _, limit := range []string{"bytes", "messages"} {
 		_, rest, ok := strings.Cut(metrics, `labgate_rate_limited_total{limit="`+limit+`"`)
 		_, value, _ := strings.Cut(rest, "} ")
@@ -51,17 +52,17 @@ func TestRatesByRole(t *testing.T) {
 			t.Errorf("refusals for %s are not counted", limit)
 		}
 	}
-	if n := g.metric(t, "labgate_rate_limited_total"); n < 2 {
+	if n := g.Metric("labgate_rate_limited_total"); n < 2 {
 		t.Errorf("%v refusals counted", n)
 	}
 	// Texts without a limit for the device.
-	p := connect(t, g.addr, "/ws/device/talkative", 0)
-	fe := connect(t, g.addr, "/ws/frontend", 0)
-	fe.awaitText(protocol.TypeWelcome, patience)
+	p := gatewaytest.Connect(t, g.Addr, "/ws/device/talkative")
+	fe := gatewaytest.Connect(t, g.Addr, "/ws/frontend")
+	fe.Await(protocol.TypeWelcome)
 	for range 200 {
-		p.sendText(`{"type":"many.messages"}`)
+		p.Text(`{"type":"many.messages"}`)
 	}
 	for range 200 {
-		fe.awaitText("many.messages", patience)
+		fe.Await("many.messages")
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // rawClient speaks RFC 6455 on its own: it shares no code with the gateway, so
@@ -27,8 +29,8 @@ type rawFrame struct {
 }
 
 // dialRaw opens a connection to /ws/echo.
-func dialRaw(g *gateway, m echoMode) (*rawClient, error) {
-	conn, err := net.DialTimeout("tcp", g.addr, patience)
+func dialRaw(g *gatewaytest.Gateway, m echoMode) (*rawClient, error) {
+	conn, err := net.DialTimeout("tcp", g.Addr, gatewaytest.Patience)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +40,7 @@ func dialRaw(g *gateway, m echoMode) (*rawClient, error) {
 	c := &rawClient{conn: conn, in: bufio.NewReaderSize(conn, 64<<10)}
 	c.more()
 	fmt.Fprintf(conn, "GET /ws/echo HTTP/1.1\r\nUser-Agent: conformance\r\nHost: %s\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n"+
-		"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; client_max_window_bits\r\n\r\n", g.addr)
+		"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; client_max_window_bits\r\n\r\n", g.Addr)
 	res, err := http.ReadResponse(c.in, nil)
 	if err == nil && (res.StatusCode != 101 || res.Header.Get("Sec-Websocket-Accept") != "HSmrc0sMlYUkAGmm5OPpG2HaGWk=" || res.Header["Sec-Websocket-Extensions"] != nil) {
 		err = fmt.Errorf("the handshake was answered with %s %v", res.Status, res.Header)
@@ -50,7 +52,7 @@ func dialRaw(g *gateway, m echoMode) (*rawClient, error) {
 }
 
 // more gives the connection more time.
-func (c *rawClient) more() { _ = c.conn.SetDeadline(time.Now().Add(2 * patience)) }
+func (c *rawClient) more() { _ = c.conn.SetDeadline(time.Now().Add(2 * gatewaytest.Patience)) }
 
 // rawBytes encodes a masked frame with any first byte.
 func rawBytes(first byte, payload []byte) []byte {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 )
 
@@ -32,21 +33,21 @@ func TestRFC6455(t *testing.T) {
 			}
 			close(jobs)
 			workers.Wait()
-			if n := g.metric(t, "labgate_panics_total"); n != 0 {
+			if n := g.Metric("labgate_panics_total"); n != 0 {
 				t.Errorf("%v panics", n)
 			}
-			eventually(t, patience, "all sessions are gone", func() bool { return g.metric(t, "labgate_connections") == 0 })
+			gatewaytest.Eventually(t, "all sessions are gone", func() bool { return g.Metric("labgate_connections") == 0 })
 		})
 	}
 }
 
 // runCase runs a case for every split, over one connection as long as that
 // lives.
-func runCase(g *gateway, m echoMode, c rfcCase) error {
+func runCase(g *gatewaytest.Gateway, m echoMode, c rfcCase) error {
 	var p *echoPeer
 	defer func() {
 		if p != nil {
-			p.conn.Close()
+			p.Conn.Close()
 		}
 	}()
 	// -1: byte by byte; 0: whole.
@@ -56,17 +57,17 @@ func runCase(g *gateway, m echoMode, c rfcCase) error {
 		}
 		if p == nil {
 			var err error
-			if p, _, err = dialEcho(g, m, "/ws/echo"); err != nil {
+			if p, err = dialEcho(g, m); err != nil {
 				return fmt.Errorf("handshake: %w", err)
 			}
 		}
-		_ = p.conn.SetDeadline(time.Now().Add(patience))
+		_ = p.Conn.SetDeadline(time.Now().Add(gatewaytest.Patience))
 		sendCut(p, c.sent, cut)
 		if err := expectCase(p, c); err != nil {
 			return fmt.Errorf("split at %d: %w", cut, err)
 		}
 		if c.code != 0 {
-			p.conn.Close()
+			p.Conn.Close()
 			p = nil
 		}
 	}
@@ -77,17 +78,17 @@ func runCase(g *gateway, m echoMode, c rfcCase) error {
 // it has closed the connection before it has everything is its right.
 func sendCut(p *echoPeer, b []byte, cut int) {
 	if cut == 0 {
-		_, _ = p.conn.Write(b)
+		_ = p.Write(b)
 		return
 	}
 	if cut > 0 {
-		_, _ = p.conn.Write(b[:cut])
+		_ = p.Write(b[:cut])
 		time.Sleep(300 * time.Microsecond)
-		_, _ = p.conn.Write(b[cut:])
+		_ = p.Write(b[cut:])
 		return
 	}
 	for i := range b {
-		if _, err := p.conn.Write(b[i : i+1]); err != nil {
+		if err := p.Write(b[i : i+1]); err != nil {
 			return
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -17,25 +18,25 @@ import (
 // telemetry, and starts and stops a test on one of them.
 func TestMakeRun(t *testing.T) {
 	listen, admin := freeAddr(t), freeAddr(t)
-	demo := start(t, "env", "LABGATE_LISTEN="+listen, "LABGATE_ADMIN_LISTEN="+admin, "make", "--no-print-directory", "run")
-	demo.stdout.await(t, "http://"+listen+"/", time.Minute)
-	demo.stdout.await(t, "test.start", time.Second)
+	demo := gatewaytest.Start(t, "env", "LABGATE_LISTEN="+listen, "LABGATE_ADMIN_LISTEN="+admin, "make", "--no-print-directory", "run")
+	demo.Stdout.AwaitWithin(t, 2*time.Minute, "http://"+listen+"/") // it builds the command first
+	demo.Stdout.Await(t, "test.start")
 
-	fe := connect(t, listen, "/ws/frontend/visitor", 0)
+	fe := gatewaytest.Connect(t, listen, "/ws/frontend/visitor")
 	streams := map[string]uint32{}
-	welcome := decode[protocol.Welcome](t, fe.awaitText(protocol.TypeWelcome, 5*time.Second))
+	welcome := gatewaytest.Decode[protocol.Welcome](t, fe.Await(protocol.TypeWelcome).Payload)
 	for _, d := range welcome.Devices {
 		streams[d.DeviceID] = d.Stream
 	}
 	for len(streams) < 2 {
-		d := decode[protocol.DeviceNotice](t, fe.awaitText(protocol.TypeDeviceOnline, 10*time.Second))
+		d := gatewaytest.Decode[protocol.DeviceNotice](t, fe.Await(protocol.TypeDeviceOnline).Payload)
 		streams[d.DeviceID] = d.Stream
 	}
 
 	const seconds = 2
 	book := newLedger(t)
 	for begin := time.Now(); time.Since(begin) < seconds*time.Second; {
-		m, err := fe.next(5 * time.Second)
+		m, err := fe.Next(5 * time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,32 +53,32 @@ func TestMakeRun(t *testing.T) {
 		{"test.start", `{"speed_mm_min":20}`, "running"},
 		{"test.stop", `{}`, "stopped"},
 	} {
-		fe.sendText(`{"type":"%s","id":"%s","dst":"tensile-1","payload":%s}`, step.command, step.command, step.payload)
+		fe.Text(`{"type":"%s","id":"%s","dst":"tensile-1","payload":%s}`, step.command, step.command, step.payload)
 		var answered, changed bool
 		for deadline := time.Now().Add(5 * time.Second); !answered || !changed; {
-			m, err := fe.next(time.Until(deadline))
+			m, err := fe.Next(time.Until(deadline))
 			if err != nil {
 				t.Fatalf("%s: answered %v, state changed %v: %v", step.command, answered, changed, err)
 			}
-			if m.text.Re == step.command {
+			if m.Text.Re == step.command {
 				answered = true
-				if r := decode[struct{ OK bool }](t, m.text); !r.OK || m.text.Src != "tensile-1" {
-					t.Errorf("%s: %+v %s", step.command, m.text, m.text.Payload)
+				if r := gatewaytest.Decode[struct{ OK bool }](t, m.Text.Payload); !r.OK || m.Text.Src != "tensile-1" {
+					t.Errorf("%s: %+v %s", step.command, m.Text, m.Text.Payload)
 				}
 			}
-			if m.text.Type == "test.state_changed" && m.text.Src == "tensile-1" {
-				if c := decode[struct{ State string }](t, m.text); c.State == step.state {
+			if m.Text.Type == "test.state_changed" && m.Text.Src == "tensile-1" {
+				if c := gatewaytest.Decode[struct{ State string }](t, m.Text.Payload); c.State == step.state {
 					changed = true
 				}
 			}
 		}
 	}
-	demo.signal(syscall.SIGINT)
-	demo.wait(t, 15*time.Second)
-	if out := demo.stderr.tail(200); strings.Contains(out, `"level":"error"`) || strings.Contains(out, "panic") {
+	demo.Signal(syscall.SIGINT)
+	demo.Wait(15 * time.Second)
+	if out := demo.Stderr.Tail(200); strings.Contains(out, `"level":"error"`) || strings.Contains(out, "panic") {
 		t.Error(out)
 	}
-	if _, err := os.Stat(fmt.Sprintf("/proc/%d", demo.cmd.Process.Pid)); err == nil {
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", demo.PID())); err == nil {
 		t.Error("something is left running")
 	}
 }

@@ -6,22 +6,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
 // The event loop serves thousands of connections with a handful of goroutines.
 func TestTwoThousandConnectionsFewGoroutines(t *testing.T) {
 	const devices, frontends, most = 1900, 100, 40
-	g := startGateway(t)
+	g := gatewaytest.StartGateway(t)
 	var all sync.WaitGroup
 	next := make(chan string)
 	for range 16 {
 		all.Go(func() {
 			for path := range next {
-				if p, err := tryConnect(t, g.addr, path, 0); err != nil {
+				if p, err := (gatewaytest.Dialer{}).TryConnect(t, g.Addr, path); err != nil {
 					t.Errorf("%s: %v", path, err)
-				} else if m, err := p.next(10 * time.Second); err != nil || m.text.Type != protocol.TypeWelcome {
-					t.Errorf("%s: first message %q, %v", path, m.text.Type, err)
+				} else if m, err := p.Next(10 * time.Second); err != nil || m.Text.Type != protocol.TypeWelcome {
+					t.Errorf("%s: first message %q, %v", path, m.Text.Type, err)
 				}
 			}
 		})
@@ -34,9 +35,9 @@ func TestTwoThousandConnectionsFewGoroutines(t *testing.T) {
 	}
 	close(next)
 	all.Wait()
-	if n := g.metric(t, "labgate_sessions"); n != devices+frontends {
+	if n := g.Metric("labgate_sessions"); n != devices+frontends {
 		t.Fatalf("%v sessions, want %d", n, devices+frontends)
 	}
-	eventually(t, 5*time.Second, "goroutines settle", func() bool { return g.metric(t, "go_goroutines") <= most })
-	t.Logf("%v goroutines and %d KiB for %d connections", g.metric(t, "go_goroutines"), g.residentKiB(t), devices+frontends)
+	gatewaytest.Eventually(t, "goroutines settle", func() bool { return g.Metric("go_goroutines") <= most })
+	t.Logf("%v goroutines and %d KiB for %d connections", g.Metric("go_goroutines"), g.ResidentKiB(), devices+frontends)
 }

@@ -9,26 +9,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
 // SIGTERM under load: each command that was sent before the close is answered
 // or refused by name, everybody is told, and the process leaves with 0.
 func TestShutdownUnderLoad(t *testing.T) {
-	g := startGateway(t, "--drain-timeout", "10s")
-	device := connect(t, g.addr, "/ws/device/loaded-1", 0)
-	silent := connect(t, g.addr, "/ws/device/silent-1", 0)
-	silent.awaitText(protocol.TypeWelcome, 5*time.Second)
-	operator := connect(t, g.addr, "/ws/frontend/op", 0)
+	g := gatewaytest.StartGateway(t, "--drain-timeout", "10s")
+	device := gatewaytest.Connect(t, g.Addr, "/ws/device/loaded-1")
+	silent := gatewaytest.Connect(t, g.Addr, "/ws/device/silent-1")
+	silent.Await(protocol.TypeWelcome)
+	operator := gatewaytest.Connect(t, g.Addr, "/ws/frontend/op")
 
 	go func() {
 		for {
-			m, err := device.next(10 * time.Second)
-			if err != nil || m.closed != 0 {
+			m, err := device.Next(10 * time.Second)
+			if err != nil || m.Closed != 0 {
 				return
 			}
-			if m.text.ID != "" {
-				device.sendText(`{"type":"done.it","re":"%s"}`, m.text.ID)
+			if m.Text.ID != "" {
+				device.Text(`{"type":"done.it","re":"%s"}`, m.Text.ID)
 			}
 		}
 	}()
@@ -41,14 +42,14 @@ func TestShutdownUnderLoad(t *testing.T) {
 				if sent%50 == 0 {
 					to = "silent-1"
 				}
-				operator.sendText(`{"type":"do.it","id":"c%d","dst":"%s"}`, sent, to)
+				operator.Text(`{"type":"do.it","id":"c%d","dst":"%s"}`, sent, to)
 				sent++
 			}
 			if sent == 2000 {
-				g.signal(syscall.SIGTERM)
+				g.Signal(syscall.SIGTERM)
 			}
 		}
-		m, err := operator.next(10 * time.Second)
+		m, err := operator.Next(10 * time.Second)
 		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 			t.Fatal("the connection ended without a close frame")
 		}
@@ -56,30 +57,30 @@ func TestShutdownUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		switch {
-		case m.closed != 0:
+		case m.Closed != 0:
 			terminated = true
-			if m.closed != uint16(protocol.CloseGoingAway) {
-				t.Errorf("closed with %d", m.closed)
+			if m.Closed != uint16(protocol.CloseGoingAway) {
+				t.Errorf("closed with %d", m.Closed)
 			}
-		case m.text.Type == protocol.TypeClosing:
+		case m.Text.Type == protocol.TypeClosing:
 			terminated = true
-			if c := decode[protocol.Closing](t, m.text); c.RetryAfterMS <= 0 {
+			if c := gatewaytest.Decode[protocol.Closing](t, m.Text.Payload); c.RetryAfterMS <= 0 {
 				t.Errorf("closing: %+v", c)
 			}
-		case m.text.Re != "":
-			if was, twice := outcome[m.text.Re]; twice {
-				t.Errorf("%s: %s after %s", m.text.Re, m.text.Type, was)
+		case m.Text.Re != "":
+			if was, twice := outcome[m.Text.Re]; twice {
+				t.Errorf("%s: %s after %s", m.Text.Re, m.Text.Type, was)
 			}
-			outcome[m.text.Re] = m.text.Type
-			if m.text.Type == protocol.TypeError {
-				outcome[m.text.Re] = string(decode[protocol.ErrorPayload](t, m.text).Code)
+			outcome[m.Text.Re] = m.Text.Type
+			if m.Text.Type == protocol.TypeError {
+				outcome[m.Text.Re] = string(gatewaytest.Decode[protocol.ErrorPayload](t, m.Text.Payload).Code)
 			}
 		}
-		if m.closed != 0 {
+		if m.Closed != 0 {
 			break
 		}
 	}
-	if code := g.wait(t, 15*time.Second); code != 0 {
+	if code := g.Wait(15 * time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	tally := map[string]int{}
@@ -101,14 +102,14 @@ func TestShutdownUnderLoad(t *testing.T) {
 
 // A second signal does not wait for anybody.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
-	g := startGateway(t, "--drain-timeout", "1m")
+	g := gatewaytest.StartGateway(t, "--drain-timeout", "1m")
 	// A peer that never answers the close keeps the drain waiting.
-	connect(t, g.addr, "/ws/frontend", 0).awaitText(protocol.TypeWelcome, patience)
-	g.signal(syscall.SIGTERM)
-	g.stderr.await(t, "draining", 5*time.Second)
+	gatewaytest.Connect(t, g.Addr, "/ws/frontend").Await(protocol.TypeWelcome)
+	g.Signal(syscall.SIGTERM)
+	g.Stderr.Await(t, "draining")
 	time.Sleep(200 * time.Millisecond)
-	g.signal(syscall.SIGTERM)
-	if code := g.wait(t, 2*time.Second); code == 0 {
+	g.Signal(syscall.SIGTERM)
+	if code := g.Wait(2 * time.Second); code == 0 {
 		t.Errorf("exit code %d after a second signal", code)
 	}
 }

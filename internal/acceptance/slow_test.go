@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -25,8 +26,8 @@ func newLedger(t *testing.T) *ledger {
 	return &ledger{t: t, next: map[uint32]uint64{}, samples: map[uint32]uint64{}, lost: map[uint32]uint64{}}
 }
 
-func (l *ledger) take(m incoming) {
-	if h := m.telemetry; h != nil {
+func (l *ledger) take(m gatewaytest.Incoming) {
+	if h := m.Telemetry; h != nil {
 		if next, seen := l.next[h.Stream]; seen && next != h.Seq {
 			l.gaps++
 			l.t.Errorf("stream %d: sample %d came where %d was due, and nobody said so", h.Stream, h.Seq, next)
@@ -38,23 +39,23 @@ func (l *ledger) take(m incoming) {
 		}
 		return
 	}
-	switch m.text.Type {
+	switch m.Text.Type {
 	case protocol.TypeLost:
-		lost := decode[protocol.Lost](l.t, m.text)
+		lost := gatewaytest.Decode[protocol.Lost](l.t, m.Text.Payload)
 		if next, seen := l.next[lost.Stream]; seen && next != lost.From {
 			l.t.Errorf("stream %d: told of a loss from %d where %d was due", lost.Stream, lost.From, next)
 		}
 		l.next[lost.Stream] = lost.To
 		l.lost[lost.Stream] += lost.To - lost.From
 	case "alarm.stop":
-		l.urgent = &m.text
+		l.urgent = &m.Text
 	}
 }
 
 // drain reads until nothing comes for the quiet time.
-func (l *ledger) drain(p *peer, quiet time.Duration) {
+func (l *ledger) drain(p *gatewaytest.Peer, quiet time.Duration) {
 	for {
-		m, err := p.next(quiet)
+		m, err := p.Next(quiet)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
@@ -70,32 +71,32 @@ func (l *ledger) drain(p *peer, quiet time.Duration) {
 // urgent message that was sent last overtakes all the telemetry that waits.
 func TestSlowFrontendLosesExactlyWhatItIsTold(t *testing.T) {
 	const devices = 4
-	g := startGateway(t, "--telemetry-bytes", "2097152", "--inflight-bytes", "65536")
-	fast := connect(t, g.addr, "/ws/frontend/fast", 0)
-	slow := connect(t, g.addr, "/ws/frontend/slow", 16<<10)
+	g := gatewaytest.StartGateway(t, "--telemetry-bytes", "2097152", "--inflight-bytes", "65536")
+	fast := gatewaytest.Connect(t, g.Addr, "/ws/frontend/fast")
+	slow := gatewaytest.Dialer{ReceiveBuffer: 16 << 10}.Connect(t, g.Addr, "/ws/frontend/slow")
 
 	// Four devices of 10 kHz with one sample a frame, from this process, so
 	// that the test knows what was sent.
 	stop := make(chan struct{})
 	sent := make(chan uint64, devices)
-	var sources []*peer
+	var sources []*gatewaytest.Peer
 	for i := range devices {
-		p := connect(t, g.addr, "/ws/device/slow-test-"+string(rune('a'+i)), 0)
+		p := gatewaytest.Connect(t, g.Addr, "/ws/device/slow-test-"+string(rune('a'+i)))
 		sources = append(sources, p)
 		go func() { sent <- streamSamples(p, 10_000, stop) }()
 	}
 
 	fastBook := newLedger(t)
-	before := g.residentKiB(t)
+	before := g.ResidentKiB()
 	most := before
 	for begin := time.Now(); time.Since(begin) < 8*time.Second; {
-		m, err := fast.next(5 * time.Second)
+		m, err := fast.Next(5 * time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
 		fastBook.take(m)
 		if len(fastBook.samples) > 0 && fastBook.samples[1]%20_000 == 0 {
-			most = max(most, g.residentKiB(t))
+			most = max(most, g.ResidentKiB())
 		}
 	}
 	close(stop)
@@ -104,7 +105,7 @@ func TestSlowFrontendLosesExactlyWhatItIsTold(t *testing.T) {
 		total += <-sent
 	}
 	fastBook.drain(fast, time.Second)
-	sources[0].sendText(`{"type":"alarm.stop","urgent":true,"payload":"halt"}`)
+	sources[0].Text(`{"type":"alarm.stop","urgent":true,"payload":"halt"}`)
 	fastBook.drain(fast, time.Second)
 
 	var got, lost uint64
@@ -143,7 +144,7 @@ func TestSlowFrontendLosesExactlyWhatItIsTold(t *testing.T) {
 }
 
 // streamSamples sends one sample a frame until stop and returns how many.
-func streamSamples(p *peer, rate int, stop <-chan struct{}) uint64 {
+func streamSamples(p *gatewaytest.Peer, rate int, stop <-chan struct{}) uint64 {
 	begin, seq := time.Now(), uint64(0)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -154,17 +155,17 @@ func streamSamples(p *peer, rate int, stop <-chan struct{}) uint64 {
 		case <-tick.C:
 		}
 		for due := uint64(time.Since(begin).Seconds() * float64(rate)); seq < due; seq++ {
-			p.sendBinary(telemetryFrame(seq, 1))
+			p.SendSamples(seq, 1)
 		}
 	}
 }
 
 // An urgent command overtakes what already waits for its device.
 func TestUrgentCommandOvertakesBacklog(t *testing.T) {
-	g := startGateway(t, "--inflight-bytes", "65536", "--control-bytes", "4194304", "--max-message-rate", "0")
-	device := connect(t, g.addr, "/ws/device/busy-1", 16<<10)
-	operator := connect(t, g.addr, "/ws/frontend/op", 0)
-	operator.awaitText(protocol.TypeWelcome, 5*time.Second)
+	g := gatewaytest.StartGateway(t, "--inflight-bytes", "65536", "--control-bytes", "4194304", "--max-message-rate", "0")
+	device := gatewaytest.Dialer{ReceiveBuffer: 16 << 10}.Connect(t, g.Addr, "/ws/device/busy-1")
+	operator := gatewaytest.Connect(t, g.Addr, "/ws/frontend/op")
+	operator.Await(protocol.TypeWelcome)
 
 	// The device also streams, so that the way back is full as well.
 	stop, sent := make(chan struct{}), make(chan uint64, 1)
@@ -176,31 +177,31 @@ func TestUrgentCommandOvertakesBacklog(t *testing.T) {
 	}
 	const backlog = 300
 	for i := range backlog {
-		operator.sendText(`{"type":"log.note","dst":"busy-1","payload":{"n":%d,"text":"%s"}}`, i, filler)
+		operator.Text(`{"type":"log.note","dst":"busy-1","payload":{"n":%d,"text":"%s"}}`, i, filler)
 	}
-	operator.sendText(`{"type":"test.stop","id":"halt","dst":"busy-1","urgent":true}`)
-	eventually(t, 10*time.Second, "the gateway has read all", func() bool {
-		return g.metric(t, "labgate_commands_total") >= backlog+1
+	operator.Text(`{"type":"test.stop","id":"halt","dst":"busy-1","urgent":true}`)
+	gatewaytest.Eventually(t, "the gateway has read all", func() bool {
+		return g.Metric("labgate_commands_total") >= backlog+1
 	})
 
 	notes := 0
 	for {
-		m, err := device.next(10 * time.Second)
+		m, err := device.Next(10 * time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.text.Type == "log.note" {
+		if m.Text.Type == "log.note" {
 			notes++
 		}
-		if m.text.Type == "test.stop" {
+		if m.Text.Type == "test.stop" {
 			break
 		}
 	}
 	if notes >= backlog/2 {
 		t.Errorf("test.stop came after %d of %d notes", notes, backlog)
 	}
-	device.sendText(`{"type":"test.stopped","re":"halt","urgent":true}`)
-	answer := operator.awaitText("test.stopped", 10*time.Second)
+	device.Text(`{"type":"test.stopped","re":"halt","urgent":true}`)
+	answer := operator.Await("test.stopped")
 	if answer.Re != "halt" || answer.Src != "busy-1" {
 		t.Errorf("answer %+v", answer)
 	}

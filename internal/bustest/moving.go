@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
@@ -97,7 +98,7 @@ func testLeave(t *testing.T, w *world) {
 		n.sees("d1", "")
 	}
 	fe.await("notice", func(m protocol.Message) bool { return m.Type == protocol.TypeDeviceOffline })
-	eventually(t, "the node is forgotten", func() bool { return len(ns[1].r.Nodes()) == 1 })
+	gatewaytest.Eventually(t, "the node is forgotten", func() bool { return len(ns[1].r.Nodes()) == 1 })
 	offline := 0
 	fe.mu.Lock()
 	for _, m := range fe.texts {
@@ -122,7 +123,7 @@ func testCutOff(t *testing.T, w *world) {
 	w.net.SetReachable(false)
 	// What waits is refused, and so is what comes, at once.
 	fe.awaitError(protocol.ErrUnavailable, "1")
-	eventually(t, "the bus is down", func() bool { return !ns[1].bus.Up() })
+	gatewaytest.Eventually(t, "the bus is down", func() bool { return !ns[1].bus.Up() })
 	fe.send(`{"type":"get","dst":"away","id":"2"}`)
 	fe.awaitError(protocol.ErrUnavailable, "2")
 	fe.send(`{"type":"get","dst":"nobody","id":"3"}`)
@@ -135,7 +136,7 @@ func testCutOff(t *testing.T, w *world) {
 	here.send(`{"type":"state","payload":5}`)
 	fe.awaitType("state")
 	w.net.SetReachable(true)
-	eventually(t, "the bus is back", func() bool { return ns[0].bus.Up() && ns[1].bus.Up() && len(ns[1].r.Nodes()) == 1 })
+	gatewaytest.Eventually(t, "the bus is back", func() bool { return ns[0].bus.Up() && ns[1].bus.Up() && len(ns[1].r.Nodes()) == 1 })
 	ns[1].sees("away", "a")
 	fe.send(`{"type":"get","dst":"away","id":"6"}`)
 	away.send(echo(away.await("command 6", func(m protocol.Message) bool { return m.ID == "6" })))
@@ -156,7 +157,7 @@ func testMeanwhile(t *testing.T, w *world) {
 		ns[1].sees(d, "a")
 	}
 	w.net.SetReachable(false)
-	eventually(t, "both know", func() bool { return !ns[0].bus.Up() && !ns[1].bus.Up() })
+	gatewaytest.Eventually(t, "both know", func() bool { return !ns[0].bus.Up() && !ns[1].bus.Up() })
 	leaves.hangUp()
 	comes := ns[0].device("comes")
 	time.Sleep(10 * time.Millisecond)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/router/federation"
@@ -35,7 +36,7 @@ func (w *world) nodes(names ...string) []*node {
 		all[i] = w.node(name)
 	}
 	for _, n := range all {
-		eventually(w.t, "node "+n.name+" knows the others", func() bool { return n.bus.Up() && len(n.r.Nodes()) == len(names)-1 })
+		gatewaytest.Eventually(w.t, "node "+n.name+" knows the others", func() bool { return n.bus.Up() && len(n.r.Nodes()) == len(names)-1 })
 	}
 	return all
 }
@@ -100,18 +101,8 @@ func (n *node) frontend(user string) *peer {
 // that name, "" for on none.
 func (n *node) sees(device, on string) {
 	n.t.Helper()
-	eventually(n.t, "node "+n.name+" sees device "+device+" on node "+on, func() bool {
+	gatewaytest.Eventually(n.t, "node "+n.name+" sees device "+device+" on node "+on, func() bool {
 		d, ok := n.r.Device(context.Background(), device)
 		return ok == (on != "") && d.Node == on
 	})
-}
-
-// eventually waits until a condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }

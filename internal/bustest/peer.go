@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
@@ -173,7 +174,7 @@ func (p *peer) hangUp() {
 func (p *peer) await(what string, wanted func(protocol.Message) bool) protocol.Message {
 	p.t.Helper()
 	var found protocol.Message
-	eventually(p.t, what, func() bool {
+	gatewaytest.Eventually(p.t, what, func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for p.seen < len(p.texts) {
@@ -228,7 +229,7 @@ func (p *peer) awaitError(code protocol.ErrorCode, re string) {
 // awaitClose waits for a close frame with this code.
 func (p *peer) awaitClose(code protocol.CloseCode) {
 	p.t.Helper()
-	eventually(p.t, "close", func() bool {
+	gatewaytest.Eventually(p.t, "close", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.code != 0

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router/federation"
 )
@@ -167,7 +168,7 @@ func testUsers(t *testing.T, w *world) {
 	here, there, other := ns[0].frontend("alice"), []*peer{ns[1].frontend("alice"), ns[1].frontend("alice"), ns[2].frontend("alice")}, ns[1].frontend("bob")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	eventually(t, "every session of the user is found", func() bool {
+	gatewaytest.Eventually(t, "every session of the user is found", func() bool {
 		n, err := ns[0].r.SendUser(ctx, "alice", protocol.Message{Type: "ping"})
 		return err == nil && n.Delivered == 4 && len(n.Silent) == 0 && !n.Unreachable
 	})
@@ -184,7 +185,7 @@ func testUsers(t *testing.T, w *world) {
 	for _, p := range append(there, here) {
 		p.hangUp()
 	}
-	eventually(t, "the user is gone", func() bool {
+	gatewaytest.Eventually(t, "the user is gone", func() bool {
 		_, err := ns[0].r.SendUser(ctx, "alice", protocol.Message{Type: "ping"})
 		var fail *protocol.Error
 		return errors.As(err, &fail) && fail.Code == protocol.ErrNotFound
@@ -307,7 +308,7 @@ func testAtMostOnce(t *testing.T, w *world) {
 		time.Sleep(time.Millisecond)
 	}
 	outcomes := make(map[string]int)
-	eventually(t, "an outcome of each command", func() bool {
+	gatewaytest.Eventually(t, "an outcome of each command", func() bool {
 		clear(outcomes)
 		asker.mu.Lock()
 		defer asker.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -51,7 +52,7 @@ func testTelemetry(t *testing.T, w *world) {
 		}
 	}
 	for _, fe := range []*peer{here, there} {
-		eventually(t, "all samples", func() bool { b := bookOf(fe); return b.next == n })
+		gatewaytest.Eventually(t, "all samples", func() bool { b := bookOf(fe); return b.next == n })
 	}
 	frames, _ := there.samples()
 	for _, f := range frames {
@@ -85,14 +86,14 @@ func testUnwanted(t *testing.T, w *world) {
 		next += 1000
 		return ns[0].bus.Stats().SentBytes-before < 10000
 	}
-	eventually(t, "without interest telemetry stays", stays)
+	gatewaytest.Eventually(t, "without interest telemetry stays", stays)
 	if !stays() {
 		t.Error("telemetry crosses again without interest")
 	}
 	fe.send(`{"type":"gateway.subscribe","id":"2","payload":{"devices":["d1"]}}`)
 	frames, _ := fe.samples()
 	seen := len(frames)
-	eventually(t, "samples", func() bool {
+	gatewaytest.Eventually(t, "samples", func() bool {
 		d.stream(next, next+10, 10)
 		next += 10
 		frames, _ = fe.samples()
@@ -104,7 +105,7 @@ func testUnwanted(t *testing.T, w *world) {
 	}
 	fe.send(`{"type":"gateway.unsubscribe","id":"3","payload":{"devices":["d1"]}}`)
 	fe.awaitType(protocol.TypeSubscribed)
-	eventually(t, "telemetry stays after the interest has ended", stays)
+	gatewaytest.Eventually(t, "telemetry stays after the interest has ended", stays)
 	if !stays() {
 		t.Error("telemetry crosses again after the interest has ended")
 	}
@@ -118,7 +119,7 @@ func testGaps(t *testing.T, w *world) {
 	there.awaitNotice(protocol.TypeDeviceOnline, "d1", "a", "connected")
 	// Something to begin with, so that the way stands; it may be lost.
 	d.stream(0, 10, 10)
-	eventually(t, "the first samples", func() bool { b := bookOf(there); return b.next == 10 })
+	gatewaytest.Eventually(t, "the first samples", func() bool { b := bookOf(there); return b.next == 10 })
 	next, sent := uint64(10), uint64(10)
 	for i := range 200 {
 		switch i % 20 {
@@ -131,7 +132,7 @@ func testGaps(t *testing.T, w *world) {
 		next, sent = next+20, sent+20
 		time.Sleep(time.Millisecond)
 	}
-	eventually(t, "all that was sent", func() bool {
+	gatewaytest.Eventually(t, "all that was sent", func() bool {
 		frames, lost := there.samples()
 		var n uint64
 		for _, f := range frames {
@@ -165,19 +166,19 @@ func testLossAccounted(t *testing.T, w *world) {
 			break
 		}
 		w.net.SetReachable(false)
-		eventually(t, "the bus is down", func() bool { return !ns[0].bus.Up() && !ns[1].bus.Up() })
+		gatewaytest.Eventually(t, "the bus is down", func() bool { return !ns[0].bus.Up() && !ns[1].bus.Up() })
 		for range 50 {
 			d.stream(next, next+20, 5)
 			next += 20
 			time.Sleep(time.Millisecond)
 		}
 		w.net.SetReachable(true)
-		eventually(t, "the bus is back", func() bool {
+		gatewaytest.Eventually(t, "the bus is back", func() bool {
 			return ns[0].bus.Up() && ns[1].bus.Up() && ns[0].bus.Stats().Nodes == 1 && ns[1].bus.Stats().Nodes == 1
 		})
 	}
 	// The device falls silent; how far it was is told all the same.
-	eventually(t, "everything came or was reported", func() bool { b := bookOf(there); return b.next == next })
+	gatewaytest.Eventually(t, "everything came or was reported", func() bool { b := bookOf(there); return b.next == next })
 	b := bookOf(there)
 	if b.wrong != "" || b.samples+b.losses != next || b.losses < 1000 || b.samples < 3000 {
 		t.Errorf("%+v of %d samples", b, next)
@@ -195,9 +196,9 @@ func testShortVisit(t *testing.T, w *world) {
 	d := ns[0].device("d1")
 	there.awaitNotice(protocol.TypeDeviceOnline, "d1", "a", "connected")
 	d.stream(0, 100, 10)
-	eventually(t, "the first samples", func() bool { return bookOf(there).next == 100 })
+	gatewaytest.Eventually(t, "the first samples", func() bool { return bookOf(there).next == 100 })
 	w.net.SetReachable(false)
-	eventually(t, "the bus is down", func() bool { return !ns[0].bus.Up() && !ns[1].bus.Up() })
+	gatewaytest.Eventually(t, "the bus is down", func() bool { return !ns[0].bus.Up() && !ns[1].bus.Up() })
 	d.hangUp()
 	late := w.node("c")
 	visitor := late.device("d1")
@@ -205,5 +206,5 @@ func testShortVisit(t *testing.T, w *world) {
 	visitor.hangUp()
 	late.sees("d1", "")
 	w.net.SetReachable(true)
-	eventually(t, "all is reported", func() bool { b := bookOf(there); return b.next == 300 && b.wrong == "" })
+	gatewaytest.Eventually(t, "all is reported", func() bool { b := bookOf(there); return b.next == 300 && b.wrong == "" })
 }

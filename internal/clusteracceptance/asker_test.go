@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -36,7 +37,7 @@ func (a *asker) run(every time.Duration, devices []string, stop <-chan struct{})
 		if p == nil || p.ended() {
 			p = nil
 			if n := a.fleet.pick(); n != nil {
-				p, _ = tryConnect(a.fleet.t, n.addr, "/ws/frontend/"+a.name+"?telemetry=none", a.text)
+				p, _ = tryConnect(a.fleet.t, n.Addr, "/ws/frontend/"+a.name+"?telemetry=none", a.text)
 			}
 			continue
 		}
@@ -46,7 +47,7 @@ func (a *asker) run(every time.Duration, devices []string, stop <-chan struct{})
 		a.asked = append(a.asked, q)
 		a.byID[q.id] = q
 		a.mu.Unlock()
-		p.text(`{"type":"do.it","id":%q,"dst":%q,"timeout_ms":3000,"urgent":%v,"payload":{"key":%q}}`, q.id, q.device, rand.IntN(4) == 0, q.id)
+		p.Text(`{"type":"do.it","id":%q,"dst":%q,"timeout_ms":3000,"urgent":%v,"payload":{"key":%q}}`, q.id, q.device, rand.IntN(4) == 0, q.id)
 	}
 }
 
@@ -57,7 +58,7 @@ func (a *asker) text(_ *peer, m protocol.Message) {
 	}
 	outcome := m.Type
 	if m.Type == protocol.TypeError {
-		outcome = string(parse[protocol.ErrorPayload](a.fleet.t, m).Code)
+		outcome = string(gatewaytest.Decode[protocol.ErrorPayload](a.fleet.t, m.Payload).Code)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -70,7 +71,7 @@ func (a *asker) text(_ *peer, m protocol.Message) {
 
 // settle waits until everything that was asked over p has an outcome.
 func (a *asker) settle(p *peer) {
-	for end := time.Now().Add(patience); time.Now().Before(end) && !p.ended(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(gatewaytest.Patience); time.Now().Before(end) && !p.ended(); time.Sleep(10 * time.Millisecond) {
 		a.mu.Lock()
 		open := 0
 		for _, q := range a.asked {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // book says what came of a device's samples, received or told lost.
@@ -73,7 +75,7 @@ func (b *book) breaks() (all []string) {
 // sent, and checks that they followed each other.
 func (p *peer) mustBalance(d *device) {
 	p.t.Helper()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(gatewaytest.Patience)
 	for p.book(d.id).next != d.sent() && time.Now().Before(end) {
 		time.Sleep(10 * time.Millisecond)
 	}

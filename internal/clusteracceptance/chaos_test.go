@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -133,7 +134,7 @@ func (f *fleet) checkHolders(roamers []*roamer) {
 	}
 	for _, n := range f.all() {
 		var got answer
-		eventually(f.t, "node "+n.name+" knows where each device is", func() bool {
+		gatewaytest.Eventually(f.t, "node "+n.name+" knows where each device is", func() bool {
 			got = n.call("GET", "/v1/devices", "")
 			if len(got.Devices) != len(want) || len(got.SilentNodes) > 0 {
 				return false
@@ -158,7 +159,7 @@ func (f *fleet) checkHolders(roamers []*roamer) {
 	for _, r := range roamers {
 		for _, p := range r.all {
 			if p != r.current {
-				eventually(f.t, "an older connection of "+r.id+" has ended", p.ended)
+				gatewaytest.Eventually(f.t, "an older connection of "+r.id+" has ended", p.ended)
 			} else if p.ended() {
 				f.t.Errorf("%s: its newest connection has ended", r.id)
 			}
@@ -192,7 +193,7 @@ func newWatchers(f *fleet, n int, stop <-chan struct{}) *watchers {
 		ws.wait.Go(func() {
 			for {
 				if n := f.pick(); n != nil {
-					if p, err := tryConnect(f.t, n.addr, "/ws/frontend", w.text); err == nil {
+					if p, err := tryConnect(f.t, n.Addr, "/ws/frontend", w.text); err == nil {
 						select {
 						case <-p.done:
 						case <-stop:
@@ -219,17 +220,17 @@ func (w *watcher) text(p *peer, m protocol.Message) {
 	switch m.Type {
 	case protocol.TypeWelcome:
 		w.peers, w.here = append(w.peers, p), map[string]string{}
-		for _, d := range parse[protocol.Welcome](w.t, m).Devices {
+		for _, d := range gatewaytest.Decode[protocol.Welcome](w.t, m.Payload).Devices {
 			w.here[d.DeviceID] = d.Node
 		}
 	case protocol.TypeDeviceOnline:
-		d := parse[protocol.DeviceNotice](w.t, m)
+		d := gatewaytest.Decode[protocol.DeviceNotice](w.t, m.Payload)
 		if node, there := w.here[d.DeviceID]; there {
 			w.t.Errorf("%s is announced on %s, and has been on %s", d.DeviceID, d.Node, node)
 		}
 		w.here[d.DeviceID] = d.Node
 	case protocol.TypeDeviceOffline:
-		d := parse[protocol.DeviceNotice](w.t, m)
+		d := gatewaytest.Decode[protocol.DeviceNotice](w.t, m.Payload)
 		if node, there := w.here[d.DeviceID]; !there || node != d.Node {
 			w.t.Errorf("%s is announced as gone from %s (%s), and was on %q", d.DeviceID, d.Node, d.Reason, node)
 		}
@@ -244,7 +245,7 @@ func (ws *watchers) checkAgainst(ids []string) {
 	t.Helper()
 	want := ws.fleet.pick().holders()
 	for _, w := range ws.all {
-		eventually(t, "a front end knows where each device is", func() bool {
+		gatewaytest.Eventually(t, "a front end knows where each device is", func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if len(w.here) != len(ids) {
@@ -270,7 +271,7 @@ func (ws *watchers) checkSamples(devices map[string]*device) {
 		for id, d := range devices {
 			for i, p := range peers {
 				if i == len(peers)-1 {
-					eventually(t, "a front end has the last sample of "+id, func() bool {
+					gatewaytest.Eventually(t, "a front end has the last sample of "+id, func() bool {
 						k := p.book(id)
 						return slices.ContainsFunc(k.runs, func(r run) bool { return r.to == d.sent() })
 					})

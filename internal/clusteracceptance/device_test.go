@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -41,7 +40,7 @@ func (d *device) connect(n *node) *peer {
 }
 
 func (d *device) tryConnect(n *node) (*peer, error) {
-	return tryConnect(d.t, n.addr, "/ws/device/"+d.id+"?type=test", d.text)
+	return tryConnect(d.t, n.Addr, "/ws/device/"+d.id+"?type=test", d.text)
 }
 
 // text answers a command with its own payload.
@@ -58,7 +57,7 @@ func (d *device) text(p *peer, m protocol.Message) {
 	mute := d.mute
 	d.mu.Unlock()
 	if m.ID != "" && !mute {
-		p.text(`{"type":"it.is_done","re":%q,"payload":%s}`, m.ID, m.Payload)
+		p.Text(`{"type":"it.is_done","re":%q,"payload":%s}`, m.ID, m.Payload)
 	}
 }
 
@@ -102,7 +101,7 @@ func (d *device) stream(p *peer, rate time.Duration, every time.Duration, stop <
 			// Counted first: a receiver must never know more.
 			d.seq += uint64(n)
 			d.mu.Unlock()
-			p.send(wsframe.OpBinary, samples(seq, n))
+			p.SendSamples(seq, n)
 		}
 	}
 }
@@ -124,7 +123,7 @@ func (d *device) streaming(p *peer) (stop func()) {
 
 // command sends a command to a device; its id is its key too.
 func (p *peer) command(id, device string) {
-	p.text(`{"type":"do.it","id":%q,"dst":%q,"payload":{"key":%q}}`, id, device, id)
+	p.Text(`{"type":"do.it","id":%q,"dst":%q,"payload":{"key":%q}}`, id, device, id)
 }
 
 // mustAnswer has a front end send a command, which must be answered.

@@ -87,9 +87,9 @@ func (f *fleet) replace(i int, s syscall.Signal, pause time.Duration) {
 	f.t.Helper()
 	n := f.take(i)
 	if s == syscall.SIGKILL {
-		n.kill()
+		n.Kill()
 	} else {
-		n.terminate(f.t)
+		n.Terminate()
 	}
 	time.Sleep(pause)
 	f.startNode(i)

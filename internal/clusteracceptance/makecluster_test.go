@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // make cluster shows a command that crosses nodes, goes on, and leaves nothing
@@ -25,45 +27,35 @@ func TestMakeCluster(t *testing.T) {
 		ports = append(ports, fmt.Sprint(ln.Addr().(*net.TCPAddr).Port))
 		ln.Close()
 	}
-	demo := start(t, "env", "PORTS="+strings.Join(ports, " "), "make", "--no-print-directory", "cluster")
-	end := time.Now().Add(2 * time.Minute) // it builds the command first
-	for len(demo.stdout.with("Ctrl-C ends it")) == 0 {
-		if time.Now().After(end) {
-			t.Fatal("the demonstration does not come to its end")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	demo := gatewaytest.Start(t, "env", "PORTS="+strings.Join(ports, " "), "make", "--no-print-directory", "cluster")
+	demo.Stdout.AwaitWithin(t, 2*time.Minute, "Ctrl-C ends it") // it builds the command first
 	for what, parts := range map[string][]string{
 		"the command through node b": {`"type":"test.start.result"`, `"src":"tensile-1"`, `"state":"running"`},
 		"the one through HTTP on c":  {`"type":"test.stop.result"`, `"src":"tensile-1"`, `"state":"stopped"`},
 		"the device as c sees it":    {`"device_id":"tensile-1"`, `"node":"a"`},
 	} {
-		if len(demo.stdout.with(parts...)) == 0 {
+		if len(demo.Stdout.With(parts...)) == 0 {
 			t.Errorf("%s is not shown", what)
 		}
 	}
-	c := &node{name: "c", addr: "127.0.0.1:" + ports[2]}
+	c := &node{name: "c", Gateway: &gatewaytest.Gateway{Addr: "127.0.0.1:" + ports[2]}}
 	fe := connect(t, c, "/ws/frontend")
 	fe.awaitDevice("tensile-1")
-	eventually(t, "its telemetry crosses", func() bool { return fe.book("tensile-1").received > 10_000 })
+	gatewaytest.Eventually(t, "its telemetry crosses", func() bool { return fe.book("tensile-1").received > 10_000 })
 	if k := fe.book("tensile-1"); len(k.breaks()) > 0 {
 		t.Error(k.breaks())
 	}
 
-	demo.signal(syscall.SIGINT)
-	select {
-	case <-demo.exited:
-	case <-time.After(patience):
-		t.Fatal("Ctrl-C does not end it")
-	}
-	if out := demo.stderr.tail(500); strings.Contains(out, `"level":"error"`) || strings.Contains(out, "panic") {
+	demo.Signal(syscall.SIGINT)
+	demo.Wait(gatewaytest.Patience)
+	if out := demo.Stderr.Tail(500); strings.Contains(out, `"level":"error"`) || strings.Contains(out, "panic") {
 		t.Error(out)
 	}
 	left, _ := exec.Command("pgrep", "-f", "127.0.0.1:"+ports[6]).CombinedOutput()
 	if len(left) > 0 {
 		t.Errorf("left running: %s", left)
 	}
-	if _, err := os.Stat(fmt.Sprintf("/proc/%d", demo.cmd.Process.Pid)); err == nil {
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", demo.PID())); err == nil {
 		t.Error("something is left running")
 	}
 }

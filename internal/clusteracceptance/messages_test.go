@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/protocol"
 )
@@ -45,13 +46,13 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 		bob.command("same", "oven-1")
 		ann.awaitRe("same")
 		bob.awaitRe("same")
-		ann.text(`{"type":"do.it","dst":"oven-1","urgent":true,"payload":{"key":"no answer"}}`)
-		eventually(t, "a message without an id arrives", func() bool { return oven.carriedOut("no answer") == 1 })
-		ann.mustFail(patience, "absent", "press-9", protocol.ErrDeviceOffline)
+		ann.Text(`{"type":"do.it","dst":"oven-1","urgent":true,"payload":{"key":"no answer"}}`)
+		gatewaytest.Eventually(t, "a message without an id arrives", func() bool { return oven.carriedOut("no answer") == 1 })
+		ann.mustFail(gatewaytest.Patience, "absent", "press-9", protocol.ErrDeviceOffline)
 		oven.mu.Lock()
 		oven.mute = true
 		oven.mu.Unlock()
-		bob.text(`{"type":"do.it","id":"late","dst":"oven-1","timeout_ms":100,"payload":{"key":"late"}}`)
+		bob.Text(`{"type":"do.it","id":"late","dst":"oven-1","timeout_ms":100,"payload":{"key":"late"}}`)
 		if code := bob.awaitError("late"); code != "timeout" {
 			t.Errorf("a silent device: %s", code)
 		}
@@ -59,7 +60,7 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 		oven.mute = false
 		oven.mu.Unlock()
 		time.Sleep(100 * time.Millisecond) // the device's own node counts the time for itself
-		atA.text(`{"type":"it.is_done","id":"own","re":"late"}`)
+		atA.Text(`{"type":"it.is_done","id":"own","re":"late"}`)
 		if code := atA.awaitError("own"); code != "not_found" {
 			t.Errorf("an answer that is too late: %s", code)
 		}
@@ -67,22 +68,22 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 
 	// From the device.
 	{
-		atA.text(`{"type":"state.all","payload":{"n":1.50}}`)
+		atA.Text(`{"type":"state.all","payload":{"n":1.50}}`)
 		for _, fe := range frontends {
 			if m := fe.awaitType("state.all"); m.Src != "oven-1" || string(m.Payload) != `{"n":1.50}` {
 				t.Errorf("on %s: %+v", fe.welcome.Node, m)
 			}
 		}
-		atA.text(`{"type":"state.ann","dst":"@user/ann"}`)
+		atA.Text(`{"type":"state.ann","dst":"@user/ann"}`)
 		ann.awaitType("state.ann")
 		ann2.awaitType("state.ann")
-		atA.text(`{"type":"state.bob","dst":"@session/%s"}`, bob.welcome.Session)
+		atA.Text(`{"type":"state.bob","dst":"@session/%s"}`, bob.welcome.Session)
 		bob.awaitType("state.bob")
-		atA.text(`{"type":"state.lost","id":"n1","dst":"@user/zoe"}`)
+		atA.Text(`{"type":"state.lost","id":"n1","dst":"@user/zoe"}`)
 		if code := atA.awaitError("n1"); code != "not_found" {
 			t.Errorf("a user that is nowhere: %s", code)
 		}
-		atA.text(`{"type":"state.lost","id":"n2","dst":"@session/00000000-0000-4000-8000-000000000000"}`)
+		atA.Text(`{"type":"state.lost","id":"n2","dst":"@session/00000000-0000-4000-8000-000000000000"}`)
 		if code := atA.awaitError("n2"); code != "not_found" {
 			t.Errorf("a session that is nowhere: %s", code)
 		}
@@ -90,16 +91,16 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 
 	// Between front ends.
 	{
-		ann.text(`{"type":"note.all","dst":"@frontends"}`)
+		ann.Text(`{"type":"note.all","dst":"@frontends"}`)
 		for _, fe := range []*peer{early, bob, ann2, nobody} {
 			if m := fe.awaitType("note.all"); m.Src != "@user/ann" {
 				t.Errorf("on %s: %+v", fe.welcome.Node, m)
 			}
 		}
-		bob.text(`{"type":"note.ann","dst":"@user/ann"}`)
+		bob.Text(`{"type":"note.ann","dst":"@user/ann"}`)
 		ann.awaitType("note.ann")
 		ann2.awaitType("note.ann")
-		bob.text(`{"type":"note.nobody","dst":"@session/%s"}`, nobody.welcome.Session)
+		bob.Text(`{"type":"note.nobody","dst":"@session/%s"}`, nobody.welcome.Session)
 		if m := nobody.awaitType("note.nobody"); m.Src != "@user/bob" {
 			t.Errorf("%+v", m)
 		}
@@ -216,21 +217,21 @@ func TestMessagesOfOtherPrograms(t *testing.T) {
 	ann.awaitType("ingress.all")
 	bob.awaitType("ingress.all")
 	publish(`{"dst":"oven-1","type":"do.it","payload":{"key":"ingress"}}`)
-	eventually(t, "the device has the message", func() bool { return oven.carriedOut("ingress") > 0 })
+	gatewaytest.Eventually(t, "the device has the message", func() bool { return oven.carriedOut("ingress") > 0 })
 
 	refused := 0.0
 	for _, text := range []string{"hello", `{"dst":"@user/bob"}`, `{"type":"ingress.bob"}`, `{"dst":"@user/bob","type":"gateway.closing"}`, `{"dst":"@user/bob","type":"Door"}`, `{"dst":"@user/zoe","type":"ingress.zoe"}`} {
 		publish(text)
 		refused++
 		for _, n := range nodes {
-			eventually(t, "node "+n.name+" counts "+text, func() bool { return n.metric(t, "labgate_bus_ingress_refused_total") == refused })
+			gatewaytest.Eventually(t, "node "+n.name+" counts "+text, func() bool { return n.Metric("labgate_bus_ingress_refused_total") == refused })
 		}
 	}
 	for _, n := range nodes {
-		if lines := n.stderr.with("ingress"); len(lines) == 0 {
+		if lines := n.Stderr.With("ingress"); len(lines) == 0 {
 			t.Errorf("the log of %s says nothing of what was refused", n.name)
 		}
-		if accepted := n.metric(t, "labgate_bus_ingress_messages_total"); accepted != 4 {
+		if accepted := n.Metric("labgate_bus_ingress_messages_total"); accepted != 4 {
 			t.Errorf("%s counts %v messages on the ingress channel", n.name, accepted)
 		}
 	}

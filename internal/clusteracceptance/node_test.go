@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // The nodes' time to live and timeout in these tests: short, and yet long for a
@@ -19,25 +18,18 @@ const (
 	timeout = 1500 * time.Millisecond
 )
 
-// node is a running labgate serve.
+// node is a running labgate serve with a name.
 type node struct {
-	*process
-	name, addr, admin string
+	*gatewaytest.Gateway
+	name string
 }
 
 // startNode runs a node and waits until it listens; not until it has found the
 // others.
 func startNode(t *testing.T, name, redisURL string, args ...string) *node {
 	t.Helper()
-	argv := []string{labgate, "--log-json", "--log-level", "debug", "serve", "--node", name, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--redis", redisURL, "--redis-ttl", ttl.String(), "--redis-timeout", timeout.String(), "--drain-timeout", "10s"}
-	n := &node{process: start(t, append(argv, args...)...), name: name}
-	var ready struct{ Listen, Admin string }
-	if line := n.stderr.await(t, `"message":"ready"`); json.Unmarshal([]byte(line), &ready) != nil {
-		t.Fatalf("ready line %q", line)
-	}
-	n.addr, n.admin = ready.Listen, ready.Admin
-	return n
+	return &node{name: name, Gateway: gatewaytest.StartGateway(t, append([]string{"--node", name,
+		"--redis", redisURL, "--redis-ttl", ttl.String(), "--redis-timeout", timeout.String(), "--drain-timeout", "10s"}, args...)...)}
 }
 
 // startNodes runs nodes of these names on one Redis and waits until each knows
@@ -56,56 +48,20 @@ func startNodes(t *testing.T, redisURL string, names ...string) []*node {
 func awaitJoined(t *testing.T, nodes ...*node) {
 	t.Helper()
 	for _, n := range nodes {
-		eventually(t, "node "+n.name+" knows the others", func() bool {
-			return n.ready() && n.metric(t, "labgate_bus_nodes") == float64(len(nodes)-1)
+		gatewaytest.Eventually(t, "node "+n.name+" knows the others", func() bool {
+			return n.ready() && n.Metric("labgate_bus_nodes") == float64(len(nodes)-1)
 		})
 	}
 }
 
 // ready reports what /readyz says.
 func (n *node) ready() bool {
-	status, _ := n.health("/readyz")
+	status, _ := n.Ask("/readyz")
 	return status == http.StatusOK
 }
 
-func (n *node) health(path string) (int, string) {
-	res, err := admin.Get("http://" + n.admin + path)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer res.Body.Close()
-	body, _ := io.ReadAll(res.Body)
-	return res.StatusCode, string(body)
-}
-
-// admin asks the admin listeners; api the public ones.
-var (
-	admin = &http.Client{Timeout: patience}
-	api   = &http.Client{Timeout: patience}
-)
-
-// metric returns the sum of a metric's values over its labels; parts are of the
-// labels that count.
-func (n *node) metric(t *testing.T, name string, parts ...string) float64 {
-	t.Helper()
-	status, body := n.health("/metrics")
-	if status != http.StatusOK {
-		t.Fatalf("/metrics of node %s: %d %s", n.name, status, body)
-	}
-	sum := 0.0
-	for line := range strings.Lines(body) {
-		series, value, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if !ok || series != name && !strings.HasPrefix(series, name+"{") || slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(series, p) }) {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			t.Fatalf("metric %s: %v", name, err)
-		}
-		sum += v
-	}
-	return sum
-}
+// api asks the public listeners.
+var api = &http.Client{Timeout: gatewaytest.Patience}
 
 // answer is what the HTTP API says, as far as these tests look at it.
 type answer struct {
@@ -133,7 +89,7 @@ type answer struct {
 
 // call makes a request to a node's HTTP API; status 0 stands for none.
 func (n *node) call(method, path, body string) (a answer) {
-	req, err := http.NewRequest(method, "http://"+n.addr+path, bytes.NewBufferString(body))
+	req, err := http.NewRequest(method, "http://"+n.Addr+path, bytes.NewBufferString(body))
 	if err != nil {
 		return answer{text: err.Error()}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/protocol"
 )
@@ -23,7 +24,7 @@ func TestADeviceMoves(t *testing.T) {
 	for move := range 6 {
 		from, to := nodes[move%2], nodes[(move+1)%2]
 		for _, w := range watchers {
-			eventually(t, w.welcome.Node+" has seen all so far", func() bool { return len(w.notices()) >= len(want) })
+			gatewaytest.Eventually(t, w.welcome.Node+" has seen all so far", func() bool { return len(w.notices()) >= len(want) })
 		}
 		now := oven.connect(to)
 		if code := old.awaitClose(); code != uint16(protocol.CloseReplaced) {
@@ -33,7 +34,7 @@ func TestADeviceMoves(t *testing.T) {
 		old = now
 	}
 	for _, w := range watchers {
-		eventually(t, w.welcome.Node+" has seen all", func() bool { return len(w.notices()) >= len(want) })
+		gatewaytest.Eventually(t, w.welcome.Node+" has seen all", func() bool { return len(w.notices()) >= len(want) })
 		w.mustAnswer("moved-"+w.welcome.Node, "oven-1")
 		if got := w.notices(); !slices.Equal(got, want) {
 			t.Errorf("on %s: %q, want %q", w.welcome.Node, got, want)
@@ -51,7 +52,7 @@ func TestADeviceMoves(t *testing.T) {
 		last = oven.connect(nodes[i%3])
 	}
 	for _, n := range nodes {
-		eventually(t, "on "+n.name+" the last connection stays", func() bool { return n.holders()["oven-1"] == last.welcome.Node })
+		gatewaytest.Eventually(t, "on "+n.name+" the last connection stays", func() bool { return n.holders()["oven-1"] == last.welcome.Node })
 	}
 	for _, w := range watchers {
 		w.mustAnswer("settled-"+w.welcome.Node, "oven-1")
@@ -81,10 +82,10 @@ func TestANodeDies(t *testing.T) {
 		w.awaitDevice("press-1")
 	}
 	waiting := watchers[1]
-	waiting.text(`{"type":"do.it","id":"w","dst":"oven-1","timeout_ms":600000,"payload":{"key":"w"}}`)
-	eventually(t, "the device has the command", func() bool { return oven.carriedOut("w") == 1 })
+	waiting.Text(`{"type":"do.it","id":"w","dst":"oven-1","timeout_ms":600000,"payload":{"key":"w"}}`)
+	gatewaytest.Eventually(t, "the device has the command", func() bool { return oven.carriedOut("w") == 1 })
 
-	a.signal(syscall.SIGKILL)
+	a.Signal(syscall.SIGKILL)
 	died := time.Now()
 	for _, w := range watchers {
 		d := w.awaitNotice(protocol.TypeDeviceOffline, "oven-1")
@@ -107,7 +108,7 @@ func TestANodeDies(t *testing.T) {
 	}
 	time.Sleep(ttl / 2)
 	for _, w := range watchers {
-		w.mustFail(patience, "gone-"+w.welcome.Node, "oven-1", protocol.ErrDeviceOffline)
+		w.mustFail(gatewaytest.Patience, "gone-"+w.welcome.Node, "oven-1", protocol.ErrDeviceOffline)
 		if more := w.notices(); len(more) > 0 {
 			t.Errorf("on %s also: %q", w.welcome.Node, more)
 		}
@@ -142,7 +143,7 @@ func TestADuplicateIsRefusedAcrossNodes(t *testing.T) {
 		second.reset()
 		t.Fatal("a second connection was let in")
 	}
-	if refused := b.metric(t, "labgate_handshakes_refused_total", `reason="duplicate_device"`); refused != 1 {
+	if refused := b.Metric("labgate_handshakes_refused_total", `reason="duplicate_device"`); refused != 1 {
 		t.Errorf("%v refusals counted; the client was told %v", refused, err)
 	}
 	watcher.mustAnswer("c", "oven-1")
@@ -158,12 +159,12 @@ func TestNodesOfOneNameAreNoticed(t *testing.T) {
 	redis := redistest.Start(t)
 	nodes := startNodes(t, redis.URL(), "a", "b")
 	for _, n := range nodes {
-		if lines := n.stderr.with("same name"); len(lines) > 0 {
+		if lines := n.Stderr.With("same name"); len(lines) > 0 {
 			t.Errorf("%s: %s", n.name, lines[0])
 		}
 	}
 	second := startNode(t, "a", redis.URL())
 	for _, n := range append(nodes, second) {
-		n.stderr.await(t, "same name", `"name":"a"`)
+		n.Stderr.Await(t, "same name", `"name":"a"`)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/protocol"
 )
@@ -64,14 +65,14 @@ func (l *laboratory) whole() {
 func (l *laboratory) isolated() {
 	l.t.Helper()
 	for _, n := range []*node{l.a, l.b} {
-		eventually(l.t, "node "+n.name+" is not ready", func() bool { return !n.ready() })
-		if status, body := n.health("/readyz"); status != 503 || !contains(body, "isolated", "cannot be reached") {
+		gatewaytest.Eventually(l.t, "node "+n.name+" is not ready", func() bool { return !n.ready() })
+		if status, body := n.Ask("/readyz"); status != 503 || !gatewaytest.Contains(body, "isolated", "cannot be reached") {
 			l.t.Errorf("/readyz of %s: %d %s", n.name, status, body)
 		}
-		if status, body := n.health("/healthz"); status != 200 {
+		if status, body := n.Ask("/healthz"); status != 200 {
 			l.t.Errorf("/healthz of %s: %d %s", n.name, status, body)
 		}
-		if up := n.metric(l.t, "labgate_bus_up"); up != 0 {
+		if up := n.Metric("labgate_bus_up"); up != 0 {
 			l.t.Errorf("labgate_bus_up of %s is %v", n.name, up)
 		}
 	}
@@ -81,7 +82,7 @@ func (l *laboratory) isolated() {
 	// cannot be reached; then they are gone.
 	l.annA.mustFail(atOnce, l.id(), "press-1", protocol.ErrUnavailable, protocol.ErrDeviceOffline)
 	l.bobB.mustFail(atOnce, l.id(), "oven-1", protocol.ErrUnavailable, protocol.ErrDeviceOffline)
-	l.bobB.text(`{"type":"note.all","id":"n","dst":"@frontends"}`)
+	l.bobB.Text(`{"type":"note.all","id":"n","dst":"@frontends"}`)
 	began := time.Now()
 	if r := l.a.call("POST", "/v1/devices/press-1/commands", `{"type":"do.it","payload":{"key":"http"}}`); r.status != 503 && r.status != 404 || time.Since(began) > atOnce {
 		l.t.Errorf("a command through HTTP to the other node: %d %s after %v", r.status, r.text, time.Since(began))
@@ -98,10 +99,10 @@ func (l *laboratory) returned(least, most time.Duration) {
 	awaitJoined(l.t, l.a, l.b)
 	l.outages++
 	for _, n := range []*node{l.a, l.b} {
-		if outages := n.metric(l.t, "labgate_bus_outages_total"); outages != l.outages {
+		if outages := n.Metric("labgate_bus_outages_total"); outages != l.outages {
 			l.t.Errorf("%s counts %v outages, want %v", n.name, outages, l.outages)
 		}
-		if length := n.metric(l.t, "labgate_bus_outage_seconds_total"); length < least.Seconds() || length > most.Seconds() {
+		if length := n.Metric("labgate_bus_outage_seconds_total"); length < least.Seconds() || length > most.Seconds() {
 			l.t.Errorf("%s says that they lasted %v s, want %v to %v", n.name, length, least, most)
 		}
 	}
@@ -113,7 +114,7 @@ func TestRedisDies(t *testing.T) {
 	t.Parallel()
 	l := newLaboratory(t)
 	stop := l.oven.streaming(l.ovenA)
-	eventually(t, "telemetry crosses", func() bool { return l.bobB.book("oven-1").received > 2000 })
+	gatewaytest.Eventually(t, "telemetry crosses", func() bool { return l.bobB.book("oven-1").received > 2000 })
 
 	l.redis.Kill()
 	died := time.Now()
@@ -130,13 +131,13 @@ func TestRedisDies(t *testing.T) {
 	}
 	least := time.Since(died)
 	l.redis.Restart()
-	l.returned(least-time.Second, time.Since(died)+patience)
+	l.returned(least-time.Second, time.Since(died)+gatewaytest.Patience)
 	if d := l.bobB.awaitNotice(protocol.TypeDeviceOnline, "oven-2"); d.Node != "a" {
 		t.Errorf("%+v", d)
 	}
 	l.bobB.awaitNotice(protocol.TypeDeviceOffline, "oven-1")
 	l.bobB.mustAnswer("o2", "oven-2")
-	l.bobB.mustFail(patience, "o1", "oven-1", protocol.ErrDeviceOffline)
+	l.bobB.mustFail(gatewaytest.Patience, "o1", "oven-1", protocol.ErrDeviceOffline)
 	l.annA.mustAnswer("p", "press-1")
 	for _, n := range []*node{l.a, l.b} {
 		if got := n.holders(); len(got) != 2 || got["oven-2"] != "a" || got["press-1"] != "b" {
@@ -147,7 +148,7 @@ func TestRedisDies(t *testing.T) {
 	l.annA.mustBalance(l.oven)
 	// The length of the outage is in the log.
 	for _, n := range []*node{l.a, l.b} {
-		if len(n.stderr.with("outage")) == 0 {
+		if len(n.Stderr.With("outage")) == 0 {
 			t.Errorf("the log of %s says nothing of an outage", n.name)
 		}
 	}
@@ -163,7 +164,7 @@ func TestRedisHangs(t *testing.T) {
 		// Nobody knows yet; each must have an outcome soon.
 		ids := []string{l.id(), l.id(), l.id()}
 		for _, id := range ids {
-			l.bobB.text(`{"type":"do.it","id":%q,"dst":"oven-1","payload":{"key":%q}}`, id, id)
+			l.bobB.Text(`{"type":"do.it","id":%q,"dst":"oven-1","payload":{"key":%q}}`, id, id)
 		}
 		for _, id := range ids {
 			if m, code := l.bobB.outcome(id); code != "unavailable" && code != "device_disconnected" {
@@ -176,7 +177,7 @@ func TestRedisHangs(t *testing.T) {
 		l.isolated()
 		time.Sleep(time.Until(hung.Add(pause)))
 		l.redis.Continue()
-		l.returned(0, time.Duration(round+1)*patience)
+		l.returned(0, time.Duration(round+1)*gatewaytest.Patience)
 		l.whole()
 		for _, id := range ids {
 			if n := l.oven.carriedOut(id); n > 0 {
@@ -194,7 +195,7 @@ func (p *peer) outcome(id string) (protocol.Message, string) {
 	if m.Type != protocol.TypeError {
 		return m, ""
 	}
-	return m, string(parse[protocol.ErrorPayload](p.t, m).Code)
+	return m, string(gatewaytest.Decode[protocol.ErrorPayload](p.t, m.Payload).Code)
 }
 
 // A node that is cut off from Redis: for the others its devices are gone when
@@ -251,7 +252,7 @@ func TestANodeIsCutOff(t *testing.T) {
 	}
 	want := map[string]string{"oven-1": "c", "press-1": "a", "mill-1": "c"}
 	for _, n := range []*node{a, b, c} {
-		eventually(t, "on "+n.name+" each device has its newest holder", func() bool {
+		gatewaytest.Eventually(t, "on "+n.name+" each device has its newest holder", func() bool {
 			got := n.holders()
 			return len(got) == 3 && got["oven-1"] == want["oven-1"] && got["press-1"] == want["press-1"] && got["mill-1"] == want["mill-1"]
 		})
@@ -267,7 +268,7 @@ func TestANodeIsCutOff(t *testing.T) {
 	// Each difference was told once.
 	told := bobB.notices()
 	for _, notice := range []string{"online oven-1 c", "online mill-1 c", "offline mill-1 a"} {
-		if n := len(slices.DeleteFunc(slices.Clone(told), func(s string) bool { return !contains(s, notice) })); n != 1 {
+		if n := len(slices.DeleteFunc(slices.Clone(told), func(s string) bool { return !gatewaytest.Contains(s, notice) })); n != 1 {
 			t.Errorf("%q was told %d times: %q", notice, n, told)
 		}
 	}

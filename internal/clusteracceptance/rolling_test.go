@@ -54,7 +54,7 @@ func TestRollingRestart(t *testing.T) {
 		t.Errorf("only %d commands were answered", outcomes[answered])
 	}
 	for _, n := range f.all() {
-		if outages := n.metric(t, "labgate_bus_outages_total"); outages != 0 {
+		if outages := n.Metric("labgate_bus_outages_total"); outages != 0 {
 			t.Errorf("%s counts %v outages", n.name, outages)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/redistest"
 	"github.com/labgate/labgate/protocol"
 )
@@ -15,7 +16,7 @@ import (
 func TestRedisWithTLSAndAUser(t *testing.T) {
 	t.Parallel()
 	const password = "p@ss/word-0123456789"
-	guide, err := os.ReadFile(filepath.Join(root, "docs", "cluster.md"))
+	guide, err := os.ReadFile(filepath.Join(gatewaytest.Root(t), "docs", "cluster.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,15 +41,15 @@ func TestRedisWithTLSAndAUser(t *testing.T) {
 	bob.awaitDevice("oven-1")
 	bob.mustAnswer("c", "oven-1")
 	stop := oven.streaming(atA)
-	eventually(t, "telemetry crosses", func() bool { return bob.book("oven-1").received > 2000 })
+	gatewaytest.Eventually(t, "telemetry crosses", func() bool { return bob.book("oven-1").received > 2000 })
 	stop()
 	bob.mustBalance(oven)
-	nodes[0].terminate(t)
+	nodes[0].Terminate()
 	if d := bob.awaitNotice(protocol.TypeDeviceOffline, "oven-1"); d.Reason != "going_away" {
 		t.Errorf("%+v", d)
 	}
 	for _, n := range nodes {
-		if lines := n.stderr.with(password); len(lines) > 0 {
+		if lines := n.Stderr.With(password); len(lines) > 0 {
 			t.Errorf("the password is in the log: %s", lines[0])
 		}
 	}
@@ -59,11 +60,11 @@ func TestRedisWithTLSAndAUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := startNode(t, "c", url, "--redis-ca", redis.CAFile(), "--redis-password-file", wrong)
-	c.stderr.await(t, "WRONGPASS")
+	c.Stderr.Await(t, "WRONGPASS")
 	if c.ready() {
 		t.Error("a node without its Redis is ready")
 	}
-	if lines := c.stderr.with("sesame"); len(lines) > 0 {
+	if lines := c.Stderr.With("sesame"); len(lines) > 0 {
 		t.Errorf("the password is in the log: %s", lines[0])
 	}
 	connect(t, c, "/ws/frontend") // by itself it serves
@@ -83,14 +84,14 @@ func TestSentinelFailover(t *testing.T) {
 
 	s.Master.Kill()
 	for _, n := range nodes {
-		eventually(t, "node "+n.name+" notices", func() bool { return n.metric(t, "labgate_bus_outages_total") >= 1 })
+		gatewaytest.Eventually(t, "node "+n.name+" notices", func() bool { return n.Metric("labgate_bus_outages_total") >= 1 })
 	}
 	awaitJoined(t, nodes...)
-	eventually(t, "the device is known again", func() bool { return nodes[1].holders()["oven-1"] == "a" })
+	gatewaytest.Eventually(t, "the device is known again", func() bool { return nodes[1].holders()["oven-1"] == "a" })
 	bob.mustAnswer("after", "oven-1")
 	for _, n := range nodes {
-		t.Logf("%s: %v outages, %.1f s", n.name, n.metric(t, "labgate_bus_outages_total"), n.metric(t, "labgate_bus_outage_seconds_total"))
-		if n.metric(t, "labgate_bus_outage_seconds_total") == 0 {
+		t.Logf("%s: %v outages, %.1f s", n.name, n.Metric("labgate_bus_outages_total"), n.Metric("labgate_bus_outage_seconds_total"))
+		if n.Metric("labgate_bus_outage_seconds_total") == 0 {
 			t.Errorf("%s knows no length of the outage", n.name)
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/redistest"
-	"github.com/labgate/labgate/internal/wsframe"
 )
 
 // Telemetry crosses complete and in order while it is wanted, many frames in
@@ -23,9 +23,9 @@ func TestTelemetryCrosses(t *testing.T) {
 		return func() bool { return all.book("oven-1").received > n && all.book("press-1").received > n }
 	}
 	// What the devices sent before the other node had asked for it is told lost.
-	eventually(t, "telemetry of both arrives", arrived(0))
+	gatewaytest.Eventually(t, "telemetry of both arrives", arrived(0))
 	early := map[string]uint64{"oven-1": all.book("oven-1").lost, "press-1": all.book("press-1").lost}
-	eventually(t, "more of it arrives", arrived(20_000))
+	gatewaytest.Eventually(t, "more of it arrives", arrived(20_000))
 	stopOven()
 	stopPress()
 	for _, d := range []*device{oven, press} {
@@ -37,20 +37,20 @@ func TestTelemetryCrosses(t *testing.T) {
 			t.Errorf("%d samples for who wants none", got.received)
 		}
 	}
-	frames, batches := a.metric(t, "labgate_telemetry_frames_in_total"), a.metric(t, "labgate_bus_publishes_total")
+	frames, batches := a.Metric("labgate_telemetry_frames_in_total"), a.Metric("labgate_bus_publishes_total")
 	t.Logf("%v frames crossed, with %v publishes in all", frames, batches)
 
 	// What is not wanted stays.
-	all.text(`{"type":"gateway.subscribe","id":"s","payload":{"devices":["oven-1"]}}`)
+	all.Text(`{"type":"gateway.subscribe","id":"s","payload":{"devices":["oven-1"]}}`)
 	all.awaitRe("s")
-	eventually(t, "press-1 does not cross any more", func() bool {
-		bytes, in := a.metric(t, "labgate_bus_sent_bytes_total"), a.metric(t, "labgate_samples_in_total")
-		atA.send(wsframe.OpBinary, samples(press.sent(), 60_000))
+	gatewaytest.Eventually(t, "press-1 does not cross any more", func() bool {
+		bytes, in := a.Metric("labgate_bus_sent_bytes_total"), a.Metric("labgate_samples_in_total")
+		atA.SendSamples(press.sent(), 60_000)
 		press.mu.Lock()
 		press.seq += 60_000
 		press.mu.Unlock()
-		eventually(t, "the samples are in", func() bool { return a.metric(t, "labgate_samples_in_total") >= in+60_000 })
-		return a.metric(t, "labgate_bus_sent_bytes_total") < bytes+100_000
+		gatewaytest.Eventually(t, "the samples are in", func() bool { return a.Metric("labgate_samples_in_total") >= in+60_000 })
+		return a.Metric("labgate_bus_sent_bytes_total") < bytes+100_000
 	})
 }
 
@@ -69,7 +69,7 @@ func TestTelemetryIsAccountedForWhenTheBusDropsIt(t *testing.T) {
 	crossing := func() {
 		t.Helper()
 		from := far.book("oven-1").received
-		eventually(t, "telemetry crosses", func() bool { return far.book("oven-1").received > from+2000 })
+		gatewaytest.Eventually(t, "telemetry crosses", func() bool { return far.book("oven-1").received > from+2000 })
 	}
 	crossing()
 	for _, outage := range []time.Duration{100 * time.Millisecond, timeout + 500*time.Millisecond, ttl + 2*time.Second} {
@@ -93,5 +93,5 @@ func TestTelemetryIsAccountedForWhenTheBusDropsIt(t *testing.T) {
 		t.Errorf("%d samples lost on the device's own node", near.book("oven-1").lost)
 	}
 	t.Logf("%d samples sent; on the other node %d received, %d reported lost; b heard of %v outages, %v packets lost, %v stale",
-		oven.sent(), k.received, k.lost, a.metric(t, "labgate_bus_outages_total"), b.metric(t, "labgate_bus_packets_lost_total"), b.metric(t, "labgate_bus_packets_stale_total"))
+		oven.sent(), k.received, k.lost, a.Metric("labgate_bus_outages_total"), b.Metric("labgate_bus_packets_lost_total"), b.Metric("labgate_bus_packets_stale_total"))
 }

@@ -57,8 +57,9 @@ var may = map[string][]string{
 
 	"internal/access": {"protocol"},
 
-	"internal/option":    {},
-	"internal/redistest": {},
+	"internal/option":      {},
+	"internal/gatewaytest": {"protocol", "internal/wsframe"},
+	"internal/redistest":   {"internal/gatewaytest"},
 }
 
 // foreign lists who alone may import a module that is not ours.
@@ -67,7 +68,7 @@ var foreign = map[string][]string{
 	"github.com/prometheus/":     {"internal/metrics"},
 	"github.com/spf13/pflag":     {"cmd/labgate"},
 	"github.com/coder/websocket": {"client"},
-	"net/http":                   {"server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/httpresponse", "internal/metrics", "web", "client", "bench", "bench/limit", "bench/peers/servers/centrifuge", "bench/peers/servers/melody", "cmd/labgate"},
+	"net/http":                   {"server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/httpresponse", "internal/metrics", "web", "client", "bench", "bench/limit", "bench/peers/servers/centrifuge", "bench/peers/servers/melody", "cmd/labgate", "internal/gatewaytest"},
 	"github.com/rs/zerolog":      {"session", "cluster", "server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/panics", "client", "cmd/labgate"},
 	"github.com/google/uuid":     {"session", "router", "router/federation", "cluster", "internal/httpapi", "internal/panics", "client"},
 	"github.com/redis/rueidis":   {"cluster"},

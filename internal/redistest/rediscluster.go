@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // Cluster is a Redis Cluster of three masters.
@@ -56,19 +58,19 @@ func StartReplicatedCluster(tb testing.TB) *Cluster {
 	c.meet(append(append([]*Server(nil), c.Nodes...), c.Replicas...))
 	for i, r := range c.Replicas {
 		id := fmt.Sprint(c.Nodes[i].Do("CLUSTER", "MYID"))
-		eventually(tb, "a replica knows its master", func() bool {
+		gatewaytest.Eventually(tb, "a replica knows its master", func() bool {
 			_, err := r.Try("CLUSTER", "REPLICATE", id)
 			return err == nil
 		})
 	}
 	for _, r := range c.Replicas {
-		eventually(tb, "a replica is connected", func() bool {
+		gatewaytest.Eventually(tb, "a replica is connected", func() bool {
 			role, _ := r.Do("ROLE").([]any)
 			return len(role) > 3 && role[0] == "slave" && role[3] == "connected"
 		})
 	}
 	for _, n := range c.Nodes {
-		eventually(tb, "the masters know the replicas", func() bool {
+		gatewaytest.Eventually(tb, "the masters know the replicas", func() bool {
 			return strings.Count(fmt.Sprint(n.Do("CLUSTER", "NODES")), " slave ")+strings.Count(fmt.Sprint(n.Do("CLUSTER", "NODES")), ",slave ") == masters
 		})
 	}
@@ -91,7 +93,7 @@ func (c *Cluster) meet(nodes []*Server) {
 		n.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(first.port), strconv.Itoa(first.busPort))
 	}
 	for _, n := range nodes {
-		eventually(c.tb, "a node serves the cluster", func() bool {
+		gatewaytest.Eventually(c.tb, "a node serves the cluster", func() bool {
 			info := fmt.Sprint(n.Do("CLUSTER", "INFO"))
 			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprint("cluster_known_nodes:", len(nodes)))
 		})

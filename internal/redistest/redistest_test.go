@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -169,7 +171,7 @@ func TestConfigurationIsTheTests(t *testing.T) {
 func TestReplicatedClusterFailsOver(t *testing.T) {
 	c := StartReplicatedCluster(t)
 	c.Nodes[1].Kill()
-	eventually(t, "its replica takes over", func() bool {
+	gatewaytest.Eventually(t, "its replica takes over", func() bool {
 		reply, _ := c.Replicas[1].Try("ROLE")
 		role, _ := reply.([]any)
 		return len(role) > 0 && role[0] == "master"

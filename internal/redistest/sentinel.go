@@ -5,7 +5,8 @@ import (
 	"net/url"
 	"strconv"
 	"testing"
-	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // Sentinel is a master with a replica, watched by three sentinels.
@@ -36,13 +37,13 @@ func StartSentinel(tb testing.TB) *Sentinel {
 		s.Sentinels = append(s.Sentinels, n)
 	}
 	for _, n := range s.Sentinels {
-		eventually(tb, "a sentinel knows the others and the replica", func() bool {
+		gatewaytest.Eventually(tb, "a sentinel knows the others and the replica", func() bool {
 			info, _ := n.Do("SENTINEL", "master", MasterSet).([]any)
 			m := fields(info)
 			return m["num-other-sentinels"] == "2" && m["num-slaves"] == "1" && m["flags"] == "master"
 		})
 	}
-	eventually(tb, "the replica is connected", func() bool {
+	gatewaytest.Eventually(tb, "the replica is connected", func() bool {
 		role, _ := s.Replica.Do("ROLE").([]any)
 		return len(role) > 3 && role[3] == "connected"
 	})
@@ -62,7 +63,7 @@ func (s *Sentinel) URL() string {
 func (s *Sentinel) AwaitMaster(server *Server) {
 	s.tb.Helper()
 	for _, n := range s.Sentinels {
-		eventually(s.tb, "the sentinels agree on the master", func() bool {
+		gatewaytest.Eventually(s.tb, "the sentinels agree on the master", func() bool {
 			addr := n.Strings("SENTINEL", "get-master-addr-by-name", MasterSet)
 			return len(addr) == 2 && addr[1] == strconv.Itoa(server.port)
 		})
@@ -76,13 +77,4 @@ func fields(list []any) map[string]string {
 		m[fmt.Sprint(list[i])] = fmt.Sprint(list[i+1])
 	}
 	return m
-}
-
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			tb.Fatalf("did not happen in %v: %s", patience, what)
-		}
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 )
@@ -30,7 +31,7 @@ func newDevice(addr, id, token string) (*device, error) {
 	d := &device{peer: p, id: id, done: make(chan struct{})}
 	p.onText = func(m protocol.Message) {
 		if m.ID != "" {
-			p.send(wsframe.OpText, fmt.Appendf(nil, `{"type":"it.is_done","re":%q}`, m.ID))
+			p.Text(`{"type":"it.is_done","re":%q}`, m.ID)
 		}
 	}
 	go func() {
@@ -55,7 +56,7 @@ func (d *device) stream(stop <-chan struct{}) {
 			seq := d.sent.Load()
 			// Counted first: a receiver must never know more.
 			d.sent.Add(uint64(n))
-			d.send(wsframe.OpBinary, samples(seq, n))
+			d.SendSamples(seq, n)
 		}
 	}
 }
@@ -163,7 +164,7 @@ func (w *watcher) command(to string) {
 	id := fmt.Sprint(w.asked)
 	w.outcomes[id] = 0
 	w.mu.Unlock()
-	w.send(wsframe.OpText, fmt.Appendf(nil, `{"type":"do.it","id":%q,"dst":%q,"timeout_ms":2000}`, id, to))
+	w.Text(`{"type":"do.it","id":%q,"dst":%q,"timeout_ms":2000}`, id, to)
 }
 
 // open returns the commands without an outcome.
@@ -200,7 +201,7 @@ func comeAndGo(g *gateway, i int) {
 	if i%2 == 0 {
 		token = g.credentials.jwt("device", id, time.Duration(1+rand.IntN(300))*time.Millisecond)
 	}
-	d, err := newDevice(g.addr, id, token)
+	d, err := newDevice(g.Addr, id, token)
 	if err != nil {
 		return
 	}
@@ -210,22 +211,22 @@ func comeAndGo(g *gateway, i int) {
 	close(stop)
 	switch i % 3 {
 	case 0:
-		d.leave()
+		d.Leave()
 	case 1:
-		d.reset()
+		d.Reset()
 	default:
-		_ = d.conn.(*net.TCPConn).CloseWrite()
+		_ = d.Conn.(*net.TCPConn).CloseWrite()
 	}
 	select {
 	case <-d.done:
-	case <-time.After(patience):
-		d.reset()
+	case <-time.After(gatewaytest.Patience):
+		d.Reset()
 	}
 }
 
 // dieReading is a front end that reads slowly, or not at all, and vanishes.
 func dieReading(g *gateway, i int) {
-	p, err := dial(g.addr, "/ws/frontend", g.credentials.frontend, 4096)
+	p, err := dial(g.Addr, "/ws/frontend", g.credentials.frontend, 4096)
 	if err != nil {
 		return
 	}
@@ -234,7 +235,7 @@ func dieReading(g *gateway, i int) {
 		go p.run()
 	}
 	time.Sleep(time.Duration(rand.IntN(800)) * time.Millisecond)
-	p.reset()
+	p.Reset()
 }
 
 // talkNonsense sends what breaks a rule: of HTTP, of RFC 6455, of labgate.v1,
@@ -245,7 +246,7 @@ func talkNonsense(g *gateway, i int) {
 		junk[k] = byte(rand.Uint32())
 	}
 	if i%4 == 0 {
-		conn, err := net.Dial("tcp", g.addr)
+		conn, err := net.Dial("tcp", g.Addr)
 		if err != nil {
 			return
 		}
@@ -257,7 +258,7 @@ func talkNonsense(g *gateway, i int) {
 	if i%2 == 1 {
 		path, token = "/ws/frontend/nonsense", g.credentials.frontend
 	}
-	p, err := dial(g.addr, path, token, 0)
+	p, err := dial(g.Addr, path, token, 0)
 	if err != nil {
 		return
 	}
@@ -268,19 +269,19 @@ func talkNonsense(g *gateway, i int) {
 	}()
 	switch i % 4 {
 	case 1:
-		p.write(junk)
+		_ = p.Write(junk)
 	case 2:
-		p.send(wsframe.OpText, junk)
+		p.Send(wsframe.OpText, junk)
 	default:
 		for range 50 {
-			p.send(wsframe.OpText, []byte(`{"type":"gateway.welcome","dst":"@nowhere"}`))
+			p.Send(wsframe.OpText, []byte(`{"type":"gateway.welcome","dst":"@nowhere"}`))
 		}
-		p.send(wsframe.OpBinary, junk)
+		p.Send(wsframe.OpBinary, junk)
 	}
 	select {
 	case <-done:
 	case <-time.After(200 * time.Millisecond):
-		p.reset()
+		p.Reset()
 		<-done
 	}
 }
@@ -311,7 +312,7 @@ func kick(g *gateway, _ int) {
 }
 
 func (g *gateway) api(method, path string) (*http.Response, error) {
-	req, err := http.NewRequest(method, "http://"+g.addr+path, nil)
+	req, err := http.NewRequest(method, "http://"+g.Addr+path, nil)
 	if err != nil {
 		return nil, err
 	}

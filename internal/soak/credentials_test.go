@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/internal/access"
-	"github.com/labgate/labgate/internal/wsframe"
+	"github.com/labgate/labgate/internal/gatewaytest"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -121,9 +121,9 @@ func loseToken(g *gateway, i int) {
 	token := g.credentials.issue(access.Grant{Role: access.RoleDevice, Name: id})
 	defer g.credentials.revoke(token)
 	var d *device
-	for end := time.Now().Add(patience); d == nil; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(gatewaytest.Patience); d == nil; time.Sleep(50 * time.Millisecond) {
 		var err error
-		if d, err = newDevice(g.addr, id, token); err != nil && (g.over() || time.Now().After(end)) {
+		if d, err = newDevice(g.Addr, id, token); err != nil && (g.over() || time.Now().After(end)) {
 			g.wrong("a new token is not let in: %v", err)
 			return
 		}
@@ -136,7 +136,7 @@ func loseToken(g *gateway, i int) {
 // outliveJWT connects with a JWT and stays until it ends.
 func outliveJWT(g *gateway, i int) {
 	id := fmt.Sprintf("steady-jwt-%d", i%3)
-	d, err := newDevice(g.addr, id, g.credentials.jwt("device", id, 3*time.Second))
+	d, err := newDevice(g.Addr, id, g.credentials.jwt("device", id, 3*time.Second))
 	if err != nil {
 		g.wrong("a JWT is not let in: %v", err)
 		return
@@ -148,7 +148,7 @@ func outliveJWT(g *gateway, i int) {
 // is about to end.
 func renewJWT(g *gateway, i int) {
 	id := fmt.Sprintf("steady-renewer-%d", i%3)
-	p, err := dial(g.addr, "/ws/device/"+id, g.credentials.jwt("device", id, 3*time.Second), 0)
+	p, err := dial(g.Addr, "/ws/device/"+id, g.credentials.jwt("device", id, 3*time.Second), 0)
 	if err != nil {
 		g.wrong("a JWT is not let in: %v", err)
 		return
@@ -157,10 +157,10 @@ func renewJWT(g *gateway, i int) {
 	p.onText = func(m protocol.Message) {
 		switch m.Type {
 		case protocol.TypeTokenExpiring:
-			p.send(wsframe.OpText, fmt.Appendf(nil, `{"type":"gateway.renew","id":"r","payload":{"token":%q}}`, g.credentials.jwt("device", id, 3*time.Second)))
+			p.Text(`{"type":"gateway.renew","id":"r","payload":{"token":%q}}`, g.credentials.jwt("device", id, 3*time.Second))
 		case protocol.TypeRenewed:
 			if renewed++; renewed == 2 {
-				p.leave()
+				p.Leave()
 			}
 		}
 	}
@@ -171,8 +171,8 @@ func renewJWT(g *gateway, i int) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
-		p.reset()
+	case <-time.After(gatewaytest.Patience):
+		p.Reset()
 		<-done
 	}
 	if renewed < 2 || p.closed != uint16(protocol.CloseNormal) {
@@ -186,8 +186,8 @@ func renewJWT(g *gateway, i int) {
 func (g *gateway) expectUnauthorized(d *device, why string, counter int) {
 	select {
 	case <-d.done:
-	case <-time.After(patience):
-		d.reset()
+	case <-time.After(gatewaytest.Patience):
+		d.Reset()
 		<-d.done
 	}
 	if d.closed != uint16(protocol.CloseUnauthorized) {
@@ -199,7 +199,7 @@ func (g *gateway) expectUnauthorized(d *device, why string, counter int) {
 
 // over reports whether the gateway has gone or is leaving: then nothing is
 // wrong with being closed.
-func (g *gateway) over() bool { return g.leaving.Load() || !g.alive() }
+func (g *gateway) over() bool { return g.leaving.Load() || !g.Alive() }
 
 func (g *gateway) wrong(format string, args ...any) {
 	if !g.over() {

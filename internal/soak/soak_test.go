@@ -7,9 +7,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
 // shortTime is how long the soak lasts without SOAK_TIME.
@@ -45,7 +46,7 @@ func TestSoak(t *testing.T) {
 	after := g.atRest(t)
 	t.Logf("before: %v; after: %v", before, after)
 	before.compare(t, after)
-	if n := g.metric(t, "labgate_panics_total"); n != 0 {
+	if n := g.Metric("labgate_panics_total"); n != 0 {
 		t.Errorf("%v panics", n)
 	}
 	t.Logf("%d sessions lost their token, %d outlived their JWT, %d renewed it", g.leases[0].Load(), g.leases[1].Load(), g.leases[2].Load())
@@ -73,7 +74,7 @@ func chaos(t *testing.T, g *gateway, length time.Duration) (wait func()) {
 	act := func(actor func(g *gateway, i int), n int, rest time.Duration) {
 		for range n {
 			all.Go(func() {
-				for i := rand.IntN(12); time.Now().Before(until) && g.alive(); i++ {
+				for i := rand.IntN(12); time.Now().Before(until) && g.Alive(); i++ {
 					actor(g, i)
 					rounds.Add(1)
 					time.Sleep(rest)
@@ -100,7 +101,7 @@ func drains(t *testing.T, until time.Time) {
 		g := startGateway(t)
 		stop := chaos(t, g, time.Hour)
 		time.Sleep(time.Duration(500+rand.IntN(2000)) * time.Millisecond)
-		g.terminate(t)
+		g.terminate()
 		stop()
 	}
 }
@@ -118,14 +119,14 @@ func gather(t *testing.T, g *gateway) *party {
 	t.Helper()
 	p := &party{quiet: make(chan struct{}), stop: make(chan struct{})}
 	for i := range 4 {
-		d, err := newDevice(g.addr, fmt.Sprintf("steady-%d", i), g.credentials.device)
+		d, err := newDevice(g.Addr, fmt.Sprintf("steady-%d", i), g.credentials.device)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.devices = append(p.devices, d)
 	}
 	for i, pause := range []time.Duration{0, 0, 30 * time.Millisecond} {
-		w, err := newWatcher(g.addr, fmt.Sprintf("steady-watcher-%d", i), g.credentials.frontend, pause)
+		w, err := newWatcher(g.Addr, fmt.Sprintf("steady-watcher-%d", i), g.credentials.frontend, pause)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +164,7 @@ func (p *party) balance(t *testing.T) {
 	}
 	for _, w := range p.watchers {
 		w.pause.Store(0)
-		eventually(t, w.name+" has all samples and outcomes", func() bool {
+		gatewaytest.Eventually(t, w.name+" has all samples and outcomes", func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			for _, d := range p.devices {
@@ -173,7 +174,7 @@ func (p *party) balance(t *testing.T) {
 			}
 			return true
 		})
-		eventually(t, w.name+" has an outcome of each command", func() bool { return w.open() == 0 })
+		gatewaytest.Eventually(t, w.name+" has an outcome of each command", func() bool { return w.open() == 0 })
 		w.mu.Lock()
 		t.Logf("%s: %d samples sent, %d received, %d told lost; %d commands", w.name, sent, w.samples, w.lost, w.asked)
 		if w.samples+w.lost > sent || w.samples == 0 || w.asked == 0 {
@@ -194,11 +195,11 @@ func (p *party) balance(t *testing.T) {
 // leave closes every connection of the party.
 func (p *party) leave() {
 	for _, d := range p.devices {
-		d.peer.leave()
+		d.Leave()
 		<-d.done
 	}
 	for _, w := range p.watchers {
-		w.peer.leave()
+		w.Leave()
 		<-w.done
 	}
 }
@@ -209,9 +210,9 @@ func (p *party) drained(t *testing.T, g *gateway) {
 	t.Helper()
 	close(p.quiet)
 	for _, w := range p.watchers {
-		eventually(t, w.name+" has an outcome of each command", func() bool { return w.open() == 0 })
+		gatewaytest.Eventually(t, w.name+" has an outcome of each command", func() bool { return w.open() == 0 })
 	}
-	g.terminate(t)
+	g.terminate()
 	close(p.stop)
 	p.working.Wait()
 	for _, d := range p.devices {
@@ -232,16 +233,7 @@ func (p *party) drained(t *testing.T, g *gateway) {
 }
 
 // terminate drains the gateway with SIGTERM.
-func (g *gateway) terminate(t *testing.T) {
+func (g *gateway) terminate() {
 	g.leaving.Store(true)
-	_ = g.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-g.exited:
-	case <-time.After(patience):
-		t.Error("the gateway does not end")
-		g.kill()
-	}
-	if code := g.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("the gateway ended with %d: %s", code, g.lastLines())
-	}
+	g.Terminate()
 }

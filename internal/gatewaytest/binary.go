@@ -1,0 +1,166 @@
+package gatewaytest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Labgate returns the path of the shipped command, built from this tree. All
+// test packages share one build.
+func Labgate(t testing.TB) string {
+	t.Helper()
+	return Binary(t, "./cmd/labgate")
+}
+
+// Root returns the directory of the repository.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Binary returns the path of a command of this repository, built from this tree
+// with -trimpath; pkg is relative to the repository, such as ./bench/limit.
+//
+// The build is kept in the user's cache directory under a hash of everything
+// that goes into it. A lock file makes processes of other test packages wait for
+// the build instead of repeating it.
+func Binary(t testing.TB, pkg string) string {
+	t.Helper()
+	built, _ := binaries.LoadOrStore(pkg, sync.OnceValues(func() (string, error) { return build(pkg) }))
+	path, err := built.(func() (string, error))()
+	if err != nil {
+		t.Fatalf("building %s: %v", pkg, err)
+	}
+	return path
+}
+
+// binaries holds, by package, the function that builds it once.
+var binaries sync.Map
+
+var root = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOMOD: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+})
+
+// build returns the kept build of a package and makes it when there is none.
+func build(pkg string) (string, error) {
+	key, err := contentKey(pkg)
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	cache = filepath.Join(cache, "labgate-test")
+	dir := filepath.Join(cache, key)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lock(filepath.Join(cache, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	path := filepath.Join(dir, filepath.Base(pkg))
+	now := time.Now()
+	if err := os.Chtimes(path, now, now); err == nil {
+		return path, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	prune(cache)
+	// Renamed when complete: a build that was interrupted is never found.
+	if err := goCommand("build", "-trimpath", "-o", path+".new", pkg).run(); err != nil {
+		return "", err
+	}
+	return path, os.Rename(path+".new", path)
+}
+
+// contentKey hashes what goes into a package's binary: the build IDs of all its
+// packages, which stand for their sources, embedded files, flags and compiler.
+func contentKey(pkg string) (string, error) {
+	list := goCommand("list", "-trimpath", "-deps", "-export", "-f", "{{.ImportPath}} {{.BuildID}}", pkg)
+	if err := list.run(); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(runtime.Version() + pkg + list.stdout.String()))
+	return hex.EncodeToString(sum[:12]), nil
+}
+
+// kept is how long a build stays in the cache after its last use.
+const kept = 3 * 24 * time.Hour
+
+// prune removes builds that have not been used for a while. The caller holds
+// the lock.
+func prune(cache string) {
+	builds, _ := filepath.Glob(filepath.Join(cache, "*", "*"))
+	for _, file := range builds {
+		if info, err := os.Stat(file); err == nil && time.Since(info.ModTime()) > kept {
+			_ = os.RemoveAll(filepath.Dir(file))
+		}
+	}
+}
+
+// lock waits for the exclusive lock of a file; the kernel releases the lock of a
+// process that has died.
+func lock(name string) (unlock func(), err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("locking %s: %w", name, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// command is a run of the go command in the repository.
+type command struct {
+	cmd            *exec.Cmd
+	stdout, stderr strings.Builder
+}
+
+func goCommand(args ...string) *command {
+	c := &command{cmd: exec.Command("go", args...)}
+	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	return c
+}
+
+func (c *command) run() error {
+	dir, err := root()
+	if err != nil {
+		return err
+	}
+	c.cmd.Dir = dir
+	if err := c.cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(c.cmd.Args, " "), err, c.stderr.String())
+	}
+	return nil
+}
