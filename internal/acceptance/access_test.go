@@ -62,6 +62,7 @@ func jwtFor(role, subject string, d time.Duration) string {
 func eachTransport(t *testing.T, f func(t *testing.T, start func(args ...string) (*gatewaytest.Gateway, client.Config))) {
 	for _, mode := range []string{"plain", "blocking", "nonblocking"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			f(t, func(args ...string) (*gatewaytest.Gateway, client.Config) {
 				if mode == "plain" {
 					g := gatewaytest.StartGateway(t, args...)
@@ -110,6 +111,7 @@ func awaitUnauthorized(t *testing.T, d *client.Device) {
 // A token is made, let in and taken away again: its session ends, and no other.
 // Neither token is anywhere in the log or the metrics.
 func TestTokenIsRevoked(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, start func(args ...string) (*gatewaytest.Gateway, client.Config)) {
 		file := filepath.Join(t.TempDir(), "tokens")
 		lost, lostLine := token(t, "--role", "device", "--name", "press-1", "--label", "lost")
@@ -160,6 +162,7 @@ func TestTokenIsRevoked(t *testing.T) {
 // A device with a JWT goes on over the same connection when it renews it, and
 // is closed with 4001 when it does not.
 func TestJWTExpires(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, start func(args ...string) (*gatewaytest.Gateway, client.Config)) {
 		secret := filepath.Join(t.TempDir(), "secret")
 		replace(t, secret, jwtSecret)
@@ -193,6 +196,7 @@ func TestJWTExpires(t *testing.T) {
 // labgate simulate reads its token file again when the token is about to
 // expire.
 func TestTokenFileOfTheSimulator(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	secret, file := filepath.Join(dir, "secret"), filepath.Join(dir, "token")
 	replace(t, secret, jwtSecret)
@@ -206,6 +210,7 @@ func TestTokenFileOfTheSimulator(t *testing.T) {
 
 // A device gets in by the certificate that names it, and by none other.
 func TestDeviceCertificate(t *testing.T) {
+	t.Parallel()
 	ca, stranger := newAuthority(t), newAuthority(t)
 	frontends := filepath.Join(t.TempDir(), "frontends")
 	_, line := token(t, "--role", "frontend")
@@ -230,6 +235,7 @@ func TestDeviceCertificate(t *testing.T) {
 
 // Beyond loopback the gateway does not start for everybody by accident.
 func TestRefusesToBeOpen(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--admin-listen", "0.0.0.0:0", "--insecure"}} {
 		p := gatewaytest.Start(t, append([]string{gatewaytest.Labgate(t), "serve"}, args...)...)
 		if code := p.Wait(10 * time.Second); code == 0 {

@@ -118,6 +118,7 @@ const halfRequest = "GET /ws/device/slow HTTP/1.1\r\nHost: gateway.test\r\nX-Pad
 
 // TestHalfOpenHandshakes holds ten thousand handshakes open that never end.
 func TestHalfOpenHandshakes(t *testing.T) {
+	t.Parallel()
 	const attackers = 10_000
 	moreDescriptors(t, attackers+1000)
 	g := gatewaytest.StartGateway(t, "--handshake-timeout", "20s")
@@ -167,6 +168,7 @@ func isDeadline(err error) bool {
 // TestOneByteASecond: peers that send their handshake, or their message, one
 // byte a second. The first are cut off; the others are slow, but do no wrong.
 func TestOneByteASecond(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--handshake-timeout", "2s")
 	w := newWitness(t, g, "")
 	var cut atomic.Int32
@@ -239,6 +241,7 @@ func TestFloods(t *testing.T) {
 		{"close without reading", "/ws/frontend", frame(0x88, closing(1000, "")), slices.Repeat(frame(0x89, "late"), 500), false, []string{"closed_by_peer"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			g := gatewaytest.StartGateway(t, "--max-message", "65536")
 			w := newWitness(t, g, "")
 			until := time.Now().Add(3 * time.Second)
@@ -307,6 +310,7 @@ func TestManyDevicesWithOneToken(t *testing.T) {
 	replace(t, file, sharedLine, ownLine)
 	for name, args := range map[string][]string{"no limit": nil, "limit": {"--max-sessions-per-credential", fmt.Sprint(limit)}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := gatewaytest.StartGateway(t, append(args, "--device-token-file", file)...)
 			w := newWitness(t, g, own)
 			if _, err := (gatewaytest.Dialer{}).TryConnect(t, g.Addr, "/ws/device/stranger"); err == nil {

@@ -13,10 +13,12 @@ import (
 // The examples are clients in other languages, written from docs/protocol.md:
 // a device in Python, a front end in Node.
 func TestPythonDeviceAndNodeFrontend(t *testing.T) {
+	t.Parallel()
 	const seconds = 5
 	g := gatewaytest.StartGateway(t)
 	for _, perFrame := range []int{1, 100} {
 		t.Run(strconv.Itoa(perFrame)+" samples a frame", func(t *testing.T) {
+			t.Parallel()
 			id := "python-" + strconv.Itoa(perFrame)
 			gatewaytest.Start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+g.Addr, id)
 			front := gatewaytest.Start(t, "node", "examples/node/frontend.js", "ws://"+g.Addr, id, strconv.Itoa(perFrame), strconv.Itoa(seconds))

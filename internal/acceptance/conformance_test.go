@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,18 +28,19 @@ const (
 // conformance suites do, in the order of their chapters, with a client that
 // shares no code with it.
 func TestConformance(t *testing.T) {
+	// Made once for all modes: masking large messages takes time.
+	talks := slices.Concat(framingTalks(), pingTalks(), refusedTalks(), fragmentTalks(), utf8Talks(), closingTalks(), volumeTalks())
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			g := startEcho(t, m)
-			for _, talks := range [][]talk{framingTalks(), pingTalks(), refusedTalks(), fragmentTalks(), utf8Talks(), closingTalks(), volumeTalks()} {
-				for _, c := range talks {
-					began := time.Now()
-					if err := c.run(g, m); err != nil {
-						t.Errorf("%s: %v", c.name, err)
-					}
-					if d := time.Since(began); d > 2*time.Second {
-						t.Logf("%s took %v", c.name, d)
-					}
+			for _, c := range talks {
+				began := time.Now()
+				if err := c.run(g, m); err != nil {
+					t.Errorf("%s: %v", c.name, err)
+				}
+				if d := time.Since(began); d > 2*time.Second {
+					t.Logf("%s took %v", c.name, d)
 				}
 			}
 			if n := g.Metric("labgate_panics_total"); n != 0 {
@@ -219,8 +221,8 @@ func volumeTalks() (all []talk) {
 			all = append(all, talk{fmt.Sprintf("%#x of 1 MiB in pieces of %d", first, piece), say(rawBytes(first, payload[:mib]), piece, rawFrame{first, payload[:mib]})})
 		}
 		for _, n := range []int{0, 16, kib, 16 * kib, 128 * kib} {
+			message := rawBytes(first, payload[:n])
 			all = append(all, talk{fmt.Sprintf("1,000 times %#x of %d, each answered before the next", first, n), func(c *rawClient) error {
-				message := rawBytes(first, payload[:n])
 				for i := range 1000 {
 					if err := c.write(message, 1<<30); err != nil {
 						return err
@@ -234,8 +236,9 @@ func volumeTalks() (all []talk) {
 		}
 		for _, n := range []int{128, 64 * kib} {
 			ahead := 3 * mib / n
+			message := rawBytes(first, payload[:n])
 			all = append(all, talk{fmt.Sprintf("%d times %#x of %d, sent ahead", ahead, first, n), func(c *rawClient) error {
-				if err := c.write(bytes.Repeat(rawBytes(first, payload[:n]), ahead), 1<<30); err != nil {
+				if err := c.write(bytes.Repeat(message, ahead), 1<<30); err != nil {
 					return err
 				}
 				for i := range ahead {
@@ -251,10 +254,10 @@ func volumeTalks() (all []talk) {
 			if n == kib {
 				count /= 4
 			}
+			message := bytes.Repeat(rawBytes(first, payload[:n]), max(1, 64*kib/n))
 			all = append(all, talk{fmt.Sprintf("%d times %#x of %d, as fast as it goes", count, first, n), func(c *rawClient) error {
 				wrote := make(chan error, 1)
 				go func() {
-					message := bytes.Repeat(rawBytes(first, payload[:n]), max(1, 64*kib/n))
 					var err error
 					for i := 0; i < count && err == nil; i += max(1, 64*kib/n) {
 						err = c.write(message, 1<<30)

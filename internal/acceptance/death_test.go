@@ -14,6 +14,7 @@ import (
 // A device process that is killed is gone from both indexes, and announced, at
 // once: the kernel closes its socket.
 func TestKilledDeviceIsGoneAtOnce(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t)
 	watcher := gatewaytest.Connect(t, g.Addr, "/ws/frontend?telemetry=none")
 	device := startTester(t, g, "press-1")
@@ -34,6 +35,7 @@ func TestKilledDeviceIsGoneAtOnce(t *testing.T) {
 // A process that is frozen sends nothing more, yet its kernel keeps the
 // connection alive: only the heartbeat finds it.
 func TestFrozenDeviceIsGoneAfterHeartbeatTimeout(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
 	watcher := gatewaytest.Connect(t, g.Addr, "/ws/frontend?telemetry=none")
 	device := startTester(t, g, "press-2")

@@ -149,6 +149,7 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 // TestEchoHandshake: no sub-protocol is asked for, none but ours is chosen, and
 // extensions are declined; without the option there is no such endpoint.
 func TestEchoHandshake(t *testing.T) {
+	t.Parallel()
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -188,6 +189,7 @@ func TestEchoSizes(t *testing.T) {
 	const limit = 16 << 20
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			g := startEcho(t, m, "--max-message", fmt.Sprint(limit))
 			p, err := dialEcho(g, m)
 			if err != nil {
@@ -231,6 +233,7 @@ func TestEchoOfManyMessages(t *testing.T) {
 	const messages, size = 50_000, 128
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			g := startEcho(t, m)
 			p, err := dialEcho(g, m)
 			if err != nil {
@@ -268,6 +271,7 @@ func TestEchoOfManyMessages(t *testing.T) {
 func TestEchoWithoutReading(t *testing.T) {
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			g := startEcho(t, m, "--write-timeout", "2s")
 			other, err := dialEcho(g, m)
 			if err != nil {
@@ -314,6 +318,7 @@ func TestEchoWithoutReading(t *testing.T) {
 // TestEchoToASlowReader: a client on a poller that is held up, and reads all
 // the time, but slowly, is not taken for one that does not read.
 func TestEchoToASlowReader(t *testing.T) {
+	t.Parallel()
 	const messages, size = 3, 16 << 20
 	for _, m := range []echoMode{echoModes[0], echoModes[4]} {
 		t.Run(m.name, func(t *testing.T) {

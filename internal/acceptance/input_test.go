@@ -14,6 +14,7 @@ import (
 // Whatever is sent in, the answer is a named error, never a panic, and another
 // session's conversation goes on.
 func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--max-message", "65536", "--max-message-rate", "200")
 	device := gatewaytest.Connect(t, g.Addr, "/ws/device/good-1")
 	bystander := gatewaytest.Connect(t, g.Addr, "/ws/frontend/bystander")

@@ -15,6 +15,7 @@ import (
 // A peer whose link is cut sends not even a FIN: the heartbeat must find it,
 // after its timeout and not before.
 func TestDroppedLinkIsFoundByHeartbeat(t *testing.T) {
+	t.Parallel()
 	lab := fmt.Sprintf("lg-lab-%d", os.Getpid())
 	field := fmt.Sprintf("lg-dev-%d", os.Getpid())
 	link(t, lab, field)

@@ -91,6 +91,7 @@ func startNginx(t *testing.T, g *gatewaytest.Gateway) string {
 // TestBehindNginx drives a device, a front end and the HTTP API through nginx
 // with the documented configuration.
 func TestBehindNginx(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--trusted-proxies", "127.0.0.1", "--max-connections-per-address", "2", "--heartbeat-interval", "300ms", "--heartbeat-timeout", "2s")
 	addr := startNginx(t, g)
 	// The clients have other addresses than nginx.

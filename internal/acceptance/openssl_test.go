@@ -20,6 +20,7 @@ import (
 // a WebSocket and has its messages answered, with each version that the mode
 // speaks; what is older is refused.
 func TestOpenSSLClient(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		mode     echoMode
 		versions []string
@@ -28,6 +29,7 @@ func TestOpenSSLClient(t *testing.T) {
 		{echoModes[4], []string{"-tls1_2", "-tls1_3"}},
 	} {
 		t.Run(c.mode.name, func(t *testing.T) {
+			t.Parallel()
 			g := startEcho(t, c.mode)
 			for _, version := range c.versions {
 				if err := talkOpenSSL(t, g, version); err != nil {

@@ -11,6 +11,7 @@ import (
 // TestRatesByRole: devices and front ends have limits of their own, in bytes
 // and in messages; each is told which it exceeded, then closed with 4006.
 func TestRatesByRole(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--device-byte-rate", "100000", "--device-message-rate", "0", "--frontend-message-rate", "10", "--message-burst", "20")
 	for _, c := range []struct {
 		path, says string

@@ -2,6 +2,8 @@ package acceptance
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/subtle"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -68,9 +70,9 @@ func rawBytes(first byte, payload []byte) []byte {
 		out = binary.BigEndian.AppendUint64(out, uint64(n))
 	}
 	out = append(out, key[:]...)
-	for i, b := range payload {
-		out = append(out, b^key[i&3])
-	}
+	begin := len(out)
+	out = append(out, payload...)
+	subtle.XORBytes(out[begin:], out[begin:], bytes.Repeat(key[:], len(payload)/4+1))
 	return out
 }
 

@@ -16,6 +16,7 @@ import (
 func TestRFC6455(t *testing.T) {
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			g := startEcho(t, m, "--max-message", fmt.Sprint(echoLimit))
 			jobs := make(chan rfcCase)
 			var workers sync.WaitGroup

@@ -17,6 +17,7 @@ import (
 // make run shows the main job: a front end sees both testers' state and 10 kHz
 // telemetry, and starts and stops a test on one of them.
 func TestMakeRun(t *testing.T) {
+	t.Parallel()
 	listen, admin := freeAddr(t), freeAddr(t)
 	demo := gatewaytest.Start(t, "env", "LABGATE_LISTEN="+listen, "LABGATE_ADMIN_LISTEN="+admin, "make", "--no-print-directory", "run")
 	demo.Stdout.AwaitWithin(t, 2*time.Minute, "http://"+listen+"/") // it builds the command first

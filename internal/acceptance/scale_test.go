@@ -12,6 +12,7 @@ import (
 
 // The event loop serves thousands of connections with a handful of goroutines.
 func TestTwoThousandConnectionsFewGoroutines(t *testing.T) {
+	t.Parallel()
 	const devices, frontends, most = 1900, 100, 40
 	g := gatewaytest.StartGateway(t)
 	var all sync.WaitGroup

@@ -16,6 +16,7 @@ import (
 // SIGTERM under load: each command that was sent before the close is answered
 // or refused by name, everybody is told, and the process leaves with 0.
 func TestShutdownUnderLoad(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--drain-timeout", "10s")
 	device := gatewaytest.Connect(t, g.Addr, "/ws/device/loaded-1")
 	silent := gatewaytest.Connect(t, g.Addr, "/ws/device/silent-1")
@@ -102,6 +103,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 
 // A second signal does not wait for anybody.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--drain-timeout", "1m")
 	// A peer that never answers the close keeps the drain waiting.
 	gatewaytest.Connect(t, g.Addr, "/ws/frontend").Await(protocol.TypeWelcome)

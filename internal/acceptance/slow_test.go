@@ -70,6 +70,7 @@ func (l *ledger) drain(p *gatewaytest.Peer, quiet time.Duration) {
 // harms nobody, costs bounded memory, and learns exactly what it lost. An
 // urgent message that was sent last overtakes all the telemetry that waits.
 func TestSlowFrontendLosesExactlyWhatItIsTold(t *testing.T) {
+	t.Parallel()
 	const devices = 4
 	g := gatewaytest.StartGateway(t, "--telemetry-bytes", "2097152", "--inflight-bytes", "65536")
 	fast := gatewaytest.Connect(t, g.Addr, "/ws/frontend/fast")
@@ -162,6 +163,7 @@ func streamSamples(p *gatewaytest.Peer, rate int, stop <-chan struct{}) uint64 {
 
 // An urgent command overtakes what already waits for its device.
 func TestUrgentCommandOvertakesBacklog(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--inflight-bytes", "65536", "--control-bytes", "4194304", "--max-message-rate", "0")
 	device := gatewaytest.Dialer{ReceiveBuffer: 16 << 10}.Connect(t, g.Addr, "/ws/device/busy-1")
 	operator := gatewaytest.Connect(t, g.Addr, "/ws/frontend/op")
