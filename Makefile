@@ -2,6 +2,7 @@
 #             LABGATE_LISTEN and LABGATE_ADMIN_LISTEN
 # make cluster  three gateways that are one, through Redis; other ports with
 #             PORTS
+# make check  vet and the quick tests, in a minute: for the inner loop
 # make test   everything that must hold, with the set-up it needs
 # make lint   golangci-lint and go vet
 # make bench  which goals the gateway reaches on this machine (half an hour)
@@ -10,7 +11,8 @@
 # make bench-peers  the same work through other brokers
 # make fuzz   every parser that the network reaches, for five minutes
 # make soak   everything at once for ten minutes, with the books balanced
-# make ci     lint, test, and some seconds of each fuzz target
+# make cross  the command for every processor that is promised
+# make ci     what must pass before a change lands: test, lint, cross, some seconds of fuzz
 # make build  bin/labgate, static, of at most 15 MB
 
 GO      ?= go
@@ -23,7 +25,7 @@ FUZZTIME ?=
 SOAK_TIME ?= 10m
 APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run cluster build setup test lint ci vet bench bench-tuning bench-compare bench-peers fuzz soak cross clean
+.PHONY: run cluster build setup check test lint ci vet bench bench-tuning bench-compare bench-peers fuzz soak cross clean
 
 # Without cgo: with it the binary is linked against this machine's C library.
 build:
@@ -36,13 +38,18 @@ run: build
 cluster: build
 	@BINARY=$(BINARY) scripts/cluster
 
+# Tests of other processes, real Redis servers and browsers are left to make
+# test; -short tests the server in its default mode alone. The server's tests
+# take longest and so begin first.
+check: vet
+	$(GO) test -short ./server $$($(GO) list ./... | grep -vE '/(server|web|cluster|bench(/.*)?|internal/(acceptance|clusteracceptance|gatewaytest|redistest|soak))$$')
+
 # What the tests need beside Go: a Python and a Node client, a browser, nginx,
 # OpenSSL, Redis, curl, ip and tc, and a C compiler for the race detector.
 setup:
 	@scripts/setup
 
-test: setup
-	$(GO) vet ./...
+test: setup vet
 	$(GO) test -race -timeout 15m ./...
 	cd bench/peers && $(GO) vet ./... && $(GO) test -timeout 10m ./...
 	cd bench/plot && $(GO) vet ./... && $(GO) test ./...
@@ -52,8 +59,9 @@ lint: vet $(LINT)
 	cd bench/peers && $(CURDIR)/$(LINT) run ./...
 	cd bench/plot && $(CURDIR)/$(LINT) run ./...
 
-ci: lint test
-	FUZZTIME=3s scripts/fuzz
+# Each make runs a target once: `make test ci` is `make ci` with the tests first.
+ci: test lint cross
+	FUZZTIME=5s scripts/fuzz
 
 vet:
 	$(GO) vet ./...
@@ -84,6 +92,7 @@ soak:
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
+# Without cgo, as in a build for another processor.
 cross:
 	for arch in amd64 arm64 arm; do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null ./cmd/labgate || exit 1; \

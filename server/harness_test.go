@@ -51,7 +51,12 @@ func (m mode) poller() bool {
 	return m.io == eventloop.IONonBlocking && m.tls != eventloop.TLSBlocking
 }
 
+// eachMode runs a test in every mode; in the default mode alone with -short.
 func eachMode(t *testing.T, f func(t *testing.T, m mode)) {
+	modes := modes
+	if testing.Short() {
+		modes = modes[:1]
+	}
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

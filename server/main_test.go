@@ -1,6 +1,8 @@
 package server
 
 import (
+	"flag"
+	"fmt"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -12,6 +14,8 @@ import (
 // nbio's websocket package makes for clients when it is loaded, one for each
 // of its task pools.
 func TestMain(m *testing.M) {
+	// All modes of a test at once: most tests wait for time to pass.
+	_ = flag.Set("test.parallel", fmt.Sprint(len(modes)))
 	SetEngineLogger(zerolog.Nop())
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }

@@ -69,6 +69,7 @@ func TestServerWithTLSAndUser(t *testing.T) {
 }
 
 func TestSentinelFailsOver(t *testing.T) {
+	t.Parallel()
 	s := StartSentinel(t)
 	s.Master.Kill()
 	s.AwaitMaster(s.Replica)
@@ -78,6 +79,7 @@ func TestSentinelFailsOver(t *testing.T) {
 }
 
 func TestClusterServesAllSlots(t *testing.T) {
+	t.Parallel()
 	c := StartCluster(t)
 	served := 0
 	for _, n := range c.Nodes {
@@ -169,6 +171,7 @@ func TestConfigurationIsTheTests(t *testing.T) {
 }
 
 func TestReplicatedClusterFailsOver(t *testing.T) {
+	t.Parallel()
 	c := StartReplicatedCluster(t)
 	c.Nodes[1].Kill()
 	gatewaytest.Eventually(t, "its replica takes over", func() bool {
