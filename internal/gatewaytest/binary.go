@@ -35,7 +35,8 @@ func Root(t testing.TB) string {
 }
 
 // Binary returns the path of a command of this repository, built from this tree
-// with -trimpath; pkg is relative to the repository, such as ./bench/limit.
+// as make build does, but with symbols and without a version; pkg is relative to
+// the repository, such as ./bench/limit.
 //
 // The build is kept in the user's cache directory under a hash of everything
 // that goes into it. A lock file makes processes of other test packages wait for
@@ -61,7 +62,8 @@ var root = sync.OnceValues(func() (string, error) {
 	return filepath.Dir(strings.TrimSpace(string(out))), nil
 })
 
-// build returns the kept build of a package and makes it when there is none.
+// build returns the kept build of a package and makes it when there is none. The
+// build is in use, and stays, until this process ends.
 func build(pkg string) (string, error) {
 	key, err := contentKey(pkg)
 	if err != nil {
@@ -73,33 +75,45 @@ func build(pkg string) (string, error) {
 	}
 	cache = filepath.Join(cache, "labgate-test")
 	dir := filepath.Join(cache, key)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
+	mutex, err := lock(filepath.Join(cache, "lock"), syscall.LOCK_EX)
 	if err != nil {
 		return "", err
 	}
-	defer unlock()
-	path := filepath.Join(dir, filepath.Base(pkg))
-	now := time.Now()
-	if err := os.Chtimes(path, now, now); err == nil {
-		return path, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	defer mutex.Close()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
+	}
+	use, err := lock(dir, syscall.LOCK_SH)
+	if err != nil {
+		return "", err
+	}
+	inUse.Store(dir, use)
+	now := time.Now()
+	if err := os.Chtimes(dir, now, now); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, filepath.Base(pkg))
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path, err
 	}
 	prune(cache)
 	// Renamed when complete: a build that was interrupted is never found.
-	if err := goCommand("build", "-trimpath", "-o", path+".new", pkg).run(); err != nil {
+	if err := goCommand("build", "-trimpath", "-buildvcs=false", "-o", path+".new", pkg).run(); err != nil {
 		return "", err
 	}
 	return path, os.Rename(path+".new", path)
 }
 
+// inUse keeps the files open whose locks say that builds are in use.
+var inUse sync.Map
+
 // contentKey hashes what goes into a package's binary: the build IDs of all its
 // packages, which stand for their sources, embedded files, flags and compiler.
 func contentKey(pkg string) (string, error) {
-	list := goCommand("list", "-trimpath", "-deps", "-export", "-f", "{{.ImportPath}} {{.BuildID}}", pkg)
+	list := goCommand("list", "-trimpath", "-buildvcs=false", "-deps", "-export", "-f", "{{.ImportPath}} {{.BuildID}}", pkg)
 	if err := list.run(); err != nil {
 		return "", err
 	}
@@ -107,38 +121,44 @@ func contentKey(pkg string) (string, error) {
 	return hex.EncodeToString(sum[:12]), nil
 }
 
-// kept is how long a build stays in the cache after its last use.
-const kept = 3 * 24 * time.Hour
+// kept is how long a build stays that no process uses.
+const kept = time.Hour
 
 // prune removes builds that have not been used for a while. The caller holds
-// the lock.
+// the cache's lock.
 func prune(cache string) {
-	builds, _ := filepath.Glob(filepath.Join(cache, "*", "*"))
-	for _, file := range builds {
-		if info, err := os.Stat(file); err == nil && time.Since(info.ModTime()) > kept {
-			_ = os.RemoveAll(filepath.Dir(file))
+	builds, _ := filepath.Glob(filepath.Join(cache, "*"))
+	for _, dir := range builds {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() || time.Since(info.ModTime()) < kept {
+			continue
+		}
+		if unused, err := lock(dir, syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			_ = os.RemoveAll(dir)
+			_ = unused.Close()
 		}
 	}
 }
 
-// lock waits for the exclusive lock of a file; the kernel releases the lock of a
-// process that has died.
-func lock(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+// lock locks a file, which is made, or a directory, until the file that it
+// returns is closed. The kernel releases the locks of a process that has died.
+func lock(name string, how int) (*os.File, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	}
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		err := syscall.Flock(int(f.Fd()), how)
+		if err == nil {
+			return f, nil
+		}
 		if !errors.Is(err, syscall.EINTR) {
-			break
+			_ = f.Close()
+			return nil, fmt.Errorf("locking %s: %w", name, err)
 		}
 	}
-	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("locking %s: %w", name, err)
-	}
-	return func() { _ = f.Close() }, nil
 }
 
 // command is a run of the go command in the repository.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -115,7 +116,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// A build is kept, and found by others; a changed source would have another key.
+// A build is kept and found by others, and stays while it is in use.
 func TestBuildsAreKept(t *testing.T) {
 	first := Labgate(t)
 	before, err := os.Stat(first)
@@ -135,5 +136,36 @@ func TestBuildsAreKept(t *testing.T) {
 	}
 	if other := Binary(t, "./bench/limit"); other == first {
 		t.Errorf("two commands in %s", other)
+	}
+}
+
+func TestOldBuildsAreRemoved(t *testing.T) {
+	cache := t.TempDir()
+	long := time.Now().Add(-2 * kept)
+	for name, at := range map[string]time.Time{"old": long, "old, in use": long, "new": time.Now()} {
+		dir := filepath.Join(cache, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "labgate"), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(dir, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	use, err := lock(filepath.Join(cache, "old, in use"), syscall.LOCK_SH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer use.Close()
+	prune(cache)
+	left, err := filepath.Glob(filepath.Join(cache, "*", "labgate"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{filepath.Join(cache, "new", "labgate"), filepath.Join(cache, "old, in use", "labgate")}
+	if !slices.Equal(left, want) {
+		t.Errorf("left: %q, want %q", left, want)
 	}
 }
