@@ -104,51 +104,61 @@ func TestBehindNginx(t *testing.T) {
 	dial := func(ip, path string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		return websocket.Dial(t.Context(), "wss://"+addr+path, &websocket.DialOptions{HTTPClient: clientFrom(ip), HTTPHeader: header, Subprotocols: []string{protocol.Subprotocol}})
 	}
-	read := func(c *websocket.Conn, typ string) protocol.Message {
-		t.Helper()
-		for {
-			_, data, err := c.Read(t.Context())
-			if err != nil {
-				t.Fatalf("waiting for %s: %v", typ, err)
+	// listen passes on what comes. Every session reads all the time, and so
+	// answers its pings.
+	listen := func(c *websocket.Conn) <-chan protocol.Message {
+		came := make(chan protocol.Message, 64)
+		go func() {
+			defer close(came)
+			for {
+				_, data, err := c.Read(t.Context())
+				if err != nil {
+					return
+				}
+				var m protocol.Message
+				if json.Unmarshal(data, &m) == nil && m.Type != protocol.TypeWelcome {
+					came <- m
+				}
 			}
-			var m protocol.Message
-			if json.Unmarshal(data, &m) == nil && m.Type == typ {
-				return m
-			}
-		}
+		}()
+		return came
 	}
 	device, _, err := dial("127.0.0.5", "/ws/device/d", http.Header{"X-Forwarded-For": {"192.0.2.66"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer device.CloseNow()
+	commands := listen(device)
+	go func() {
+		for m := range commands {
+			if m.ID != "" {
+				_ = device.Write(t.Context(), websocket.MessageText, fmt.Appendf(nil, `{"type":"test.started","re":%q}`, m.ID))
+			}
+		}
+	}()
 	// A page that came through the proxy is of the same origin.
 	fe, _, err := dial("127.0.0.6", "/ws/frontend/anna", http.Header{"Origin": {"https://" + addr}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer fe.CloseNow()
+	answers := listen(fe)
 	if _, res, err := dial("127.0.0.6", "/ws/frontend", http.Header{"Origin": {"https://elsewhere.example"}}); err == nil || res == nil || res.StatusCode != http.StatusForbidden {
 		t.Errorf("another origin: %v", err)
 	}
 
-	quiet := time.Now()
-	go func() {
-		for {
-			_, data, err := device.Read(t.Context())
-			if err != nil {
-				return
-			}
-			var m protocol.Message
-			if json.Unmarshal(data, &m) == nil && m.ID != "" {
-				_ = device.Write(t.Context(), websocket.MessageText, fmt.Appendf(nil, `{"type":"test.started","re":%q}`, m.ID))
-			}
-		}
-	}()
 	if err := fe.Write(t.Context(), websocket.MessageText, []byte(`{"type":"test.start","id":"1","dst":"d"}`)); err != nil {
 		t.Fatal(err)
 	}
-	read(fe, "test.started")
+	select {
+	case m := <-answers:
+		if m.Type != "test.started" || m.Re != "1" {
+			t.Errorf("answer %+v", m)
+		}
+	case <-time.After(gatewaytest.Patience):
+		t.Fatal("no answer")
+	}
+	quiet := time.Now()
 
 	api := clientFrom("127.0.0.7")
 	call := func(method, path, body string) (int, string) {
@@ -188,21 +198,16 @@ func TestBehindNginx(t *testing.T) {
 	}
 
 	// The limit is each client's, not the proxy's.
-	if _, _, err := dial("127.0.0.6", "/ws/frontend/anna", nil); err != nil {
+	if second, _, err := dial("127.0.0.6", "/ws/frontend/anna", nil); err != nil {
 		t.Errorf("second session of a client: %v", err)
+	} else {
+		listen(second)
 	}
 	if _, res, err := dial("127.0.0.6", "/ws/frontend/anna", nil); err == nil || res == nil || res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
 		t.Errorf("third session of a client: %v", err)
 	}
 
 	// Quiet for longer than the heartbeat's timeout.
-	go func() {
-		for {
-			if _, _, err := fe.Read(t.Context()); err != nil {
-				return
-			}
-		}
-	}()
 	time.Sleep(time.Until(quiet.Add(3 * time.Second)))
 	if status, body := call("POST", "/v1/devices/d/commands", `{"type":"test.start"}`); status != 200 {
 		t.Errorf("after a quiet time: %d %s", status, body)
