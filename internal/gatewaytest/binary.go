@@ -170,6 +170,8 @@ type command struct {
 func goCommand(args ...string) *command {
 	c := &command{cmd: exec.Command("go", args...)}
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	// As make build does.
+	c.cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	return c
 }
 
