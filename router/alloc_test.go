@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
@@ -79,11 +80,12 @@ func TestAllocationsPerBatchOfAnotherNode(t *testing.T) {
 
 // TestAllocationsPerEnvelope: forwarding a text allocates nothing; a command
 // costs two, its entry in the table of those pending and its id, and its answer
-// none.
+// none, whether anybody listens to events or not.
 func TestAllocationsPerEnvelope(t *testing.T) {
 	for _, test := range []struct {
 		name, text, answer string
 		fromDevice, inUse  bool
+		listener           events.Listener
 		most               float64
 		rights             session.Rights
 	}{
@@ -92,13 +94,14 @@ func TestAllocationsPerEnvelope(t *testing.T) {
 		{name: "to a session of a user", text: `{"type":"test.state","dst":"@user/alice","payload":1}`, fromDevice: true},
 		{name: "to all front ends", text: `{"type":"test.state","id":"x","payload":1}`, fromDevice: true},
 		{name: "command and answer", text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"c-00017"}`, most: 2},
+		{name: "listener: command and answer", listener: &lastEvent{}, text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"c-00017"}`, most: 2},
 		{name: "limited rights: command and answer", rights: rights{command: "d*"}, text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"c-00017"}`, most: 2},
 		{name: "limited rights: to all front ends", rights: rights{observe: "d*"}, text: `{"type":"test.state","id":"x","payload":1}`, fromDevice: true},
 		// The third is the id that takes the place of the one in use.
 		{name: "command with an id in use", inUse: true, text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"~000000"}`, most: 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			g := newGateway(t)
+			g := newGateway(t, func(o *Options, _ *session.Options) { o.Events = test.listener })
 			d := g.sink(session.Info{Role: session.RoleDevice, Name: "d1"})
 			a := g.sink(session.Info{Role: session.RoleFrontend, Name: "alice", Rights: test.rights})
 			from, to := a, d
@@ -131,6 +134,14 @@ func TestAllocationsPerEnvelope(t *testing.T) {
 		})
 	}
 }
+
+// lastEvent is a listener that keeps the last end of a command.
+type lastEvent struct {
+	events.Nop
+	command events.CommandEnded
+}
+
+func (l *lastEvent) CommandEnded(e events.CommandEnded) { l.command = e }
 
 // budget checks that f allocates at most so often, warm-up aside.
 func budget(t *testing.T, most float64, f func()) {

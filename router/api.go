@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
@@ -18,6 +19,7 @@ const SourceAPI = "@api"
 // as a front end would receive it. It fails with a *protocol.Error
 // (device_offline, device_disconnected, timeout, overloaded, bad_message) or
 // with ctx's error; the command may have been carried out in the latter case.
+// Events say that the asker is the one of [events.WithAsker].
 func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Message) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -26,7 +28,8 @@ func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Mess
 		msg.ID = uuid.NewString()
 	}
 	msg.Dst = deviceID
-	q := &apiRequest{r: r, outcome: make(chan outcome, 1)}
+	q := &apiRequest{r: r, who: events.AskerOf(ctx), outcome: make(chan outcome, 1)}
+	q.who.Source = SourceAPI
 	e, err := q.envelope(&msg)
 	if err != nil {
 		return nil, err
@@ -40,6 +43,7 @@ func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Mess
 	if q.command == nil || !q.command.leave() {
 		return (<-q.outcome).result()
 	}
+	q.command.tellEnd(events.OutcomeAskerGone)
 	return nil, ctx.Err()
 }
 
@@ -105,6 +109,8 @@ func (r *Router) failure(code protocol.ErrorCode, message string) error {
 // the asker of its command. It may command every device: the API has looked.
 type apiRequest struct {
 	r *Router
+	// who asks a command, for events.
+	who events.Asker
 	// outcome takes the outcome of a command, once.
 	outcome chan outcome
 	// command is the command that waits, nil for none.
@@ -178,6 +184,8 @@ func (q *apiRequest) began(c *command) bool {
 }
 
 func (q *apiRequest) ended(*command) {}
+
+func (q *apiRequest) identity() events.Asker { return q.who }
 
 func (q *apiRequest) answer(text []byte, _ bool) {
 	q.outcome <- outcome{text: append([]byte(nil), text...)}

@@ -5,22 +5,26 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
 )
 
-// A command is a message with an id, for a device. Its life: beginCommand enters
-// it into the pendingTable of the device's connection or, when another node
-// holds the device, into that of remote commands, and arms its deadline; toDevice
-// passes it on; then one of five things ends it, and only the first that takes
-// it out of the table tells the asker:
+// A command is a message with an id, for a device. Its life: newCommand makes it
+// and tells the listener of events that it has begun; beginCommand enters it into
+// the pendingTable of the device's connection or, when another node holds the
+// device, into that of remote commands, and arms its deadline; toDevice passes it
+// on; then one of five things ends it, and only the first that takes it out of
+// the table tells the asker and the listener:
 //
 //	the answer       routeAnswer, routeRemoteAnswer
 //	the deadline     command.Expire
 //	the device's end, its node's or the bus's   failCommands
 //	a failure of the other node                 routeRemoteFailure
-//	the asker's end                             frontend.leaveCommands, command.leave
+//	the asker's end                             frontend.leaveCommands, Router.Command
+//
+// A command that is refused before it is in a table ends in toDevice.
 //
 // On the node that holds the device a command of another node is an ordinary
 // command whose asker is that node.
@@ -39,6 +43,11 @@ type command struct {
 	asker           asker
 	// node is where the device is, 0 for here.
 	node federation.NodeID
+	// began is when it was read.
+	began time.Time
+	// kind is its type, ordinal its number in events; unset without a listener.
+	kind    string
+	ordinal uint64
 	// next and prev are its neighbours in commandList; guarded by that.
 	next, prev *command
 }
@@ -58,25 +67,50 @@ type asker interface {
 	// fail says why there will be no answer. It may run on any goroutine, with no
 	// lock of the router's held but registry.mu.
 	fail(code protocol.ErrorCode, message, id string)
+	// identity says who asks, for events.
+	identity() events.Asker
 }
 
-// beginCommand enters a command for the device, whose session is to if it is
-// connected here.
-func (r *Router) beginCommand(asker asker, e *protocol.Envelope, device []byte, to *session.Session, node federation.NodeID) (*command, *protocol.Error) {
-	if fail := asker.mayAsk(); fail != nil {
-		return nil, fail
+// newCommand returns the command that a message for the device is, or nil for any
+// other message. to is the device's session if it is connected here.
+func (r *Router) newCommand(from sender, e *protocol.Envelope, device []byte, to *session.Session) *command {
+	if e.ID == nil || e.Re != nil {
+		return nil
 	}
-	c := &command{r: r, askedID: string(e.ID), urgent: e.Urgent, asker: asker, node: node}
-	if to != nil {
-		c.table, c.device = &to.Attachment().(*deviceConn).pending, to.Name()
-	} else {
-		c.table, c.device = &r.remotePending, string(device)
+	asker := from.asker()
+	if asker == nil {
+		return nil
 	}
+	c := &command{r: r, urgent: e.Urgent, asker: asker, began: time.Now()}
 	c.timer.Owner = c
-	if fail := c.table.enter(c, time.Now().Add(time.Duration(timeoutMS(e))*time.Millisecond)); fail != nil {
-		return nil, fail
+	if to != nil {
+		c.device = to.Name()
+	} else {
+		c.device = string(device)
 	}
-	return c, nil
+	if r.opts.Events == nil {
+		c.askedID = string(e.ID)
+		return c
+	}
+	c.askedID, c.kind = stringsOf(e.ID, e.Type)
+	c.ordinal = r.lastOrdinal.Add(1)
+	r.opts.Events.CommandBegan(c.event())
+	return c
+}
+
+// beginCommand enters a command into its table: that of the device's session,
+// which is to, or that of the commands for devices on other nodes.
+func (r *Router) beginCommand(c *command, e *protocol.Envelope, to *session.Session, node federation.NodeID) *protocol.Error {
+	if fail := c.asker.mayAsk(); fail != nil {
+		return fail
+	}
+	c.node = node
+	if to != nil {
+		c.table = &to.Attachment().(*deviceConn).pending
+	} else {
+		c.table = &r.remotePending
+	}
+	return c.table.enter(c, c.began.Add(time.Duration(timeoutMS(e))*time.Millisecond))
 }
 
 // timeoutMS returns how long a command may take.
@@ -95,6 +129,7 @@ func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
 		return
 	}
 	r.stats.Answers.Add(1)
+	c.tellEnd(events.OutcomeAnswered)
 	sp := protocol.Splice{Src: from.source()}
 	if c.renamed() {
 		sp.Re = c.askedID
@@ -121,6 +156,7 @@ func (r *Router) routeRemoteAnswer(from federation.NodeID, msg *federation.Messa
 	case !r.checkText(msg.Text):
 		c.fail(protocol.ErrUnavailable, "the answer of device "+c.device+" did not survive its way between the nodes")
 	default:
+		c.tellEnd(events.OutcomeAnswered)
 		c.asker.answer(msg.Text, msg.Urgent)
 	}
 }
@@ -167,11 +203,12 @@ func (r *Router) failCommands(all []*command, why ending) {
 }
 
 // leave takes the command out of its table. It reports false when somebody else
-// has done so, and has told the asker.
+// has done so, and has told the asker and the listener of events.
 func (c *command) leave() bool { return c.table.takeIf(c) }
 
 // fail tells the asker why there will be no answer.
 func (c *command) fail(code protocol.ErrorCode, message string) {
+	c.tellEnd(string(code))
 	c.asker.fail(code, message, c.askedID)
 }
 
@@ -218,8 +255,14 @@ func (fe *frontend) ended(c *command) {
 // ended, and nobody waits for the answers.
 func (fe *frontend) leaveCommands() {
 	for c := fe.commands.close(); c != nil; c = fe.commands.first() {
-		c.leave()
+		if c.leave() {
+			c.tellEnd(events.OutcomeAskerGone)
+		}
 	}
+}
+
+func (fe *frontend) identity() events.Asker {
+	return events.Asker{Source: fe.s.Source(), Session: fe.s.ID(), Remote: fe.s.Info().Remote, Credential: fe.s.Info().Credential}
 }
 
 func (fe *frontend) answer(text []byte, urgent bool) {
@@ -244,14 +287,23 @@ type nodeAsker struct {
 	r    *Router
 	node federation.NodeID
 	corr uint64
+	// src is whoever asked, name the node's; unset without a listener of events.
+	src, name string
 }
 
 func (n *nodeSender) asker() asker {
 	if n.msg.Kind != federation.KindCommand {
 		return nil
 	}
-	return &nodeAsker{r: n.r, node: n.node, corr: n.msg.Corr}
+	a := &nodeAsker{r: n.r, node: n.node, corr: n.msg.Corr}
+	if n.r.opts.Events != nil {
+		a.src = n.src
+		a.name, _ = n.r.peers.name(n.node)
+	}
+	return a
 }
+
+func (n *nodeAsker) identity() events.Asker { return events.Asker{Source: n.src, Node: n.name} }
 
 // mayAsk permits everything: the asker's node has looked, and the table of the
 // device is bounded.

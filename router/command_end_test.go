@@ -203,8 +203,9 @@ func TestACommandForAConnectionThatHasEnded(t *testing.T) {
 		d, a := g.device("d1"), g.frontend("alice")
 		d.hangUp()
 		e := protocol.Envelope{ID: []byte("1")}
-		c, err := g.r.beginCommand(a.sess.Attachment().(*frontend), &e, []byte("d1"), d.sess, 0)
-		if c != nil || err == nil || err.Code != protocol.ErrDeviceOffline {
+		c := g.r.newCommand(a.sess.Attachment().(*frontend), &e, []byte("d1"), d.sess)
+		err := g.r.beginCommand(c, &e, d.sess, 0)
+		if err == nil || err.Code != protocol.ErrDeviceOffline {
 			t.Errorf("entered: %v", err)
 		}
 		if d.pendingCommands() != 0 {

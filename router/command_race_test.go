@@ -16,9 +16,10 @@ import (
 
 // TestOneOutcomePerCommand races a command's answers, its deadline, the end of
 // its device and a takeover against each other: whoever asked is told exactly
-// one thing.
+// one thing, and so is a listener of events.
 func TestOneOutcomePerCommand(t *testing.T) {
 	const rounds = 1000
+	book := newEventBook(t)
 	inBubble(t, func(t *testing.T, g *gateway) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		askers := []*peer{g.frontend("alice"), g.frontend("bob"), g.frontend("")}
@@ -101,6 +102,9 @@ func TestOneOutcomePerCommand(t *testing.T) {
 					t.Fatalf("round %d: an API command has no outcome", round)
 				}
 			}
+			if told := book.take(); len(told) != 2*len(askers)+len(outcomes) {
+				t.Fatalf("round %d: %d commands were told to have ended", round, len(told))
+			}
 			if n := d.pendingCommands(); n != 0 {
 				t.Fatalf("round %d: %d pending", round, n)
 			}
@@ -115,7 +119,7 @@ func TestOneOutcomePerCommand(t *testing.T) {
 				t.Errorf("outcome %q was never reached: the test races too little", code)
 			}
 		}
-	})
+	}, book.listen)
 }
 
 func errorCode(t *testing.T, m received) protocol.ErrorCode {

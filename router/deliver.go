@@ -104,44 +104,53 @@ func (r *Router) deliver(from sender, e *protocol.Envelope, dst protocol.Destina
 // once, and nothing is kept for it. A message with an id that is not itself an
 // answer is a command and waits for the device's answer (command.go).
 func (r *Router) toDevice(from sender, e *protocol.Envelope, name []byte, to *session.Session) {
-	if fail := from.mayCommand(name, to); fail != nil {
-		from.refuse(fail.Code, fail.Message, e.ID)
+	c := r.newCommand(from, e, name, to)
+	fail := r.passToDevice(from, e, c, name, to)
+	if fail == nil {
 		return
+	}
+	if c != nil {
+		c.tellEnd(string(fail.Code))
+	}
+	from.refuse(fail.Code, fail.Message, e.ID)
+}
+
+// passToDevice returns why a message was not delivered, if the sender is still to
+// be told.
+func (r *Router) passToDevice(from sender, e *protocol.Envelope, c *command, name []byte, to *session.Session) *protocol.Error {
+	fail := from.mayCommand(name, to)
+	if fail != nil {
+		return fail
 	}
 	var node federation.NodeID
 	if to == nil {
-		var fail *protocol.Error
 		if node, fail = r.nodeOf(from, name); fail != nil {
-			from.refuse(fail.Code, fail.Message, e.ID)
-			return
+			return fail
 		}
 		if from.scope() == eachNode {
-			return // that node was given the message, too
+			return nil // that node was given the message, too
 		}
 	}
-	var c *command
-	if asker := from.asker(); asker != nil && e.ID != nil && e.Re == nil {
-		var fail *protocol.Error
-		if c, fail = r.beginCommand(asker, e, name, to, node); fail != nil {
-			from.refuse(fail.Code, fail.Message, e.ID)
-			return
+	if c != nil {
+		if fail = r.beginCommand(c, e, to, node); fail != nil {
+			return fail
 		}
 	}
-	var fail *protocol.Error
 	if to != nil {
 		fail = r.passHere(from, e, c, to)
 	} else {
 		fail = r.passOn(from, e, c, name, node)
 	}
-	switch {
-	case fail == nil:
+	if fail == nil {
 		if from.scope() == allNodes {
 			r.stats.Commands.Add(1)
 		}
-	case c == nil || c.leave():
-		from.refuse(fail.Code, fail.Message, e.ID)
+		return nil
 	}
-	// Else the command's end came first, and its asker was told that.
+	if c != nil && !c.leave() {
+		return nil // the command's end came first, and its asker was told that
+	}
+	return fail
 }
 
 // nodeOf returns the node that holds a device which is not connected here, or

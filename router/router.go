@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router/federation"
@@ -37,6 +38,8 @@ type Options struct {
 	// session's reading goroutine, with no lock of the router's held. Nil: every
 	// renewal is refused.
 	Renew func(s *session.Session, token string) (protocol.Expiry, *protocol.Error)
+	// Events is told of commands; nil for nobody.
+	Events events.Listener
 	// Receivers get the telemetry of every device from the start, in this order
 	// and ahead of front ends.
 	Receivers []Receiver
@@ -70,6 +73,8 @@ type Router struct {
 	remotePending pendingTable
 	// lastCommand numbers commands whose device knows them by another id.
 	lastCommand atomic.Uint64
+	// lastOrdinal numbers the commands in events.
+	lastOrdinal atomic.Uint64
 
 	peers   peerDirectory
 	queries queries

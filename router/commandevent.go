@@ -1,0 +1,32 @@
+package router
+
+import (
+	"time"
+
+	"github.com/labgate/labgate/internal/events"
+	"github.com/labgate/labgate/protocol"
+)
+
+// event describes the command to a listener.
+func (c *command) event() events.Command {
+	return events.Command{
+		Number: c.ordinal, ID: c.askedID, Type: c.kind, Device: c.device, Urgent: c.urgent,
+		Asker: c.asker.identity(), Began: c.began,
+	}
+}
+
+// tellEnd tells the listener how the command has ended. It is called once, by
+// whoever has ended the command.
+func (c *command) tellEnd(outcome string) {
+	if l := c.r.opts.Events; l != nil {
+		l.CommandEnded(events.CommandEnded{Command: c.event(), Outcome: outcome, Duration: time.Since(c.began)})
+	}
+}
+
+// stringsOf returns a command's id and type as strings that share one
+// allocation.
+func stringsOf(id, kind []byte) (string, string) {
+	var b [protocol.MaxIDLen + protocol.MaxTypeLen]byte
+	both := string(append(append(b[:0], id...), kind...))
+	return both[:len(id)], both[len(id):]
+}
