@@ -19,7 +19,7 @@ import (
 func (o *Options) admission() admission.Options {
 	return admission.Options{
 		LimitOptions: o.LimitOptions, CredentialOptions: o.CredentialOptions,
-		Listen: o.Listen, TLS: o.TLSCert != "", RetryAfter: o.RetryAfter, Echo: o.DebugEcho, Logger: o.Logger,
+		Listen: o.Listen, TLS: o.TLSCert != "", RetryAfter: o.RetryAfter, Echo: o.DebugEcho, Logger: o.Logger, Events: o.Events,
 	}
 }
 
@@ -30,14 +30,14 @@ func (s *Server) loopOptions(capacity eventloop.Capacity) eventloop.Options {
 		Listen: o.Listen, Authorities: s.admission.Authorities(), CertificateInterval: o.certificateInterval,
 		MaxBody: o.MaxMessage, MaxQueued: o.InflightBytes + o.ControlBytes + o.TelemetryBytes + max(o.MaxMessage, o.maxEcho), MaxUnsent: o.InflightBytes / 2,
 		MaxRefusing: capacity.Refusing, HandshakeTimeout: o.HandshakeTimeout, WriteTimeout: o.WriteTimeout,
-		Admission: connections{s}, Handler: connections{s}, Panics: s.panics, Logger: o.Logger, ErrorLog: debugLog(o.Logger),
+		Admission: connections{s}, Handler: connections{s}, Panics: s.panics, Logger: o.Logger, Events: o.Events, ErrorLog: debugLog(o.Logger),
 	}
 }
 
 func (s *Server) routerOptions() router.Options {
 	o := &s.opts
 	return router.Options{
-		Node: o.Node, MaxMessage: o.MaxMessage, MaxPending: o.MaxPending, Bus: o.Bus,
+		Node: o.Node, MaxMessage: o.MaxMessage, MaxPending: o.MaxPending, Bus: o.Bus, Events: o.Events,
 		Renew:  s.admission.Renew,
 		Answer: func(what, arg string) ([]byte, bool) { return s.api.AnswerNode(what, arg) },
 	}

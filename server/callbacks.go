@@ -17,6 +17,9 @@ func (s *Server) callbacks() session.Callbacks {
 		c = s.wrapCallbacks(c)
 	}
 	c = s.admission.Callbacks(c)
+	if s.opts.Events != nil {
+		c = eventCallbacks{c, s.opts.Events}
+	}
 	return recoverCallbacks{c, s.panics}
 }
 

@@ -94,7 +94,7 @@ func (h *handshake) Connected(t session.Transport, blocking bool) (*session.Sess
 	default:
 		s.opts.Logger.Error().Err(err).Msg("session could not be added")
 	}
-	s.admission.Counters().RefusedRequests.Add(code.Name())
+	s.admission.NoteNoSession(&h.info, http.StatusSwitchingProtocols, code.Name(), code.Name())
 	return nil, code
 }
 
@@ -119,8 +119,7 @@ func (h *handshake) addSession(t session.Transport) (*session.Session, error) {
 func (h *handshake) Failed(err error) {
 	h.giveBack()
 	if err != nil {
-		h.server.admission.Counters().RefusedRequests.Add("upgrade_failed")
-		h.server.opts.Logger.Debug().Err(err).Str("remote", h.info.Remote).Msg("upgrade failed")
+		h.server.admission.NoteNoSession(&h.info, http.StatusBadRequest, "upgrade_failed", err.Error())
 	}
 }
 

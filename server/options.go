@@ -7,6 +7,7 @@ import (
 
 	"github.com/labgate/labgate/internal/admission"
 	"github.com/labgate/labgate/internal/eventloop"
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/internal/option"
 	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
@@ -36,6 +37,8 @@ type Options struct {
 	Version string
 	// Logger takes the log; the zero value logs nothing.
 	Logger zerolog.Logger
+	// Events is told what happens, beside the log; nil for nobody.
+	Events events.Listener
 }
 
 // withDefaults fills in the zero fields and checks the others. An error names

@@ -117,7 +117,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 				}
 			}
 		}
-		for _, want := range []string{"session admitted", "handshake refused", "their sessions were ended"} {
+		for _, want := range []string{"session began", "handshake refused", "their sessions were ended"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log lacks %q, so this test looks at too little", want)
 			}

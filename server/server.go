@@ -13,7 +13,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/internal/admission"
+	"github.com/labgate/labgate/internal/eventlog"
 	"github.com/labgate/labgate/internal/eventloop"
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/internal/httpapi"
 	"github.com/labgate/labgate/internal/panics"
 	"github.com/labgate/labgate/router"
@@ -63,6 +65,7 @@ func New(opts Options) (*Server, error) {
 		}
 		opts.MaxConnections = most
 	}
+	opts.Events = events.Join(eventlog.New(opts.Logger), opts.Events)
 	s := &Server{opts: opts, bus: opts.Bus, panics: panics.NewRecoverer(opts.Logger)}
 	if s.bus == nil {
 		s.bus = federation.Alone{}

@@ -188,7 +188,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 			}
 			dev.text(`{"type":"still.here"}`)
 			fe.await("still.here")
-			for _, want := range []string{"cannot be used; the one before stays in force", "was read again and is in force"} {
+			for _, want := range []string{"cannot be used; what it held before stays in force", "was read again and is in force"} {
 				if !strings.Contains(log.String(), want) {
 					t.Errorf("the log lacks %q", want)
 				}

@@ -142,7 +142,6 @@ func (m *Manager) unregister(s *Session, cause Cause) {
 	}
 	m.count.Add(-1)
 	m.stats.countClose(cause.Reason)
-	m.opts.Logger.Debug().Stringer("session", s.id).Stringer("role", s.info.Role).Str("name", s.info.Name).Str("reason", cause.Reason).Int("code", int(cause.Code)).Str("detail", cause.Detail).Msg("session ended")
 	m.opts.Callbacks.OnDisconnect(s, cause)
 }
 

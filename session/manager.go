@@ -143,7 +143,6 @@ func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 		m.replacements.count(m, info.Name)
 		m.close(old, protocol.CloseReplaced, "the device connected again from "+info.Remote, closeAfterQueue)
 	}
-	m.opts.Logger.Debug().Stringer("session", s.id).Stringer("role", info.Role).Str("name", info.Name).Str("remote", info.Remote).Msg("session connected")
 	m.opts.Callbacks.OnConnect(s)
 	s.schedule(first)
 	return s, nil

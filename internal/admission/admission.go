@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
@@ -33,6 +34,7 @@ type Admission struct {
 	// Static after Bind.
 	opts          Options
 	log           zerolog.Logger
+	events        events.Listener // never nil
 	authenticator *access.Authenticator
 	trusted       proxies
 	sessions      *session.Manager
@@ -60,7 +62,7 @@ func New(opts Options) (*Admission, error) {
 		return nil, err
 	}
 	return &Admission{
-		opts: opts, log: opts.Logger, authenticator: authenticator, trusted: trusted,
+		opts: opts, log: opts.Logger, events: events.OrNop(opts.Events), authenticator: authenticator, trusted: trusted,
 		addresses:   quota[addressKey]{limit: opts.MaxConnectionsPerAddress},
 		users:       quota[string]{limit: opts.MaxSessionsPerUser},
 		credentials: quota[string]{limit: opts.MaxSessionsPerCredential},
@@ -82,12 +84,12 @@ func (a *Admission) Watch() {
 		Revoked: a.revoked,
 		Reloaded: func(f access.FileReport) {
 			a.counters.Reloads.Add(1)
-			a.log.Info().Str("file", f.Path).Int("credentials", f.Credentials).Msg("a file of credentials has changed and is in force")
+			a.tellRead(f)
 			a.logIgnoredKeys(f)
 		},
 		Failed: func(err error) {
 			a.counters.ReloadFailures.Add(1)
-			a.log.Error().Err(err).Msg("a file of credentials cannot be used; what it held before stays in force")
+			a.events.FileRead(events.FileRead{Err: err})
 		},
 	})
 }

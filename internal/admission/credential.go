@@ -56,7 +56,6 @@ func (c *credential) begin(sess *session.Session) {
 	c.plan(time.Now())
 	source := c.source
 	c.mu.Unlock()
-	c.admission.log.Debug().Stringer("session", sess.ID()).Str("credential", source).Msg("session admitted")
 	if !c.admission.authenticator.InForce(source) {
 		revoke(sess)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
@@ -53,10 +54,12 @@ func (a *Admission) CheckHandshake(r *http.Request) (Handshake, *Refusal) {
 	return h, a.takePlace(&h.Info)
 }
 
-// NoteRefused counts a refused handshake and logs it.
+// NoteRefused counts a refused handshake and tells of it.
 func (a *Admission) NoteRefused(r *http.Request, ref *Refusal) {
 	a.counters.RefusedRequests.Add(ref.reasonName())
-	a.log.Debug().Str("remote", r.RemoteAddr).Str("path", Clip(r.URL.Path)).Int("status", ref.Status).Str("credential", ref.Credential).Str("reason", ref.Message).Msg("handshake refused")
+	a.events.HandshakeRefused(events.HandshakeRefused{
+		Remote: r.RemoteAddr, Path: Clip(r.URL.Path), Status: ref.Status, Origin: Clip(r.Header.Get("Origin")), Credential: ref.Credential, Reason: ref.Message,
+	})
 }
 
 func checkUpgradeHeaders(r *http.Request) *Refusal {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
@@ -36,7 +37,7 @@ func (a *Admission) CheckConnection(remote net.Addr) *Refusal {
 func (a *Admission) refuseConnection(remote net.Addr, reason string, status int, format string, args ...any) *Refusal {
 	a.counters.RefusedConnections.Add(reason)
 	ref := a.refuseForNow(reason, status, protocol.ErrOverloaded, format, args...)
-	a.log.Debug().Stringer("remote", remote).Str("reason", ref.Message).Msg("connection refused")
+	a.events.ConnectionRefused(events.ConnectionRefused{Remote: remote.String(), Status: status, Reason: ref.Message})
 	return ref
 }
 

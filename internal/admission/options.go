@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/events"
 )
 
 // Options configures an Admission. The options named are those of labgate serve.
@@ -25,6 +26,8 @@ type Options struct {
 	Echo bool
 
 	Logger zerolog.Logger
+	// Events is told of refusals, and of files read again; nil for nobody.
+	Events events.Listener
 }
 
 // LimitOptions bound who may connect, and how often.

@@ -26,7 +26,7 @@ type Log struct {
 	log   zerolog.Logger
 	start time.Time
 
-	sessionBegan, sessionEnded, handshakeRefused, requestRefused, commandEnded *limiter
+	sessionBegan, sessionEnded, connectionRefused, handshakeRefused, requestRefused, commandEnded *limiter
 }
 
 // New returns a Log that writes to the logger, or nil if the logger takes no
@@ -41,7 +41,8 @@ func New(log zerolog.Logger) events.Listener {
 	limit := func() *limiter { return newLimiter(perSecond, burst) }
 	return &Log{
 		log: log, start: time.Now(),
-		sessionBegan: limit(), sessionEnded: limit(), handshakeRefused: limit(), requestRefused: limit(), commandEnded: limit(),
+		sessionBegan: limit(), sessionEnded: limit(), commandEnded: limit(),
+		connectionRefused: limit(), handshakeRefused: limit(), requestRefused: limit(),
 	}
 }
 
@@ -58,6 +59,13 @@ func (l *Log) SessionEnded(e events.SessionEnded) {
 		line = session(line, &e.SessionBegan).Str("reason", e.Reason).Int("code", e.Code)
 		optional(line, "detail", e.Detail)
 		duration(line, e.Duration).Msg("session ended")
+	}
+}
+
+// ConnectionRefused implements [events.Listener].
+func (l *Log) ConnectionRefused(e events.ConnectionRefused) {
+	if line := l.line(l.connectionRefused); line != nil {
+		line.Str("remote", e.Remote).Int("status", e.Status).Str("reason", e.Reason).Msg("connection refused")
 	}
 }
 
@@ -133,7 +141,9 @@ func (l errorsOnly) FileRead(e events.FileRead) {
 }
 
 func fileFailed(log *zerolog.Logger, e events.FileRead) {
-	line := log.Error().Err(e.Err).Str("option", e.Option).Str("file", e.Path)
+	line := log.Error().Err(e.Err)
+	optional(line, "option", e.Option)
+	optional(line, "file", e.Path)
 	if !e.NotAfter.IsZero() {
 		line.Time("not_after", e.NotAfter)
 	}

@@ -41,6 +41,9 @@ func TestLines(t *testing.T) {
 		}, map[string]any{
 			"level": "info", "message": "session ended", "session": id.String(), "role": "device", "name": "tensile-1", "remote": "192.0.2.7:4711", "credential": "token:hall-2#5f1c",
 			"code": 4002.0, "reason": "heartbeat_timeout", "detail": "nothing heard", "duration_ms": 90001.5}},
+		{"connection refused", func(l events.Listener) {
+			l.ConnectionRefused(events.ConnectionRefused{Remote: "192.0.2.9:1", Status: 503, Reason: "too many"})
+		}, map[string]any{"level": "info", "message": "connection refused", "remote": "192.0.2.9:1", "status": 503.0, "reason": "too many"}},
 		{"handshake refused", func(l events.Listener) {
 			l.HandshakeRefused(events.HandshakeRefused{Remote: "192.0.2.9:1", Path: "/ws/frontend", Status: 403, Origin: "https://evil.example", Reason: "header Origin: not allowed"})
 		}, map[string]any{

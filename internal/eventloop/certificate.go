@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/events"
 )
 
 const (
@@ -31,6 +32,7 @@ const (
 type certificate struct {
 	certFile, keyFile string
 	log               zerolog.Logger
+	events            events.Listener // never nil
 	counters          *Counters
 	interval          time.Duration
 
@@ -68,7 +70,7 @@ func (a fileStamp) same(b fileStamp) bool {
 
 // loadCertificate reads the files. An error names the options.
 func loadCertificate(o *Options, counters *Counters, log zerolog.Logger) (*certificate, error) {
-	c := &certificate{certFile: o.TLSCert, keyFile: o.TLSKey, log: log, counters: counters, interval: cmp.Or(o.CertificateInterval, certificateInterval)}
+	c := &certificate{certFile: o.TLSCert, keyFile: o.TLSKey, log: log, events: events.OrNop(o.Events), counters: counters, interval: cmp.Or(o.CertificateInterval, certificateInterval)}
 	c.read = c.look()
 	c.found = c.read
 	return c, c.load()
@@ -162,12 +164,21 @@ func (c *certificate) reread(now [2]fileStamp) error {
 	c.read = now
 	if err := c.load(); err != nil {
 		c.counters.CertificateReloadFailures.Add(1)
-		c.log.Error().Err(err).Time("not_after", c.notAfter()).Msg("the TLS certificate was read again and cannot be used; the one before stays in force")
+		c.events.FileRead(events.FileRead{Option: "--tls-cert", Path: c.certFile, NotAfter: c.notAfter(), Err: err})
 		return err
 	}
 	c.counters.CertificateReloads.Add(1)
-	c.log.Info().Str("file", c.certFile).Time("not_after", c.notAfter()).Msg("the TLS certificate was read again and is in force")
+	c.events.FileRead(events.FileRead{Option: "--tls-cert", Path: c.certFile, NotAfter: c.notAfter(), Changed: true})
 	return nil
+}
+
+// ReloadCertificate reads the TLS certificate again, changed or not. It reports
+// false without TLS. On an error the certificate before stays in force.
+func (l *Loop) ReloadCertificate() (read bool, err error) {
+	if l.certificate == nil {
+		return false, nil
+	}
+	return true, l.certificate.reload()
 }
 
 // CertificateExpiry returns when the TLS certificate in use ends; zero without

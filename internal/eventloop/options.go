@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/internal/panics"
 )
 
@@ -50,6 +51,8 @@ type Options struct {
 	Handler   Handler
 	Panics    *panics.Recoverer
 	Logger    zerolog.Logger
+	// Events is told of the certificate that was read again; nil for nobody.
+	Events events.Listener
 	// ErrorLog takes what net/http's server says of single connections.
 	ErrorLog *log.Logger
 }

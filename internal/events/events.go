@@ -23,9 +23,12 @@ type Listener interface {
 	// SessionEnded tells of its end, once. A session that ends while it begins
 	// may be told to have ended first.
 	SessionEnded(SessionEnded)
+	// ConnectionRefused tells of a connection beyond a limit.
+	ConnectionRefused(ConnectionRefused)
 	// HandshakeRefused tells of a WebSocket handshake without a session.
 	HandshakeRefused(HandshakeRefused)
-	// RequestRefused tells of a request of the HTTP API that was not admitted.
+	// RequestRefused tells of a request of the HTTP API or the admin listener that
+	// was not admitted, or that asks for more than its credential permits.
 	RequestRefused(RequestRefused)
 	// CommandBegan tells of a command that the gateway has read. It comes before
 	// the device can answer.
@@ -64,6 +67,16 @@ type SessionEnded struct {
 	Duration time.Duration
 }
 
+// ConnectionRefused describes a connection beyond a limit.
+type ConnectionRefused struct {
+	// Remote is the address of the other end, which may be a proxy.
+	Remote string
+	// Status is the HTTP status of the answer; under TLS there is none.
+	Status int
+	// Reason says why, for people.
+	Reason string
+}
+
 // HandshakeRefused describes a WebSocket handshake without a session.
 type HandshakeRefused struct {
 	Remote, Path string
@@ -78,7 +91,7 @@ type HandshakeRefused struct {
 	Reason string
 }
 
-// RequestRefused describes a request of the HTTP API that was not admitted.
+// RequestRefused describes a request without a WebSocket that was refused.
 type RequestRefused struct {
 	Remote, Method, Path string
 	// Status is the HTTP status of the answer.
@@ -107,7 +120,8 @@ type Command struct {
 
 // Asker is who sends a command.
 type Asker struct {
-	// Source is the src that the device sees: a user, a session id or "api".
+	// Source is the src that the device sees: a user, a session id, or
+	// router.SourceAPI.
 	Source string
 	// Session is the front end's session, zero for a request of the HTTP API and
 	// for an asker on another node.
@@ -141,7 +155,8 @@ const (
 
 // FileRead describes a file that was read again.
 type FileRead struct {
-	// Option is the option that names the file, such as "--credential-file".
+	// Option is the option that names the file, such as "--credential-file". Both
+	// are "" where Err names them.
 	Option, Path string
 	// Changed reports whether what the file holds was put in force.
 	Changed bool
@@ -163,6 +178,9 @@ func (Nop) SessionBegan(SessionBegan) {}
 
 // SessionEnded implements [Listener].
 func (Nop) SessionEnded(SessionEnded) {}
+
+// ConnectionRefused implements [Listener].
+func (Nop) ConnectionRefused(ConnectionRefused) {}
 
 // HandshakeRefused implements [Listener].
 func (Nop) HandshakeRefused(HandshakeRefused) {}

@@ -23,6 +23,14 @@ func Join(listeners ...Listener) Listener {
 	return all
 }
 
+// OrNop returns l, or a listener that does nothing for nil.
+func OrNop(l Listener) Listener {
+	if l == nil {
+		return Nop{}
+	}
+	return l
+}
+
 type joined []Listener
 
 func (j joined) SessionBegan(e SessionBegan) {
@@ -34,6 +42,12 @@ func (j joined) SessionBegan(e SessionBegan) {
 func (j joined) SessionEnded(e SessionEnded) {
 	for _, l := range j {
 		l.SessionEnded(e)
+	}
+}
+
+func (j joined) ConnectionRefused(e ConnectionRefused) {
+	for _, l := range j {
+		l.ConnectionRefused(e)
 	}
 }
 

@@ -12,14 +12,15 @@ type recorder struct {
 	all  *[]string
 }
 
-func (r recorder) note(what string)                  { *r.all = append(*r.all, r.name+" "+what) }
-func (r recorder) SessionBegan(SessionBegan)         { r.note("SessionBegan") }
-func (r recorder) SessionEnded(SessionEnded)         { r.note("SessionEnded") }
-func (r recorder) HandshakeRefused(HandshakeRefused) { r.note("HandshakeRefused") }
-func (r recorder) RequestRefused(RequestRefused)     { r.note("RequestRefused") }
-func (r recorder) CommandBegan(Command)              { r.note("CommandBegan") }
-func (r recorder) CommandEnded(CommandEnded)         { r.note("CommandEnded") }
-func (r recorder) FileRead(FileRead)                 { r.note("FileRead") }
+func (r recorder) note(what string)                    { *r.all = append(*r.all, r.name+" "+what) }
+func (r recorder) SessionBegan(SessionBegan)           { r.note("SessionBegan") }
+func (r recorder) SessionEnded(SessionEnded)           { r.note("SessionEnded") }
+func (r recorder) ConnectionRefused(ConnectionRefused) { r.note("ConnectionRefused") }
+func (r recorder) HandshakeRefused(HandshakeRefused)   { r.note("HandshakeRefused") }
+func (r recorder) RequestRefused(RequestRefused)       { r.note("RequestRefused") }
+func (r recorder) CommandBegan(Command)                { r.note("CommandBegan") }
+func (r recorder) CommandEnded(CommandEnded)           { r.note("CommandEnded") }
+func (r recorder) FileRead(FileRead)                   { r.note("FileRead") }
 
 // TestJoinTellsEverybodyInOrder calls each method of Listener, whatever methods
 // there are.

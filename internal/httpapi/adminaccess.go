@@ -32,6 +32,7 @@ func (a *Admin) restrict(next http.Handler) http.Handler {
 			return
 		case !open:
 			if _, ref := a.opts.Admission.Authenticate(r, access.RoleAdmin, "", nil); ref != nil {
+				a.opts.Admission.NoteRequestRefused(r, ref)
 				h.Set("WWW-Authenticate", `Bearer realm="labgate admin"`)
 				httpresponse.WriteError(w, http.StatusUnauthorized, protocol.ErrNotAllowed, `a token of --admin-token-file is needed; send it as "Authorization: Bearer TOKEN"`)
 				return

@@ -118,12 +118,13 @@ func (a *API) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if ref := a.admission.CheckOrigin(r); ref != nil {
+		a.admission.NoteRequestRefused(r, ref)
 		ref.Write(w)
 		return
 	}
 	id, ref := a.admission.Authenticate(r, access.RoleFrontend, "", nil)
 	if ref != nil {
-		a.log.Debug().Str("remote", r.RemoteAddr).Str("path", admission.Clip(r.URL.Path)).Str("credential", ref.Credential).Str("reason", ref.Message).Msg("request refused")
+		a.admission.NoteRequestRefused(r, ref)
 		ref.Write(w)
 		return
 	}

@@ -12,14 +12,19 @@ import (
 
 func (a *API) postCommand(w http.ResponseWriter, r *http.Request) {
 	if device := r.PathValue("id"); !identityOf(r).MayCommand(device) {
-		httpresponse.WriteError(w, http.StatusForbidden, protocol.ErrNotAllowed, "the credential does not permit commands to device "+admission.Clip(device)+"; nothing was delivered")
+		ref := &admission.Refusal{
+			Status: http.StatusForbidden, Code: protocol.ErrNotAllowed, Credential: identityOf(r).Source,
+			Message: "the credential does not permit commands to device " + admission.Clip(device) + "; nothing was delivered",
+		}
+		a.admission.NoteRequestRefused(r, ref)
+		ref.Write(w)
 		return
 	}
 	msg, ok := a.readMessage(w, r)
 	if !ok {
 		return
 	}
-	answer, err := a.router.Command(r.Context(), r.PathValue("id"), msg)
+	answer, err := a.router.Command(withAsker(r), r.PathValue("id"), msg)
 	if err != nil {
 		writeFailure(w, err)
 		return

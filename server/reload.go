@@ -1,0 +1,21 @@
+package server
+
+// Reload reads the files of credentials and the TLS certificate again, changed
+// or not. Sessions whose credential is gone are ended; a file that cannot be used
+// changes nothing. Listeners of events are told of each file. Reload returns how
+// many files were read, and how many of them cannot be used. It does nothing on a
+// server that does not run.
+func (s *Server) Reload() (read, failed int) {
+	if !s.running.Load() || s.stopping.Load() {
+		return 0, 0
+	}
+	read, failed = s.admission.Reload()
+	had, err := s.loop.ReloadCertificate()
+	if had {
+		read++
+	}
+	if err != nil {
+		failed++
+	}
+	return read, failed
+}
