@@ -86,8 +86,11 @@ func (c *BenchCmd) compare(out io.Writer) error {
 	return bench.Compare(out, files[0], files[1], bench.CompareOptions{FailOnWorse: c.FailOnWorse, Threshold: threshold, Markdown: c.Markdown})
 }
 
-// isTerminal says whether w is a character device.
+// isTerminal says whether w is a character device, or leads to one.
 func isTerminal(w io.Writer) bool {
+	if outer, ok := w.(interface{ Unwrap() io.Writer }); ok {
+		return isTerminal(outer.Unwrap())
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -39,6 +39,11 @@ func run(ctx context.Context, restore func(), args []string, stdout, stderr io.W
 	if err != nil {
 		return refuse(stderr, line, err)
 	}
+	if _, serves := line.command.(*ServeCmd); serves {
+		bound := boundLog(stderr, line.global.LogJSON)
+		defer bound.Close(logFlushTime)
+		stderr = bound
+	}
 	out := &Streams{Out: stdout, Err: stderr, Log: newLogger(stderr, line.global.LogLevel, line.global.LogJSON)}
 	if err := line.command.Run(ctx, out); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {

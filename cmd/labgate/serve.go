@@ -25,6 +25,8 @@ type ServeCmd struct {
 
 // Run serves until ctx ends, then drains.
 func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
+	ctx, signals := catchSignals(ctx, out.Log)
+	defer signals.stop()
 	bus, err := c.prepare(out)
 	if err != nil {
 		return err
@@ -46,6 +48,7 @@ func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
 	if err := s.Start(); err != nil {
 		return explainListen(err)
 	}
+	signals.reloadWith(s.Reload)
 	c.warn(out, s)
 	out.Log.Info().Str("listen", s.Addr()).Str("admin", s.AdminAddr()).Str("version", buildVersion()).Str("node", c.Server.Node).Msg("ready")
 	<-ctx.Done()

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/rs/zerolog"
+)
+
+// gatewaySignals handles the signals of signal(7) that end a process by default,
+// for labgate serve. SIGINT and SIGTERM are main's. SIGHUP reads files again.
+// SIGXCPU and SIGPWR say that the gateway is about to be ended: it drains. SIGUSR1
+// and SIGUSR2 are used by other servers to open log files again: a line says what
+// they do here. SIGPIPE and SIGXFSZ come of a log that nobody reads or that has no
+// room, SIGTTOU of a terminal that the gateway may not write to: they are ignored,
+// and the write fails or succeeds. Go's runtime ignores SIGALRM, SIGVTALRM,
+// SIGPROF, SIGIO and the real-time signals, and ends the process with a dump of
+// all goroutines after SIGQUIT, SIGABRT and the signals of faults.
+//
+// Goroutines: run, from reloadWith to stop.
+type gatewaySignals struct {
+	log    zerolog.Logger
+	hangup chan os.Signal
+	unused chan os.Signal
+	leave  chan os.Signal
+	quit   chan struct{}
+	wait   sync.WaitGroup
+}
+
+// catchSignals handles signals from now on. The context ends with ctx, and when a
+// signal other than main's asks the gateway to leave.
+func catchSignals(ctx context.Context, log zerolog.Logger) (context.Context, *gatewaySignals) {
+	// One of each is kept: more of the same ask for the same.
+	s := &gatewaySignals{
+		log: log, hangup: make(chan os.Signal, 1), unused: make(chan os.Signal, 1), leave: make(chan os.Signal, 1), quit: make(chan struct{}),
+	}
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ, syscall.SIGTTOU)
+	signal.Notify(s.hangup, syscall.SIGHUP)
+	signal.Notify(s.unused, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(s.leave, syscall.SIGXCPU, syscall.SIGPWR)
+	ctx, cancel := context.WithCancel(ctx)
+	s.wait.Go(func() {
+		defer cancel()
+		select {
+		case sig := <-s.leave:
+			log.Warn().Stringer("signal", sig).Msg("the machine is about to end the gateway")
+		case <-ctx.Done():
+		case <-s.quit:
+		}
+	})
+	return ctx, s
+}
+
+// reloadWith has SIGHUP read files again, also one that has come before. reload
+// returns how many files were read, and how many of them cannot be used.
+func (s *gatewaySignals) reloadWith(reload func() (read, failed int)) {
+	s.wait.Go(func() {
+		for {
+			select {
+			case <-s.hangup:
+				read, failed := reload()
+				line := s.log.Info()
+				if failed > 0 {
+					line = s.log.Warn()
+				}
+				line.Int("files", read).Int("failed", failed).Msg("SIGHUP: credentials and certificate were read again; options stay as they are until a restart")
+			case sig := <-s.unused:
+				s.log.Warn().Stringer("signal", sig).Msg("a signal without a meaning; SIGHUP reads credentials and certificate again, SIGTERM drains")
+			case <-s.quit:
+				return
+			}
+		}
+	})
+}
+
+// stop ends the goroutines. Ignored signals stay ignored: what is left of the log
+// is written after that.
+func (s *gatewaySignals) stop() {
+	signal.Stop(s.unused)
+	signal.Stop(s.leave)
+	close(s.quit)
+	s.wait.Wait()
+}
