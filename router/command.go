@@ -43,9 +43,9 @@ type command struct {
 	asker           asker
 	// node is where the device is, 0 for here.
 	node federation.NodeID
-	// began is when it was read.
-	began time.Time
-	// kind is its type, ordinal its number in events; unset without a listener.
+	// began is when it was read, by the Manager's clock; kind is its type, ordinal
+	// its number in events. All are unset without a listener.
+	began   time.Duration
 	kind    string
 	ordinal uint64
 	// next and prev are its neighbours in commandList; guarded by that.
@@ -81,7 +81,7 @@ func (r *Router) newCommand(from sender, e *protocol.Envelope, device []byte, to
 	if asker == nil {
 		return nil
 	}
-	c := &command{r: r, urgent: e.Urgent, asker: asker, began: time.Now()}
+	c := &command{r: r, urgent: e.Urgent, asker: asker}
 	c.timer.Owner = c
 	if to != nil {
 		c.device = to.Name()
@@ -93,7 +93,7 @@ func (r *Router) newCommand(from sender, e *protocol.Envelope, device []byte, to
 		return c
 	}
 	c.askedID, c.kind = stringsOf(e.ID, e.Type)
-	c.ordinal = r.lastOrdinal.Add(1)
+	c.began, c.ordinal = r.manager.Now(), r.lastOrdinal.Add(1)
 	r.opts.Events.CommandBegan(c.event())
 	return c
 }
@@ -110,7 +110,7 @@ func (r *Router) beginCommand(c *command, e *protocol.Envelope, to *session.Sess
 	} else {
 		c.table = &r.remotePending
 	}
-	return c.table.enter(c, c.began.Add(time.Duration(timeoutMS(e))*time.Millisecond))
+	return c.table.enter(c, time.Now().Add(time.Duration(timeoutMS(e))*time.Millisecond))
 }
 
 // timeoutMS returns how long a command may take.

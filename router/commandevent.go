@@ -1,8 +1,6 @@
 package router
 
 import (
-	"time"
-
 	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/protocol"
 )
@@ -11,7 +9,7 @@ import (
 func (c *command) event() events.Command {
 	return events.Command{
 		Number: c.ordinal, ID: c.askedID, Type: c.kind, Device: c.device, Urgent: c.urgent,
-		Asker: c.asker.identity(), Began: c.began,
+		Asker: c.asker.identity(), Began: c.r.managerStart.Add(c.began),
 	}
 }
 
@@ -19,7 +17,7 @@ func (c *command) event() events.Command {
 // whoever has ended the command.
 func (c *command) tellEnd(outcome string) {
 	if l := c.r.opts.Events; l != nil {
-		l.CommandEnded(events.CommandEnded{Command: c.event(), Outcome: outcome, Duration: time.Since(c.began)})
+		l.CommandEnded(events.CommandEnded{Command: c.event(), Outcome: outcome, Duration: c.r.manager.Now() - c.began})
 	}
 }
 

@@ -92,7 +92,7 @@ func TestCommandsAreTold(t *testing.T) {
 		d.send(`{"type":"done","re":"1"}`)
 		want := events.Command{
 			Number: 1, ID: "1", Type: "test.start", Device: "d1",
-			Asker: events.Asker{Source: "alice", Session: a.sess.ID(), Remote: "192.0.2.2:2", Credential: "token:hall#1"},
+			Asker: events.Asker{Source: "@user/alice", Session: a.sess.ID(), Remote: "192.0.2.2:2", Credential: "token:hall#1"},
 		}
 		got := book.one(events.OutcomeAnswered)
 		if want.Began = got.Began; got.Command != want || got.Duration != 3*time.Millisecond || time.Since(got.Began) != got.Duration {
@@ -166,10 +166,10 @@ func TestCommandsBetweenNodesAreTold(t *testing.T) {
 		a.send(`{"type":"c","id":"1","dst":"d1"}`)
 		synctest.Wait()
 		d.send(`{"type":"done","re":"` + d.one().ID + `"}`)
-		if e := books[0].one(events.OutcomeAnswered); e.Source != "alice" || e.Node != "" || e.Session != a.sess.ID() || e.ID != "1" {
+		if e := books[0].one(events.OutcomeAnswered); e.Source != "@user/alice" || e.Node != "" || e.Session != a.sess.ID() || e.ID != "1" {
 			t.Errorf("north tells %+v", e)
 		}
-		if e := books[1].one(events.OutcomeAnswered); e.Asker != (events.Asker{Source: "alice", Node: "north"}) || e.Type != "c" || e.Device != "d1" {
+		if e := books[1].one(events.OutcomeAnswered); e.Asker != (events.Asker{Source: "@user/alice", Node: "north"}) || e.Type != "c" || e.Device != "d1" {
 			t.Errorf("south tells %+v", e)
 		}
 

@@ -60,10 +60,12 @@ type Options struct {
 // package federation are leaves.
 type Router struct {
 	// Static after Bind.
-	opts     Options
-	manager  *session.Manager
-	bus      federation.Bus
-	controls map[string]control
+	opts    Options
+	manager *session.Manager
+	// managerStart is when the Manager's clock began.
+	managerStart time.Time
+	bus          federation.Bus
+	controls     map[string]control
 
 	stats    Stats
 	registry registry
@@ -112,7 +114,7 @@ func New(opts Options) *Router {
 }
 
 // Bind ties the router to the Manager that was made with it as Callbacks.
-func (r *Router) Bind(m *session.Manager) { r.manager = m }
+func (r *Router) Bind(m *session.Manager) { r.manager, r.managerStart = m, time.Now().Add(-m.Now()) }
 
 // Node returns this gateway's name.
 func (r *Router) Node() string { return r.opts.Node }

@@ -27,7 +27,7 @@ var (
 func TestLines(t *testing.T) {
 	command := events.Command{
 		Number: 7, ID: "c-1", Type: "test.stop", Device: "tensile-1", Urgent: true,
-		Asker: events.Asker{Source: "ada", Session: id, Remote: "192.0.2.8:1", Credential: "token:ada#1"},
+		Asker: events.Asker{Source: "@user/ada", Session: id, Remote: "192.0.2.8:1", Credential: "token:ada#1"},
 	}
 	for _, c := range []struct {
 		name string
@@ -56,12 +56,12 @@ func TestLines(t *testing.T) {
 		{"command ended", func(l events.Listener) {
 			l.CommandEnded(events.CommandEnded{Command: command, Outcome: events.OutcomeAnswered, Duration: 1234567 * time.Nanosecond})
 		}, map[string]any{
-			"level": "info", "message": "command ended", "type": "test.stop", "id": "c-1", "device": "tensile-1", "src": "ada", "session": id.String(), "remote": "192.0.2.8:1",
+			"level": "info", "message": "command ended", "type": "test.stop", "id": "c-1", "device": "tensile-1", "src": "@user/ada", "session": id.String(), "remote": "192.0.2.8:1",
 			"credential": "token:ada#1", "urgent": true, "outcome": "answered", "duration_ms": 1.234}},
 		{"command of another node", func(l events.Listener) {
-			l.CommandEnded(events.CommandEnded{Command: events.Command{ID: "c-1", Type: "a.b", Device: "d", Asker: events.Asker{Source: "ada", Node: "north"}}, Outcome: "timeout"})
+			l.CommandEnded(events.CommandEnded{Command: events.Command{ID: "c-1", Type: "a.b", Device: "d", Asker: events.Asker{Source: "@user/ada", Node: "north"}}, Outcome: "timeout"})
 		}, map[string]any{
-			"level": "info", "message": "command ended", "type": "a.b", "id": "c-1", "device": "d", "src": "ada", "src_node": "north", "outcome": "timeout", "duration_ms": 0.0}},
+			"level": "info", "message": "command ended", "type": "a.b", "id": "c-1", "device": "d", "src": "@user/ada", "src_node": "north", "outcome": "timeout", "duration_ms": 0.0}},
 		{"credentials", func(l events.Listener) {
 			l.FileRead(events.FileRead{Option: "--credential-file", Path: "tokens", Changed: true, Credentials: 3})
 		}, map[string]any{

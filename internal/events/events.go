@@ -120,8 +120,7 @@ type Command struct {
 
 // Asker is who sends a command.
 type Asker struct {
-	// Source is the src that the device sees: a user, a session id, or
-	// router.SourceAPI.
+	// Source is the src that the device sees: @user/NAME, @session/UUID, or @api.
 	Source string
 	// Session is the front end's session, zero for a request of the HTTP API and
 	// for an asker on another node.
