@@ -54,6 +54,9 @@ type Delivery struct {
 	Delivered int `json:"delivered"`
 	// Silent names the nodes that did not say in time.
 	Silent []string `json:"silent_nodes,omitempty"`
+	// Flooded counts the sessions here that did not take it, because too much of
+	// what the API has sent waits there.
+	Flooded int `json:"flooded,omitempty"`
 	// Unreachable says that the other nodes could not be reached.
 	Unreachable bool `json:"others_unreachable,omitempty"`
 }
@@ -71,7 +74,7 @@ func (r *Router) Broadcast(ctx context.Context, msg protocol.Message) (Delivery,
 func (r *Router) SendUser(ctx context.Context, user string, msg protocol.Message) (Delivery, error) {
 	del, err := r.deliverCounted(ctx, &msg, protocol.Destination{Kind: protocol.DstUser, Name: []byte(user)})
 	switch {
-	case err != nil || del.Delivered > 0 || len(del.Silent) > 0:
+	case err != nil || del.Delivered+del.Flooded > 0 || len(del.Silent) > 0:
 		return del, err
 	case del.Unreachable:
 		return del, r.failure(protocol.ErrUnavailable, "no session of user "+user+" is connected to this node, and the other nodes cannot be reached")
@@ -88,7 +91,7 @@ func (r *Router) deliverCounted(ctx context.Context, msg *protocol.Message, dst 
 	}
 	del := Delivery{Unreachable: !r.bus.Up()}
 	r.deliver(q, e, dst)
-	del.Delivered = q.receipt.sessions
+	del.Delivered, del.Flooded = q.receipt.sessions, q.receipt.flooded
 	if q.query == nil {
 		return del, nil
 	}
@@ -153,6 +156,8 @@ func (q *apiRequest) device() string { return "" }
 func (q *apiRequest) session() *session.Session { return nil }
 
 func (q *apiRequest) scope() scope { return allNodes }
+
+func (q *apiRequest) account() session.Account { return accountOf(SourceAPI) }
 
 func (q *apiRequest) mayCommand([]byte, *session.Session) *protocol.Error { return nil }
 

@@ -160,8 +160,8 @@ func TestAPICommandToAnAbsentDevice(t *testing.T) {
 	})
 }
 
-// TestAPICommandToADeviceThatCannotTakeIt: its queue is full, or it is on its
-// way out.
+// TestAPICommandToADeviceThatCannotTakeIt: the queue is full of what the API has
+// sent, and then of what somebody else sends, which ends the device's session.
 func TestAPICommandToADeviceThatCannotTakeIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
@@ -174,6 +174,10 @@ func TestAPICommandToADeviceThatCannotTakeIt(t *testing.T) {
 		if codeOf(t, err) != protocol.ErrOverloaded {
 			t.Fatal(err)
 		}
+		if !d.sess.Open() {
+			t.Fatal("the API has ended the device's session")
+		}
+		g.frontend("alice").send(`{"type":"c","dst":"d1","payload":"` + strings.Repeat("0", 3000) + `"}`)
 		if o := <-first; codeOf(t, o.err) != protocol.ErrDeviceDisconnected || o.took > 50*time.Millisecond {
 			t.Fatalf("%v after %v", o.err, o.took)
 		}

@@ -136,7 +136,7 @@ func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
 	}
 	if fe, ok := c.asker.(*frontend); ok {
 		// A front end's queue takes the envelope without another copy.
-		if fe.s.SendEnvelope(e, sp, e.Urgent) == nil {
+		if fe.s.SendEnvelope(e, sp, e.Urgent, from.account()) == nil {
 			from.wake(fe.s)
 		}
 		return

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"sync"
 
 	"github.com/google/uuid"
@@ -175,7 +176,7 @@ func (r *Router) passHere(from sender, e *protocol.Envelope, c *command, to *ses
 	if c != nil && c.renamed() {
 		sp.ID = c.wireID
 	}
-	if err := to.SendEnvelope(e, sp, e.Urgent); err != nil {
+	if err := to.SendEnvelope(e, sp, e.Urgent, from.account()); err != nil {
 		return notQueued(err, protocol.ErrDeviceOffline)
 	}
 	from.wake(to)
@@ -201,9 +202,10 @@ func (r *Router) passOn(from sender, e *protocol.Envelope, c *command, name []by
 
 // toFrontends gives a message to every front end on every node.
 func (r *Router) toFrontends(from sender, e *protocol.Envelope) {
-	f := spliced(e, from.source())
+	f := spliced(e, from)
 	defer f.Release()
-	to := receipt{sessions: sendAll(r.registry.frontends(), f, e.Urgent, from.session(), from.device())}
+	var to receipt
+	to.sessions, to.flooded = sendAll(r.registry.frontends(), f, e.Urgent, from.session(), from.device())
 	if from.scope() == allNodes && (r.peers.any() || !r.bus.Up()) {
 		to.err = r.bus.SendAll(&federation.Message{
 			Kind: federation.KindToFrontends, Corr: from.count(r.peers.all()), Urgent: e.Urgent, Device: from.device(), Text: wsframe.Payload(f.Wire()),
@@ -214,9 +216,10 @@ func (r *Router) toFrontends(from sender, e *protocol.Envelope) {
 
 // toUser gives a message to every session of a user on every node.
 func (r *Router) toUser(from sender, e *protocol.Envelope, user []byte) {
-	f := spliced(e, from.source())
+	f := spliced(e, from)
 	defer f.Release()
-	to := receipt{user: user, sessions: sendAll(r.registry.user(user), f, e.Urgent, nil, from.device())}
+	to := receipt{user: user}
+	to.sessions, to.flooded = sendAll(r.registry.user(user), f, e.Urgent, nil, from.device())
 	switch from.scope() {
 	case eachNode:
 		to.nodes = len(r.peers.having(user))
@@ -259,7 +262,7 @@ func (r *Router) toSession(from sender, e *protocol.Envelope, id uuid.UUID) {
 		from.refuse(protocol.ErrNotFound, textNoSession, e.ID)
 		return
 	}
-	if err := to.SendEnvelope(e, protocol.Splice{Src: from.source()}, e.Urgent); err != nil {
+	if err := to.SendEnvelope(e, protocol.Splice{Src: from.source()}, e.Urgent, from.account()); err != nil {
 		fail := notQueued(err, protocol.ErrNotFound)
 		from.refuse(fail.Code, fail.Message, e.ID)
 		return
@@ -290,26 +293,33 @@ func (r *Router) toRemoteSession(from sender, e *protocol.Envelope, id uuid.UUID
 }
 
 // sendAll queues one frame for many front ends, but not for except, and leaves
-// the writing to the flushers. It returns how many took the frame. A frame that
-// comes from or speaks of a device is for those that may observe the device;
-// device is "" for all others.
-func sendAll(to []*session.Session, f *session.Frame, urgent bool, except *session.Session, device string) int {
-	n := 0
+// the writing to the flushers. It returns how many took the frame, and how many
+// did not because too much of the same sender's waits there. A frame that comes
+// from or speaks of a device is for those that may observe the device; device is
+// "" for all others.
+func sendAll(to []*session.Session, f *session.Frame, urgent bool, except *session.Session, device string) (took, flooded int) {
 	for _, s := range to {
-		if s != except && (device == "" || mayObserve(s, device)) && s.Send(f, urgent) == nil {
+		if s == except || device != "" && !mayObserve(s, device) {
+			continue
+		}
+		switch err := s.Send(f, urgent); {
+		case err == nil:
 			s.Schedule()
-			n++
+			took++
+		case errors.Is(err, session.ErrSenderFlood):
+			flooded++
 		}
 	}
-	return n
+	return took, flooded
 }
 
 // spliced returns the message with its true source as a frame, encoded once
 // for all its receivers.
-func spliced(e *protocol.Envelope, src string) *session.Frame {
-	sp := protocol.Splice{Src: src}
+func spliced(e *protocol.Envelope, from sender) *session.Frame {
+	sp := protocol.Splice{Src: from.source()}
 	f := session.NewTextFrameFor(e.SplicedSize(sp))
 	f.AppendEnvelope(e, sp)
+	f.ChargeTo(from.account())
 	return f
 }
 
@@ -336,6 +346,9 @@ func deviceOffline(device string) *protocol.Error {
 // notQueued names the reason why a message could not be queued for its receiver;
 // offline is the code of one that is not connected.
 func notQueued(err error, offline protocol.ErrorCode) *protocol.Error {
+	if errors.Is(err, session.ErrSenderFlood) {
+		return protocol.NewError(protocol.ErrOverloaded, "the receiver's queue is full of messages of this sender; the message was not delivered; send fewer or smaller ones")
+	}
 	if errors.Is(err, session.ErrSlowConsumer) {
 		return protocol.NewError(protocol.ErrOverloaded, "the receiver's queue is full; it is being disconnected and was not given this message")
 	}
@@ -353,10 +366,12 @@ func notSent(err error) *protocol.Error {
 // failure returns what a sender must know of how far its message came, nil for
 // nothing.
 func (to receipt) failure() *protocol.Error {
-	reached := to.sessions + to.nodes
+	reached := to.sessions + to.nodes + to.flooded
 	switch {
 	case to.user != nil && reached == 0 && errors.Is(to.err, federation.ErrDown):
 		return protocol.NewError(protocol.ErrUnavailable, "no session of that user is connected to this node, and the other nodes cannot be reached")
+	case to.flooded > 0:
+		return protocol.NewError(protocol.ErrOverloaded, "the queues of "+strconv.Itoa(to.flooded)+" front ends are full of messages of this sender; they were not given this message; send fewer or smaller ones")
 	case errors.Is(to.err, federation.ErrFull):
 		return protocol.NewError(protocol.ErrOverloaded, "too much waits to leave for other nodes; front ends connected to this one were given the message, others were not")
 	case to.err != nil:

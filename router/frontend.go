@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"sync/atomic"
 
 	"github.com/labgate/labgate/session"
@@ -18,6 +19,8 @@ type frontend struct {
 	// owner counts the commands of all sessions with the same credential; nil for
 	// a session without one. Static.
 	owner *owner
+	// acct is charged for what waits of its messages. Static.
+	acct session.Account
 	// rights are what it may do, nil for everything; replaced under registry.mu,
 	// read without it.
 	rights atomic.Pointer[session.Rights]
@@ -29,6 +32,7 @@ type frontend struct {
 
 func newFrontend(r *Router, s *session.Session) *frontend {
 	fe := &frontend{sessionSender: sessionSender{r, s}}
+	fe.acct = accountOf(cmp.Or(s.Info().Credential, s.Source()))
 	if rights := s.Info().Rights; rights != nil {
 		fe.rights.Store(&rights)
 	}

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"hash/maphash"
+
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
@@ -18,6 +20,9 @@ type sender interface {
 	// session is the session that sends the message, nil for all others: a
 	// message to all front ends does not go back to it.
 	session() *session.Session
+	// account is charged for what waits of the message at its receivers; 0 for
+	// devices, whose messages front ends have to keep up with.
+	account() session.Account
 	// scope says which nodes the message is for.
 	scope() scope
 	// mayCommand returns nil, or why the sender may not send to the device, which
@@ -50,10 +55,20 @@ const (
 	eachNode
 )
 
+var accountSeed = maphash.MakeSeed()
+
+// accountOf returns the account of a credential or, for a sender without one, of
+// its source.
+func accountOf(name string) session.Account {
+	return session.Account(maphash.String(accountSeed, name) | 1)
+}
+
 // receipt says how far a message to many came.
 type receipt struct {
 	// sessions took the message here, nodes were given it.
 	sessions, nodes int
+	// flooded sessions did not take it: too much of the same sender's waits there.
+	flooded int
 	// err is why some node was not; federation.ErrDown or another error of a Bus.
 	err error
 	// user is whom the message is for, nil for all front ends.
@@ -104,6 +119,8 @@ func (fe *frontend) mayCommand(device []byte, to *session.Session) *protocol.Err
 
 func (fe *frontend) asker() asker { return fe }
 
+func (fe *frontend) account() session.Account { return fe.acct }
+
 // deviceConn is the sender of a device's messages.
 
 func (c *deviceConn) device() string { return c.s.Name() }
@@ -113,6 +130,8 @@ func (c *deviceConn) mayCommand([]byte, *session.Session) *protocol.Error {
 }
 
 func (c *deviceConn) asker() asker { return nil }
+
+func (c *deviceConn) account() session.Account { return 0 }
 
 // nodeSender is the sender of a message that another node has given to this
 // one.
@@ -132,6 +151,14 @@ func (n *nodeSender) device() string { return n.msg.Device }
 func (n *nodeSender) session() *session.Session { return nil }
 
 func (n *nodeSender) scope() scope { return thisNode }
+
+// account goes by src: the credential is known to the sender's node only.
+func (n *nodeSender) account() session.Account {
+	if n.msg.Device != "" {
+		return 0
+	}
+	return accountOf(n.src)
+}
 
 // mayCommand permits everything: the sender's node has looked.
 func (n *nodeSender) mayCommand([]byte, *session.Session) *protocol.Error { return nil }
@@ -167,6 +194,8 @@ func (x *externalSender) device() string { return "" }
 func (x *externalSender) session() *session.Session { return nil }
 
 func (x *externalSender) scope() scope { return eachNode }
+
+func (x *externalSender) account() session.Account { return accountOf(SourceBus) }
 
 func (x *externalSender) mayCommand([]byte, *session.Session) *protocol.Error { return nil }
 

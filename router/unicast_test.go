@@ -3,6 +3,7 @@ package router
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -140,8 +141,8 @@ func TestAFullQueueIsOverloadNotOffline(t *testing.T) {
 		g.quiet()
 		d.stall(true)
 		big := `{"type":"a","dst":"d1","payload":"` + strings.Repeat("0", 3000) + `"}`
-		a.send(big)
-		a.none()
+		b.send(big)
+		b.none()
 		a.send(`{"type":"a","id":"i1","dst":"d1","payload":"` + strings.Repeat("0", 3000) + `"}`)
 		got := a.one()
 		a.asError(got, protocol.ErrOverloaded, "i1")
@@ -152,6 +153,43 @@ func TestAFullQueueIsOverloadNotOffline(t *testing.T) {
 		d.stall(false)
 		if code := d.closeCode(); code != protocol.CloseSlowConsumer {
 			t.Fatalf("closed with %v", code)
+		}
+	}, func(_ *Options, so *session.Options) { so.ControlBytes = 4096 })
+}
+
+// TestAFloodIsRefusedWhereItWaits: what a sender puts into the queues of others is
+// charged to the sender, and closes nobody else.
+func TestAFloodIsRefusedWhereItWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		d, flooder, operator := g.device("d1"), g.frontend("eve"), g.frontend("alice")
+		g.quiet()
+		big := func(dst string) string {
+			return `{"type":"a","dst":"` + dst + `","payload":"` + strings.Repeat("0", 1500) + `"}`
+		}
+		for name, c := range map[string]struct {
+			receiver *peer
+			dst      string
+		}{"broadcast": {operator, "@frontends"}, "user": {operator, "@user/alice"}, "session": {operator, "@session/" + operator.sess.ID().String()}, "device": {d, "d1"}} {
+			c.receiver.stall(true)
+			refused := 0
+			for range 10 {
+				flooder.send(big(c.dst))
+			}
+			for _, m := range flooder.take() {
+				if flooder.asError(m, protocol.ErrOverloaded, ""); m.Type == protocol.TypeError {
+					refused++
+				}
+			}
+			if refused == 0 || !c.receiver.sess.Open() {
+				t.Errorf("%s: %d of 10 refused, the receiver is open: %v", name, refused, c.receiver.sess.Open())
+			}
+			c.receiver.stall(false)
+			synctest.Wait()
+			c.receiver.take()
+			// Others get through.
+			d.send(`{"type":"state","payload":1}`)
+			operator.one()
+			flooder.take()
 		}
 	}, func(_ *Options, so *session.Options) { so.ControlBytes = 4096 })
 }

@@ -109,7 +109,7 @@ func TestAllocations(t *testing.T) {
 		}},
 		{"100 of SendEnvelope, then Flush", 0, func() {
 			for range 100 {
-				_ = one.SendEnvelope(&routed, protocol.Splice{Src: "a"}, false)
+				_ = one.SendEnvelope(&routed, protocol.Splice{Src: "a"}, false, 0)
 			}
 			one.Flush()
 		}},

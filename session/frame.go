@@ -26,6 +26,8 @@ type Frame struct {
 	telemetry bool
 	stream    uint32
 	frames    uint32 // telemetry frames joined
+	// account is charged for the frame where it waits.
+	account Account
 	// earlyFlush is set by AllowEarlyFlush.
 	earlyFlush bool
 	// arrival is when the telemetry was read, in the Manager's time; 0: unknown.
@@ -91,6 +93,10 @@ func NewTextFrameFor(n int) *Frame {
 	f.wire = wsframe.AppendHeader(f.wire, wsframe.OpText, n)
 	return f
 }
+
+// ChargeTo names the sender who is charged for the frame where it waits. Only the
+// creator may call it, before the frame is sent.
+func (f *Frame) ChargeTo(account Account) { f.account = account }
 
 // AppendEnvelope appends a routed message, spliced, to a frame made by
 // NewTextFrameFor with its SplicedSize.
@@ -194,7 +200,7 @@ func (f *Frame) Release() {
 	if f.class < 0 || cap(f.wire) > frameClasses[f.class] {
 		return
 	}
-	f.telemetry, f.stream, f.frames, f.from, f.to, f.arrival, f.cause, f.lost, f.messages, f.earlyFlush = false, 0, 0, 0, 0, 0, "", 0, 0, false
+	f.telemetry, f.stream, f.frames, f.from, f.to, f.arrival, f.cause, f.lost, f.messages, f.earlyFlush, f.account = false, 0, 0, 0, 0, 0, "", 0, 0, false, 0
 	f.wire = f.wire[:0]
 	framePools[f.class].Put(f)
 }

@@ -16,7 +16,14 @@ var (
 	// ErrSlowConsumer: a queue is full; the session is being closed with 4004. A
 	// text message is never dropped in silence.
 	ErrSlowConsumer = errors.New("session: queue full, closing the slow consumer")
+	// ErrSenderFlood: the queue is full of messages of the same sender; nothing was
+	// queued, and the session stays.
+	ErrSenderFlood = errors.New("session: queue full of messages of the same sender")
 )
+
+// Account names the sender who is charged for what waits in a session's queue, so
+// that a sender cannot have others closed as slow consumers; 0: nobody is charged.
+type Account uint32
 
 // Overflow says what happens when a session's telemetry queue is full.
 type Overflow string
@@ -66,6 +73,10 @@ type outbox struct {
 	writing, again bool
 	// overflowDetail says which queue was full, for the log.
 	overflowDetail string
+	// top is the account with most of the text since the text queues were last
+	// empty, if one has more than half: topBytes is how much more than the others.
+	top      Account
+	topBytes int32
 }
 
 // Send queues a text frame, ahead of all telemetry; an urgent one also goes ahead
@@ -76,7 +87,7 @@ func (s *Session) Send(f *Frame, urgent bool) error { return s.send(f, urgent, f
 
 // send queues a text or control frame, with force even when the queue is full.
 func (s *Session) send(f *Frame, urgent, force bool) error {
-	q, err := s.lockQueue(len(f.wire), urgent, force)
+	q, err := s.lockQueue(len(f.wire), urgent, force, f.account)
 	if err != nil {
 		return err
 	}
@@ -87,12 +98,12 @@ func (s *Session) send(f *Frame, urgent, force bool) error {
 }
 
 // SendEnvelope queues a routed message, spliced, for this session alone, as Send
-// does. Messages that wait together share a frame, which is cheaper than one
-// frame each.
-func (s *Session) SendEnvelope(e *protocol.Envelope, sp protocol.Splice, urgent bool) error {
+// does, and charges the account. Messages that wait together share a frame, which
+// is cheaper than one frame each.
+func (s *Session) SendEnvelope(e *protocol.Envelope, sp protocol.Splice, urgent bool, account Account) error {
 	n := e.SplicedSize(sp)
 	size := wsframe.HeaderSize(n) + n
-	q, err := s.lockQueue(size, urgent, false)
+	q, err := s.lockQueue(size, urgent, false, account)
 	if err != nil {
 		return err
 	}
@@ -108,9 +119,10 @@ func (s *Session) SendEnvelope(e *protocol.Envelope, sp protocol.Splice, urgent 
 	return nil
 }
 
-// lockQueue returns the queue for a text frame of size bytes and leaves out.mu
-// locked. With an error the frame cannot be queued, and out.mu is not locked.
-func (s *Session) lockQueue(size int, urgent, force bool) (*queue, error) {
+// lockQueue returns the queue for a text frame of size bytes, charges the frame to
+// an account and leaves out.mu locked. With an error the frame cannot be queued,
+// and out.mu is not locked.
+func (s *Session) lockQueue(size int, urgent, force bool, account Account) (*queue, error) {
 	o := &s.out
 	o.mu.Lock()
 	switch {
@@ -121,13 +133,36 @@ func (s *Session) lockQueue(size int, urgent, force bool) (*queue, error) {
 		o.mu.Unlock()
 		return nil, ErrSlowConsumer
 	case !force && !o.hasRoom(size, s.controlLimit()):
+		flood := account != 0 && account == o.top
 		o.mu.Unlock()
+		if flood {
+			return nil, ErrSenderFlood
+		}
 		s.overflow("control queue full")
 		return nil, ErrSlowConsumer
-	case urgent:
+	}
+	o.charge(account, size)
+	if urgent {
 		return &o.urgent, nil
 	}
 	return &o.control, nil
+}
+
+// charge notes that size bytes of an account's are about to be queued. It finds
+// the account with the majority of the bytes in one pass (Boyer and Moore, MJRTY,
+// 1981). The caller holds mu.
+func (o *outbox) charge(account Account, size int) {
+	n := int32(min(size, 1<<29))
+	switch {
+	case o.urgent.count+o.control.count == 0:
+		o.top, o.topBytes = account, n
+	case account == o.top:
+		o.topBytes = min(o.topBytes+n, 1<<30)
+	case n > o.topBytes:
+		o.top, o.topBytes = account, n-o.topBytes
+	default:
+		o.topBytes -= n
+	}
 }
 
 // Queued returns how many bytes of text and control frames wait, and in how

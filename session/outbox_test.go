@@ -411,7 +411,7 @@ func envelope(t testing.TB, s *Session, raw string, urgent bool) error {
 	if err := e.Parse([]byte(raw)); err != nil {
 		t.Fatal(err)
 	}
-	return s.SendEnvelope(&e, protocol.Splice{Src: "a"}, urgent)
+	return s.SendEnvelope(&e, protocol.Splice{Src: "a"}, urgent, 0)
 }
 
 // TestEnvelopesAreJoined has messages for one session share buffers, in order
