@@ -8,8 +8,14 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// maxSubscriptions bounds the devices that one front end may list.
-const maxSubscriptions = protocol.MaxSubscriptionDevices
+const (
+	// maxSubscriptions bounds the devices that one front end may list.
+	maxSubscriptions = protocol.MaxSubscriptionDevices
+	// devicesPerMessage is how many devices in a subscription count as one message
+	// of the front end's rate: each costs entries in tables that all share, and
+	// news to other nodes.
+	devicesPerMessage = 2
+)
 
 // subscribe handles gateway.subscribe and gateway.unsubscribe. What holds
 // afterwards is the answer when the request had an id.
@@ -24,6 +30,7 @@ func (r *Router) subscribe(s *session.Session, e *protocol.Envelope, on bool) {
 		r.refuse(s, protocol.ErrBadMessage, err.Error(), e.ID)
 		return
 	}
+	s.Charge(len(want.Devices) / devicesPerMessage)
 	holds, fail := r.registry.subscribe(fe, want, on)
 	if fail != nil {
 		r.refuse(s, fail.Code, fail.Message, e.ID)

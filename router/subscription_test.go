@@ -1,6 +1,7 @@
 package router
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -276,4 +277,36 @@ func listed(r *Router) int {
 	r.registry.mu.Lock()
 	defer r.registry.mu.Unlock()
 	return len(r.registry.devices)
+}
+
+// TestLargeSubscriptionsCount as many messages: a front end that changes a long
+// list without end is held to its rate, and others are not kept waiting.
+func TestLargeSubscriptionsCount(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		a, b := g.frontend("alice"), g.frontend("bob")
+		g.quiet()
+		devices := make([]string, protocol.MaxSubscriptionDevices)
+		for i := range devices {
+			devices[i] = fmt.Sprintf(`"d%d"`, i)
+		}
+		list := strings.Join(devices, ",")
+		limited := 0
+		for i := range 100 {
+			kind := []string{"subscribe", "unsubscribe"}[i%2]
+			a.send(`{"type":"gateway.` + kind + `","payload":{"devices":[` + list + `]}}`)
+			b.send(`{"type":"gateway.subscribe","payload":{"devices":["d1"]}}`)
+		}
+		for _, m := range a.take() {
+			var e protocol.Error
+			if m.Type == protocol.TypeError && json.Unmarshal(m.Payload, &e) == nil && e.Code == protocol.ErrRateLimited {
+				limited++
+			}
+		}
+		if limited == 0 {
+			t.Error("100 changes of a list of 1,024 devices at once are no more than 100 messages")
+		}
+		b.none()
+	}, func(_ *Options, so *session.Options) {
+		so.FrontendRate = session.Rate{Messages: 5000}
+	})
 }

@@ -83,6 +83,21 @@ func (l *limiter) take(now int64, counted bool, size int, r *Rate) error {
 	return nil
 }
 
+// Charge counts a message that costs the gateway far more than others as so many
+// more messages of the session's rate. Only the session's reading goroutine may
+// call it.
+func (s *Session) Charge(messages int) {
+	if s.rate.Messages == 0 || messages <= 0 {
+		return
+	}
+	if s.limiter == nil {
+		s.limiter = new(limiter)
+	}
+	l := &s.limiter.messages
+	l.has(s.lastHeard.Load(), 0, s.rate.Messages, float64(s.rate.Burst))
+	l.tokens -= float64(messages)
+}
+
 // countRefusal counts a refused message. notify is true when the peer should get
 // an error: at most once a second, so that the errors do not become a flood
 // themselves. disconnect is true when the peer has had more than twice its burst
