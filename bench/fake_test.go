@@ -276,6 +276,9 @@ func (p *fakePeer) telemetry(frame []byte) {
 func (p *fakePeer) route(e *protocol.Envelope) {
 	g := p.g
 	s := protocol.Splice{Src: p.name}
+	if !p.device {
+		s.Src = protocol.UserPrefix + p.name
+	}
 	if e.Re != nil {
 		if ask, ok := g.pending[string(e.Re)]; ok {
 			delete(g.pending, string(e.Re))

@@ -32,9 +32,11 @@ func (f *unicastFlow) receive(c *conn, raw []byte, cf *checkFields, now int64) {
 		f.w.problems.add(problemMisrouted, "%s: got a message for device %d", c, cf.index)
 		return
 	}
-	if src := string(field(raw, `"src":`)); f.w.o.Bare == "" && src != f.w.userName(c.index) && src != f.w.frontends[c.index].session {
-		f.w.problems.add(problemCorrupt, "%s: src is %q, want %q or the session", c, src, f.w.userName(c.index))
-		return
+	if want := f.w.userSource(c.index); f.w.o.Bare == "" {
+		if src := string(field(raw, `"src":`)); src != want {
+			f.w.problems.add(problemCorrupt, "%s: src is %q, want %q", c, src, want)
+			return
+		}
 	}
 	c.text.observe(&c.tally, cf.seq, 1)
 	c.frames++

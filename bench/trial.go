@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/bench/internal/host"
+	"github.com/labgate/labgate/protocol"
 )
 
 // Phases of a recorder in a trial.
@@ -27,6 +28,9 @@ const (
 
 func (w *world) deviceName(i int) string { return fmt.Sprintf("%s%s%d", w.prefix, devicePart, i) }
 func (w *world) userName(i int) string   { return fmt.Sprintf("%s%s%d", w.prefix, userPart, i) }
+
+// userSource is the src of what user i sends.
+func (w *world) userSource(i int) string { return protocol.UserPrefix + w.userName(i) }
 
 func (w *world) devicePeers(n int) []peer {
 	peers := make([]peer, n)
