@@ -11,7 +11,7 @@ type commandList struct {
 	// mu guards the rest; below a pendingTable's, and a leaf.
 	mu     sync.Mutex
 	head   *command
-	count  int
+	count  int32
 	closed bool
 }
 
@@ -64,7 +64,7 @@ func (l *commandList) first() *command {
 func (l *commandList) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.count
+	return int(l.count)
 }
 
 // owner counts the commands of all sessions with one credential that wait for an

@@ -19,11 +19,11 @@ type frontend struct {
 	// owner counts the commands of all sessions with the same credential; nil for
 	// a session without one. Static.
 	owner *owner
-	// acct is charged for what waits of its messages. Static.
-	acct session.Account
 	// rights are what it may do, nil for everything; replaced under registry.mu,
 	// read without it.
 	rights atomic.Pointer[session.Rights]
+	// acct is charged for what waits of its messages. Static.
+	acct session.Account
 	// all and listed are its subscription; guarded by registry.mu. With all set
 	// the list is empty.
 	all    bool

@@ -100,7 +100,7 @@ func NewManager(opts Options) (*Manager, error) {
 // peer after Add has returned.
 func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	s := &Session{id: m.newID(), m: m, t: t, info: &info, rate: m.limits[info.Role].rate}
-	s.source = sourceOf(s)
+	s.nameSource()
 	now := m.now()
 	s.since = now
 	s.lastHeard.Store(now)

@@ -52,13 +52,18 @@ var roles = [...]struct {
 // String returns the role's name on the wire, in logs and metrics.
 func (r Role) String() string { return roles[r].name }
 
-// sourceOf returns the src of a session's messages. A bare name is a device's
-// alone, so that nobody else can pass for one.
-func sourceOf(s *Session) string {
-	if name := s.info.Name; name != "" {
-		return roles[s.info.Role].namePrefix + name
+// nameSource sets the src of the session's messages. A bare name is a device's
+// alone, so that nobody else can pass for one. The name becomes a part of the
+// source, for the two to be one string: the one that the handshake brought may be
+// a part of a long URL.
+func (s *Session) nameSource() {
+	name, prefix := s.info.Name, roles[s.info.Role].namePrefix
+	if name == "" {
+		s.source = protocol.SessionPrefix + s.id.String()
+		return
 	}
-	return protocol.SessionPrefix + s.id.String()
+	s.source = prefix + name
+	s.info.Name = s.source[len(prefix):]
 }
 
 // roleLimits are the limits on the sessions of one role, by the Manager's

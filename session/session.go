@@ -48,6 +48,9 @@ type Acknowledger interface {
 // Info describes a peer, by its handshake.
 type Info struct {
 	Role Role
+	// Blocking says that the transport's Write blocks: the session gets a
+	// goroutine of its own that writes.
+	Blocking bool
 	// Name is the device id, or the user of a front end ("" for none).
 	Name string
 	// Type, Customer and Meta describe a device.
@@ -57,9 +60,6 @@ type Info struct {
 	Telemetry string
 	// Remote is the peer's address.
 	Remote string
-	// Blocking says that the transport's Write blocks: the session gets a
-	// goroutine of its own that writes.
-	Blocking bool
 	// Rights are a front end's rights when it connects; nil permits everything.
 	// The Callbacks keep those that hold later.
 	Rights Rights

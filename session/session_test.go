@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,9 +18,12 @@ func TestSessionSaysWhoItIs(t *testing.T) {
 		m := newTestManager(t, testOptions())
 		time.Sleep(3 * time.Second)
 		begin := time.Now()
-		s, _ := connect(t, m, Info{Role: RoleDevice, Name: "d", Type: "tensile", Customer: "acme", Remote: "127.0.0.1:5", Meta: map[string]string{"hall": "2"}})
+		info := Info{Role: RoleDevice, Name: "d", Type: "tensile", Customer: "acme", Remote: "127.0.0.1:5", Meta: map[string]string{"hall": "2"}}
+		s, _ := connect(t, m, info)
 		f, _ := connect(t, m, frontend)
-		equal(t, "info", *s.Info(), "{device d tensile acme map[hall:2]  127.0.0.1:5 false <nil>  <nil>}")
+		if !reflect.DeepEqual(*s.Info(), info) {
+			t.Errorf("info is %+v, want %+v", *s.Info(), info)
+		}
 		equal(t, "roles, names", fmt.Sprintf("%v %v %q %q", s.Role(), f.Role(), s.Name(), f.Name()), `device frontend "d" ""`)
 		if !s.ConnectedAt().Equal(begin) || m.Now() != 3*time.Second {
 			t.Errorf("since %v, now %v", s.ConnectedAt(), m.Now())

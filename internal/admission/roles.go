@@ -162,10 +162,15 @@ func frontendQuery(info *session.Info, key, value string) (known bool, ref *Refu
 	if key != "telemetry" {
 		return false, nil
 	}
-	if value != protocol.TelemetryAll && value != protocol.TelemetryNone {
+	// Constants: value would keep the whole URL in memory.
+	switch value {
+	case protocol.TelemetryAll:
+		info.Telemetry = protocol.TelemetryAll
+	case protocol.TelemetryNone:
+		info.Telemetry = protocol.TelemetryNone
+	default:
 		return true, refuse(http.StatusBadRequest, protocol.ErrBadMessage, "query \"telemetry\": its value is unknown; use all or none")
 	}
-	info.Telemetry = value
 	return true, nil
 }
 
