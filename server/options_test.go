@@ -88,6 +88,7 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{"--max-sessions-per-credential", func(o *Options) { o.MaxSessionsPerCredential = -1 }},
 		{"--max-connection-rate", func(o *Options) { o.MaxConnectionRate = -1 }},
 		{"--trusted-proxies", func(o *Options) { o.TrustedProxies = []string{"proxy.lab"} }},
+		{`--allowed-origins "lab.example": the scheme is missing; write https://lab.example`, func(o *Options) { o.AllowedOrigins = []string{"*", "lab.example"} }},
 		{"--device-byte-rate", func(o *Options) { o.DeviceByteRate = -1 }},
 		{"--device-message-rate", func(o *Options) { o.DeviceMessageRate = new(1e7) }},
 		{"--frontend-byte-rate", func(o *Options) { o.FrontendByteRate = -1 }},

@@ -37,6 +37,7 @@ type Admission struct {
 	events        events.Listener // never nil
 	authenticator *access.Authenticator
 	trusted       proxies
+	origins       allowedOrigins
 	sessions      *session.Manager
 	rights        RightsSetter
 
@@ -57,12 +58,16 @@ func New(opts Options) (*Admission, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
+	origins, err := parseAllowedOrigins(opts.AllowedOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("--allowed-origins %w", err)
+	}
 	authenticator, err := access.New(opts.Config)
 	if err != nil {
 		return nil, err
 	}
 	return &Admission{
-		opts: opts, log: opts.Logger, events: events.OrNop(opts.Events), authenticator: authenticator, trusted: trusted,
+		opts: opts, log: opts.Logger, events: events.OrNop(opts.Events), authenticator: authenticator, trusted: trusted, origins: origins,
 		addresses:   quota[addressKey]{limit: opts.MaxConnectionsPerAddress},
 		users:       quota[string]{limit: opts.MaxSessionsPerUser},
 		credentials: quota[string]{limit: opts.MaxSessionsPerCredential},

@@ -70,8 +70,8 @@ func OfAllDevices(p access.Permissions) bool {
 // sub-protocol (RFC 6750 section 2.1). One in the query does not count:
 // proxies log it.
 func presentedToken(r *http.Request, offered []string) string {
-	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(token)
+	if token, ok := bearerToken(r); ok {
+		return token
 	}
 	for _, p := range offered {
 		if token, ok := strings.CutPrefix(p, bearerProtocol); ok {
@@ -79,6 +79,12 @@ func presentedToken(r *http.Request, offered []string) string {
 		}
 	}
 	return ""
+}
+
+// bearerToken returns the token of the Authorization header.
+func bearerToken(r *http.Request) (token string, ok bool) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
 }
 
 // peerCertificates returns the certificates that the client presented, which

@@ -45,15 +45,20 @@ type LimitOptions struct {
 	// TrustedProxies are addresses and networks (CIDR) whose X-Forwarded-For is
 	// believed.
 	TrustedProxies []string `option:"trusted-proxies" placeholder:"CIDR" group:"net" help:"Addresses and networks of reverse proxies. Their X-Forwarded-For names the client in limits, log and API; from all other addresses X-Forwarded-For is ignored."`
-	// AllowedOrigins are the origins that browsers may come from besides the
-	// gateway's own; "*" allows all.
-	AllowedOrigins []string `option:"allowed-origins" placeholder:"ORIGIN" group:"auth" help:"Origins that browsers may come from besides the gateway's own, such as https://lab.example; * allows all."`
+	// AllowedOrigins are the origins whose pages may use the gateway besides its
+	// own: scheme, host and port (RFC 6454). "null" allows pages without an
+	// origin of their own, "*" all.
+	AllowedOrigins []string `option:"allowed-origins" placeholder:"ORIGIN" group:"auth" help:"Origins of web pages that may use the gateway besides its own page, for example https://lab.example or http://10.0.0.5:3000. The value null allows pages opened from a file, and sandboxed frames of every site; * allows every page."`
 }
 
-// Check refuses proxies that cannot be read. The error names the option.
+// Check refuses proxies and origins that cannot be read, and origins that no
+// browser sends. The error names the option.
 func (o *LimitOptions) Check() error {
 	if _, err := parseProxies(o.TrustedProxies); err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	if _, err := parseAllowedOrigins(o.AllowedOrigins); err != nil {
+		return fmt.Errorf("--allowed-origins %w", err)
 	}
 	return nil
 }

@@ -45,12 +45,6 @@ func (p proxies) trust(addr netip.Addr) bool {
 	return false
 }
 
-// CheckProxies reports what is wrong with a list of trusted proxies.
-func CheckProxies(list []string) error {
-	_, err := parseProxies(list)
-	return err
-}
-
 // ClientAddress replaces the address of a request by that of its client, when a
 // trusted proxy names it. Call it before anything else looks at the request:
 // limits, log and API need not know of proxies then.

@@ -3,6 +3,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -47,6 +48,7 @@ type API struct {
 	admission *admission.Admission
 	mux       *http.ServeMux
 	page      http.Handler
+	methods   string // all that the endpoints know, for preflights
 
 	waiting chan struct{} // a place for each request that may wait
 }
@@ -94,7 +96,19 @@ func New(opts Options) *API {
 		}
 		a.mux.HandleFunc(e.pattern, serve)
 	}
+	a.methods = methodsOf(endpoints)
 	return a
+}
+
+// methodsOf lists the methods of endpoints.
+func methodsOf(endpoints []endpoint) string {
+	var methods []string
+	for _, e := range endpoints {
+		if method, _, _ := strings.Cut(e.pattern, " "); !slices.Contains(methods, method) {
+			methods = append(methods, method)
+		}
+	}
+	return strings.Join(methods, ", ")
 }
 
 // alone reports whether there are no other nodes and never will be.
@@ -113,6 +127,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // origin.
 func (a *API) serveAPI(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
+	allowedPage := a.admission.LetPageRead(w, r)
 	if ref := a.admission.CheckDraining(); ref != nil {
 		ref.Write(w)
 		return
@@ -120,6 +135,10 @@ func (a *API) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if ref := a.admission.CheckOrigin(r); ref != nil {
 		a.admission.NoteRequestRefused(r, ref)
 		ref.Write(w)
+		return
+	}
+	if allowedPage && admission.IsPreflight(r) {
+		admission.AnswerPreflight(w, a.methods)
 		return
 	}
 	id, ref := a.admission.Authenticate(r, access.RoleFrontend, "", nil)
