@@ -55,7 +55,8 @@ func (a *Admission) ClientAddress(r *http.Request) { r.RemoteAddr = a.trusted.cl
 // Each proxy adds whom it heard at the right end of X-Forwarded-For, so the
 // rightmost hop that is not trusted is the last one that somebody trusted has
 // vouched for; what stands left of it anybody can write. A hop that cannot be
-// read ends the search at the proxy that passed it on.
+// read ends the search at the proxy that passed it on. An empty element is no hop
+// (RFC 9110 section 5.6.1).
 func (p proxies) client(r *http.Request) string {
 	if len(p) == 0 {
 		return r.RemoteAddr
@@ -67,7 +68,11 @@ func (p proxies) client(r *http.Request) string {
 	client := r.RemoteAddr
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
-		addr, ok := hostOf(strings.TrimSpace(hops[i]))
+		hop := strings.TrimSpace(hops[i])
+		if hop == "" {
+			continue
+		}
+		addr, ok := hostOf(hop)
 		if !ok {
 			break
 		}

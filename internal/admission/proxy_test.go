@@ -55,6 +55,10 @@ func TestClientAddress(t *testing.T) {
 		"unreadable":                     {"127.0.0.1:5", []string{"unknown"}, "127.0.0.1:5"},
 		"unreadable behind a proxy":      {"127.0.0.1:5", []string{"192.0.2.9, unknown, 10.1.1.1"}, "10.1.1.1"},
 		"empty":                          {"127.0.0.1:5", []string{""}, "127.0.0.1:5"},
+		"empty element at the end":       {"127.0.0.1:5", []string{"192.0.2.9, "}, "192.0.2.9"},
+		"empty elements":                 {"127.0.0.1:5", []string{"198.51.100.7,,192.0.2.9,\t,10.1.1.1,,"}, "192.0.2.9"},
+		"empty line at the end":          {"127.0.0.1:5", []string{"192.0.2.9", ""}, "192.0.2.9"},
+		"empty elements alone":           {"127.0.0.1:5", []string{" , ,"}, "127.0.0.1:5"},
 		"a name is not an address":       {"127.0.0.1:5", []string{"lab.example"}, "127.0.0.1:5"},
 		"zone":                           {"127.0.0.1:5", []string{"fe80::1%eth0"}, "fe80::1"},
 	} {
