@@ -64,6 +64,24 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
+// boundConnections lowers MaxConnections to what the file descriptors allow, and
+// says so in the log if somebody might not expect that.
+func (o *Options) boundConnections(capacity eventloop.Capacity) {
+	most := capacity.Connections
+	warning := func() *zerolog.Event {
+		return o.Logger.Warn().Int("possible", most).Int("open_files", capacity.OpenFiles)
+	}
+	switch {
+	case o.MaxConnections > most:
+		warning().Int("wanted", o.MaxConnections).Msg("--max-connections is more than the limit of open files allows; raise the limit with ulimit -n or, with systemd, LimitNOFILE")
+	case o.MaxConnections > 0:
+		return
+	case capacity.Few():
+		warning().Msg("the limit of open files leaves room for few connections; raise the limit, for example with ulimit -n 4096 or, with systemd, LimitNOFILE=4096, or say with --max-connections how many are enough")
+	}
+	o.MaxConnections = most
+}
+
 // setDefault gives a zero value its default.
 func setDefault[T comparable](value *T, otherwise T) {
 	var zero T

@@ -59,12 +59,7 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file descriptor limit: %w", err)
 	}
-	if most := capacity.Connections; opts.MaxConnections == 0 || opts.MaxConnections > most {
-		if opts.MaxConnections > most {
-			opts.Logger.Warn().Int("wanted", opts.MaxConnections).Int("possible", most).Msg("--max-connections is more than the file descriptors allow; raise the limit with ulimit -n or LimitNOFILE")
-		}
-		opts.MaxConnections = most
-	}
+	opts.boundConnections(capacity)
 	opts.Events = events.Join(eventlog.New(opts.Logger), opts.Events)
 	s := &Server{opts: opts, bus: opts.Bus, panics: panics.NewRecoverer(opts.Logger)}
 	if s.bus == nil {

@@ -11,6 +11,10 @@ import (
 // a connection has for a moment when it is handed to a poller.
 const descriptorReserve = 64
 
+// fewConnections is less than the descriptors leave room for on any machine whose
+// limit is the usual 1,024 or more.
+const fewConnections = 256
+
 // maxRefusing bounds the refused connections that are given time to read their
 // answer; with few descriptors there are fewer.
 const maxRefusing = 512
@@ -19,7 +23,13 @@ const maxRefusing = 512
 type Capacity struct {
 	// Connections may be let in; Refusing may be reading their answer.
 	Connections, Refusing int
+	// OpenFiles is the limit of open files that this follows from.
+	OpenFiles int
 }
+
+// Few reports whether the limit of open files leaves room for fewer connections
+// than an ordinary laboratory may have.
+func (c Capacity) Few() bool { return c.Connections < fewConnections }
 
 // RaiseCapacity raises the limit of open files as far as the system allows and
 // returns what that allows.
@@ -28,8 +38,15 @@ func RaiseCapacity() (Capacity, error) {
 	if err != nil {
 		return Capacity{}, err
 	}
-	refusing := min(max(limit/32, 64), maxRefusing)
-	return Capacity{Connections: max(limit-descriptorReserve-refusing, 1), Refusing: refusing}, nil
+	return capacityOf(limit), nil
+}
+
+// capacityOf divides a limit of open files. With few of them refused connections
+// get half of what the reserve leaves.
+func capacityOf(limit int) Capacity {
+	free := max(limit-descriptorReserve, 2)
+	refusing := min(max(limit/32, 64), maxRefusing, free/2)
+	return Capacity{Connections: free - refusing, Refusing: refusing, OpenFiles: limit}
 }
 
 // exhausted reports whether an error means that the process or the machine has
