@@ -149,6 +149,6 @@ func (b *Bus) warnOfNamesakes(p *peer, at int64) {
 	if same {
 		p.nextWarning = at + namesakeInterval.Microseconds()
 		b.log.Error().Str("name", p.name).Str("node", nodeHex(p.node)).Str("other", nodeHex(other)).
-			Msg("two nodes have the same name: listings, notices and silent_nodes do not tell one from the other; stop one of them and start it with another --node")
+			Msg("two nodes have the same name: listings and notices do not tell one from the other; stop one of them and start it with another --node")
 	}
 }

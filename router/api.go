@@ -52,7 +52,7 @@ type Delivery struct {
 	// Delivered counts the sessions whose queue took it, on all nodes that said
 	// so.
 	Delivered int `json:"delivered"`
-	// Silent names the nodes that did not say in time.
+	// Silent names the nodes that did not say in time, as [NodeAnswer.Label] does.
 	Silent []string `json:"silent_nodes,omitempty"`
 	// Flooded counts the sessions here that did not take it, because too much of
 	// what the API has sent waits there.
@@ -97,7 +97,7 @@ func (r *Router) deliverCounted(ctx context.Context, msg *protocol.Message, dst 
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	del.Silent = r.queries.end(ctx, q.query)
+	del.Silent = q.query.labels(r.queries.end(ctx, q.query), r.opts.Node)
 	del.Delivered += q.query.count
 	return del, nil
 }

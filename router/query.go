@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ func (x *queries) begin(nodes map[federation.NodeID]string) *query {
 }
 
 // end waits until all have answered or ctx ends, and returns who has not.
-func (x *queries) end(ctx context.Context, q *query) (silent []string) {
+func (x *queries) end(ctx context.Context, q *query) (silent []federation.NodeID) {
 	select {
 	case <-q.done:
 	case <-ctx.Done():
@@ -69,12 +70,30 @@ func (x *queries) end(ctx context.Context, q *query) (silent []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.waiting, q.corr)
-	for node, name := range q.nodes {
+	for node := range q.nodes {
 		if _, answered := q.answers[node]; !answered {
-			silent = append(silent, name)
+			silent = append(silent, node)
 		}
 	}
 	return silent
+}
+
+// labels names nodes that a query was sent to. A name that another of these
+// nodes has, or this one, which is called self, is followed by the node's id.
+func (q *query) labels(nodes []federation.NodeID, self string) []string {
+	having := map[string]int{self: 1}
+	for _, name := range q.nodes {
+		having[name]++
+	}
+	var labels []string
+	for _, node := range nodes {
+		label := q.nodes[node]
+		if having[label] > 1 {
+			label = fmt.Sprintf("%s#%08x", label, uint32(node))
+		}
+		labels = append(labels, label)
+	}
+	return labels
 }
 
 // answered notes a node's answer; nil text stands for none.
@@ -158,21 +177,30 @@ func (r *Router) Ask(ctx context.Context, node federation.NodeID, what, arg stri
 	return nil, protocol.NewError(protocol.ErrNotFound, "node "+name+" does not know")
 }
 
-// AskAll asks every other node at once. The answers are by the nodes' names;
-// silent are those that had not answered when ctx ended.
-func (r *Router) AskAll(ctx context.Context, what, arg string) (answers map[string][]byte, silent []string) {
+// NodeAnswer is what another node answered to AskAll.
+type NodeAnswer struct {
+	Node federation.NodeID
+	// Label is the node's name, followed by # and its id in hexadecimal digits
+	// where two nodes have the same name.
+	Label string
+	Text  []byte
+}
+
+// AskAll asks every other node at once. silent has the labels of those that had
+// not answered when ctx ended.
+func (r *Router) AskAll(ctx context.Context, what, arg string) (answers []NodeAnswer, silent []string) {
 	q := r.queries.begin(r.peers.all())
 	if len(q.nodes) > 0 {
 		if err := r.bus.SendAll(&federation.Message{Kind: federation.KindQuery, Corr: q.corr, Name: what, ID: arg}); err != nil {
 			r.queries.abandon(q)
 		}
 	}
-	silent = r.queries.end(ctx, q)
-	answers = make(map[string][]byte, len(q.answers))
-	for node, answer := range q.answers {
-		answers[q.nodes[node]] = answer
+	without := r.queries.end(ctx, q)
+	for node, text := range q.answers {
+		label := q.labels([]federation.NodeID{node}, r.opts.Node)[0]
+		answers = append(answers, NodeAnswer{node, label, text})
 	}
-	return answers, silent
+	return answers, q.labels(without, r.opts.Node)
 }
 
 // answerQuery answers another node, on a goroutine of its own: an answer may be

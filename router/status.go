@@ -26,9 +26,9 @@ const (
 )
 
 // Devices returns the devices that are connected, to any node, by id. Other
-// nodes are waited for, 2 s at most; silent names those that did not answer,
-// of whose devices only the id, the node and what they said at their handshake
-// is known.
+// nodes are waited for, 2 s at most; silent has the labels of those that did not
+// answer, of whose devices only the id, the node and what they said at their
+// handshake is known.
 func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []string) {
 	known, here := r.registry.connected()
 	devices = make([]DeviceStatus, len(known))
@@ -45,11 +45,13 @@ func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []
 	answers, silent := r.AskAll(ctx, askDevices, "")
 	for _, answer := range answers {
 		var theirs []DeviceStatus
-		if json.Unmarshal(answer, &theirs) != nil {
+		if json.Unmarshal(answer.Text, &theirs) != nil {
+			silent = append(silent, answer.Label)
 			continue
 		}
 		for _, d := range theirs {
-			if i, known := at[d.DeviceID]; known && devices[i].Node == d.Node {
+			i, known := at[d.DeviceID]
+			if holder, held := r.peers.holder([]byte(d.DeviceID)); known && held && holder == answer.Node {
 				// A stream's number is this node's.
 				d.Stream = devices[i].Stream
 				devices[i] = d

@@ -127,6 +127,58 @@ func TestManySessionsAcrossNodes(t *testing.T) {
 	}
 }
 
+// TestNodesOfOneName: nodes that were given the same name by mistake are all
+// asked, and told from each other where they do not answer.
+func TestNodesOfOneName(t *testing.T) {
+	hub := membus.NewHub()
+	nodes := make([]*gateway, 4)
+	want, label := map[string]string{}, map[string]string{}
+	for i, name := range []string{"a", "a", "b", "c"} {
+		bus := hub.Bus(name)
+		g := start(t, modes[0], func(o *Options) { o.Node, o.Bus = name, bus })
+		nodes[i], label[fmt.Sprint("d", i)] = g, fmt.Sprintf("%s#%08x", name, uint32(bus.Self()))
+		want[g.upgrade(fmt.Sprint("/ws/device/d", i)).welcome.Session] = name
+	}
+	for _, g := range nodes {
+		for i := range nodes {
+			g.knows(fmt.Sprint("d", i))
+		}
+		status, answer := g.call("GET", "/v1/sessions", "")
+		if got := sessionsOf(answer); status != 200 || len(answer) != 1 || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("sessions on %s: %d %v, want %v", g.opts.Node, status, answer, want)
+		}
+		status, answer = g.call("GET", "/v1/devices", "")
+		if devices := answer["devices"].([]any); status != 200 || len(devices) != len(nodes) || len(answer) != 1 {
+			t.Errorf("devices on %s: %d %v", g.opts.Node, status, answer)
+		} else {
+			for _, v := range devices {
+				d := v.(map[string]any)
+				if session, _ := d["session"].(string); want[session] != d["node"] || d["health"].(map[string]any)["score"] != 100.0 {
+					t.Errorf("on %s: %v", g.opts.Node, d)
+				}
+			}
+		}
+	}
+	hub.SetReachable(false)
+	for i, silent := range [][]string{
+		{label["d1"], "b", "c"},
+		{label["d0"], "b", "c"},
+		{label["d0"], label["d1"], "c"},
+	} {
+		g := nodes[i]
+		g.eventually("the node is by itself", func() bool { return !g.opts.Bus.Up() })
+		slices.Sort(silent)
+		for _, path := range []string{"/v1/sessions", "/v1/devices"} {
+			if _, answer := g.call("GET", path, ""); fmt.Sprint(answer["silent_nodes"]) != fmt.Sprint(silent) {
+				t.Errorf("%s on node %d: %v, want %v silent", path, i, answer["silent_nodes"], silent)
+			}
+		}
+		if _, answer := g.call("POST", "/v1/broadcast", `{"type":"a.b"}`); len(answer["silent_nodes"].([]any)) != len(silent) {
+			t.Errorf("broadcast on node %d: %v, want %v silent", i, answer, silent)
+		}
+	}
+}
+
 // TestNodesOutOfReach: what is known is shown, with a word on what is not; what
 // needs the other node fails at once; /readyz tells.
 func TestNodesOutOfReach(t *testing.T) {

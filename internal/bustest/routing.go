@@ -158,8 +158,12 @@ func testAPI(t *testing.T, w *world) {
 		t.Errorf("unknown question: %v", err)
 	}
 	answers, silent := ns[1].r.AskAll(ctx, "anything", "y")
-	if len(answers) != 2 || string(answers["c"]) != "c on anything of y" || len(silent) != 0 {
-		t.Errorf("answers %q, silent %v", answers, silent)
+	given := map[string]string{}
+	for _, answer := range answers {
+		given[answer.Label] = string(answer.Text)
+	}
+	if len(answers) != 2 || given["c"] != "c on anything of y" || len(silent) != 0 {
+		t.Errorf("answers %q, silent %v", given, silent)
 	}
 }
 

@@ -81,7 +81,7 @@ func compareIDs(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }
 
 // missingNodes says of which other nodes an answer may lack something.
 type missingNodes struct {
-	// Silent names the nodes that did not answer in time.
+	// Silent names the nodes that did not answer in time (router.NodeAnswer.Label).
 	Silent []string `json:"silent_nodes,omitempty"`
 	// Unreachable says that this node is by itself.
 	Unreachable bool `json:"others_unreachable,omitempty"`
@@ -100,14 +100,14 @@ func (a *API) isLocal(id uuid.UUID) bool {
 }
 
 // remoteSessions gives add every session of the other nodes, and returns the
-// names of those that did not tell of theirs in time.
+// labels of those that did not tell of theirs in time.
 func (a *API) remoteSessions(ctx context.Context, add func(sessionStatus)) []string {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	answers, silent := a.router.AskAll(ctx, askSessions, "")
-	for node, answer := range answers {
-		if !a.readPages(ctx, answer, add) {
-			silent = append(silent, node)
+	for _, answer := range answers {
+		if !a.readPages(ctx, answer.Text, add) {
+			silent = append(silent, answer.Label)
 		}
 	}
 	return silent
