@@ -1,7 +1,7 @@
 package server
 
 import (
-	"github.com/labgate/labgate/internal/eventloop"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/labgate/labgate/internal/eventloop"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
@@ -32,6 +33,7 @@ func (g *gateway) metrics() map[string]float64 {
 		g.t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 	all := map[string]float64{}
+	node := fmt.Sprintf("node=%q", g.opts.Node)
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "#") || !strings.HasPrefix(line, "labgate_") {
 			continue
@@ -39,11 +41,11 @@ func (g *gateway) metrics() map[string]float64 {
 		series, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "labgate_"), "} ")
 		name, labels, _ := strings.Cut(series, "{")
 		v, err := strconv.ParseFloat(value, 64)
-		if err != nil || !strings.Contains(labels, `node="test"`) {
+		if err != nil || !strings.Contains(labels, node) {
 			g.t.Errorf("%s: %v", line, err)
 		}
 		all[name] += v
-		labels = strings.Trim(strings.ReplaceAll(labels, `node="test"`, ""), ",")
+		labels = strings.Trim(strings.ReplaceAll(labels, node, ""), ",")
 		all[name+"{"+labels+"}"] = v
 	}
 	return all

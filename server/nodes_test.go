@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"github.com/labgate/labgate/internal/membus"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -348,6 +350,37 @@ func (b countedBus) Stats() federation.Stats {
 	return federation.Stats{
 		Nodes: 2, Sent: 3, SentBytes: 4, Received: 5, ReceivedBytes: 6, Publishes: 7, DroppedTelemetry: 8, Lost: 9, Stale: 10, Malformed: 11,
 		IngressAccepted: 12, IngressRefused: map[string]uint64{"bad_message": 13, "not_found": 14}, Outages: 15, OutageSeconds: 16.5,
+	}
+}
+
+// TestLostBetweenNodesMetric: the metric says what the front end was told.
+func TestLostBetweenNodesMetric(t *testing.T) {
+	const metric = "samples_lost_between_nodes_total{}"
+	a, b, hub := two(t, modes[0], nil)
+	fe, dev := b.upgrade("/ws/frontend"), a.upgrade("/ws/device/d")
+	fe.await(protocol.TypeDeviceOnline)
+	dev.send(wsframe.OpBinary, telemetry(0, 100))
+	for f := (frame{}); f.op != wsframe.OpBinary; {
+		var err error
+		if f, err = fe.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hub.SetReachable(false)
+	b.eventually("b is by itself", func() bool { return !b.opts.Bus.Up() })
+	dev.send(wsframe.OpBinary, telemetry(100, 70))
+	a.eventually("the samples came", func() bool { return a.router.Stats().SamplesIn.Load() == 170 })
+	hub.SetReachable(true)
+	dev.send(wsframe.OpBinary, telemetry(170, 1))
+	var lost protocol.Lost
+	if err := json.Unmarshal(fe.await(protocol.TypeLost).Payload, &lost); err != nil || lost.Count() != 70 || lost.Cause != "bus" {
+		t.Fatalf("%+v %v", lost, err)
+	}
+	if got := b.metrics()[metric]; got != 70 {
+		t.Errorf("%s is %v, want 70", metric, got)
+	}
+	if got, there := a.metrics()[metric]; !there || got != 0 {
+		t.Errorf("%s is %v (%v) where nothing was lost", metric, got, there)
 	}
 }
 

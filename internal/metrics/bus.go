@@ -3,27 +3,31 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/labgate/labgate/router"
 	"github.com/labgate/labgate/router/federation"
 )
 
 // busCollector reads the counters of the bus when it is scraped. A node alone
 // has none.
 type busCollector struct {
-	bus federation.Bus
+	bus    federation.Bus
+	router *router.Stats
 
 	up, nodes                                               *prometheus.Desc
 	sent, sentBytes, received, receivedBytes                *prometheus.Desc
 	publishes, droppedTelemetry                             *prometheus.Desc
 	lost, stale, malformed, ingressAccepted, ingressRefused *prometheus.Desc
 	outages, outageSeconds                                  *prometheus.Desc
+	lostSamples                                             *prometheus.Desc
 }
 
-func newBusCollector(node string, bus federation.Bus) *busCollector {
+func newBusCollector(node string, bus federation.Bus, router *router.Stats) *busCollector {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("labgate_bus_"+name, help, labels, prometheus.Labels{"node": node})
 	}
 	return &busCollector{
 		bus:              bus,
+		router:           router,
 		up:               d("up", "1 when the other nodes can be reached, 0 when not."),
 		nodes:            d("nodes", "Other nodes that are there."),
 		sent:             d("sent_total", "Messages and batches of telemetry sent to other nodes."),
@@ -38,6 +42,7 @@ func newBusCollector(node string, bus federation.Bus) *busCollector {
 		ingressAccepted:  d("ingress_messages_total", "Messages that other programs published and that were accepted."),
 		ingressRefused:   d("ingress_refused_total", "Messages that other programs published and that were not accepted.", "reason"),
 		outages:          d("outages_total", "Times that the other nodes could not be reached any longer."),
+		lostSamples:      prometheus.NewDesc("labgate_samples_lost_between_nodes_total", "Samples per channel of other nodes' devices that were lost on their way to this node, counted once however many receivers were told.", nil, prometheus.Labels{"node": node}),
 		outageSeconds:    d("outage_seconds_total", "How long the other nodes could not be reached, in all."),
 	}
 }
@@ -61,6 +66,7 @@ func (c *busCollector) Collect(ch chan<- prometheus.Metric) {
 		{c.sent, st.Sent}, {c.sentBytes, st.SentBytes}, {c.received, st.Received}, {c.receivedBytes, st.ReceivedBytes},
 		{c.publishes, st.Publishes}, {c.droppedTelemetry, st.DroppedTelemetry},
 		{c.lost, st.Lost}, {c.stale, st.Stale}, {c.malformed, st.Malformed}, {c.ingressAccepted, st.IngressAccepted}, {c.outages, st.Outages},
+		{c.lostSamples, c.router.LostBetweenNodes.Load()},
 	} {
 		ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(m.value))
 	}

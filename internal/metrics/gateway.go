@@ -48,7 +48,7 @@ func newGatewayCollector(from Sources) *gatewayCollector {
 		bytesOut:           d("bytes_out_total", "Bytes sent."),
 		writes:             d("writes_total", "Writes to connections."),
 		writeErrors:        d("write_errors_total", "Writes that failed and ended their session."),
-		lostSamples:        d("samples_lost_total", "Samples per channel that a receiver's full queue dropped, each told to it."),
+		lostSamples:        d("samples_lost_total", "Samples per channel that did not reach a front end and were told to it as lost, counted for each front end: dropped by its full queue, or lost between nodes."),
 		lostFrames:         d("telemetry_frames_lost_total", "Telemetry frames that a receiver's full queue dropped."),
 		commands:           d("commands_total", "Messages delivered to a device's queue."),
 		answers:            d("answers_total", "Answers of devices given to their askers."),

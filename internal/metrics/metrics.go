@@ -42,7 +42,7 @@ func Handler(from Sources) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newGatewayCollector(from), newCredentialCollector(from))
 	if from.Bus.Self() != 0 {
-		registry.MustRegister(newBusCollector(from.Node, from.Bus))
+		registry.MustRegister(newBusCollector(from.Node, from.Bus, from.Router))
 	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
