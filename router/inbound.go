@@ -20,6 +20,7 @@ func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federati
 	}
 	f, to, ok := cutBatch(b, d.stream, fresh)
 	if f.Frames() > 0 {
+		f.CountDropped(&d.counters.dropped)
 		batch := batches.Get().(*Batch)
 		*batch = Batch{Device: d.id, Frame: f, Remote: true}
 		r.receive(d, batch)

@@ -27,7 +27,7 @@ func (g *registry) deviceConnected(c *deviceConn) {
 			g.release(d, d.holder.epoch, replaced)
 		}
 	}
-	d.session = nil
+	d.leave()
 	g.changed(d)
 	if !open {
 		return
@@ -56,8 +56,17 @@ func (g *registry) deviceDisconnected(c *deviceConn, cause session.Cause) {
 // caller holds mu.
 func (g *registry) takeOffline(d *device, reason string) {
 	g.announce(protocol.TypeDeviceOffline, d, g.infoHere(d), reason)
-	d.session = nil
+	d.leave()
 	g.changed(d)
+}
+
+// leave takes the session of a device away, if it has one. The caller holds
+// registry.mu.
+func (d *device) leave() {
+	if d.session != nil {
+		d.lastSeen = lastHeard(d.session.Health()).UnixMilli()
+		d.session = nil
+	}
 }
 
 // frontendConnected gives a front end its welcome and its first subscription.

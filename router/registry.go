@@ -39,6 +39,7 @@ type registry struct {
 	users      map[string][]*session.Session
 	owners     map[string]*owner // by credential
 	lastStream uint32
+	measured   measuredDevices
 	// listing is the encoded device list of the welcome; nil when it must be
 	// made anew.
 	listing []byte
@@ -71,7 +72,22 @@ type device struct {
 	receivers   receiverList
 	subscribers int
 	holder      holder
+
+	// counters are counted without mu.
+	counters deviceCounters
+	// offlineSince is when the device went offline everywhere; zero: never.
+	offlineSince time.Time
+	// lastSeen is when the device was last heard before its last connection here
+	// ended, in milliseconds since 1970; 0: never.
+	lastSeen int64
+	// known: the device has connected, here or to another node. measured: its
+	// metrics are shown.
+	known, measured bool
 }
+
+// online reports whether the device is connected, here or to another node. The
+// caller holds registry.mu.
+func (d *device) online() bool { return d.session != nil || d.holder.remote != nil }
 
 const (
 	// maxKnownDevices bounds the device ids whose stream numbers are remembered.
@@ -93,6 +109,7 @@ func (g *registry) init(r *Router) {
 	g.owners = make(map[string]*owner)
 	g.online = make(map[*device]struct{})
 	g.fedElsewhere = make(map[*device]struct{})
+	g.measured.limit = r.opts.DeviceMetrics
 	for _, x := range r.opts.Receivers {
 		g.allDevices.add(x)
 	}
@@ -109,10 +126,12 @@ func (g *registry) frontends() []*session.Session {
 // changed notes that a device came or went. The caller holds mu.
 func (g *registry) changed(d *device) {
 	g.listing = nil
-	if d.session != nil || d.holder.remote != nil {
+	if d.online() {
 		g.online[d] = struct{}{}
-	} else {
+		g.measure(d)
+	} else if _, was := g.online[d]; was {
 		delete(g.online, d)
+		d.offlineSince = time.Now()
 	}
 }
 
@@ -193,6 +212,7 @@ func (g *registry) forgetOne() {
 			if d.holder.interested {
 				g.bus.UpdateInterest(id, false)
 			}
+			g.unmeasure(d)
 			delete(g.devices, id)
 			return
 		}
@@ -202,10 +222,10 @@ func (g *registry) forgetOne() {
 	}
 }
 
-// unwanted reports whether nobody has or wants the device, here or elsewhere.
-// The caller holds mu.
+// unwanted reports whether nobody has or wants the device, here or elsewhere, and
+// its metrics are not shown. The caller holds mu.
 func (d *device) unwanted() bool {
-	return d.session == nil && len(d.receivers.load()) == 0 && d.holder.remote == nil
+	return !d.online() && len(d.receivers.load()) == 0 && !d.measured
 }
 
 // info describes a device that is connected, here or to another node. The

@@ -30,6 +30,8 @@ type Options struct {
 	// MaxPending bounds the commands that one front end may have waiting for
 	// an answer; 256. One more is refused with overloaded.
 	MaxPending int
+	// DeviceMetrics bounds the devices of which DeviceMetrics tells; none.
+	DeviceMetrics int
 	// MaxBadMessages closes a session with 4005 when it has sent more than
 	// that many unacceptable messages within a heartbeat interval; 100.
 	MaxBadMessages int

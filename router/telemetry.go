@@ -74,6 +74,7 @@ func (r *Router) endBatch(c *deviceConn) {
 	if t.framesIn > 0 {
 		r.stats.TelemetryFramesIn.Add(t.framesIn)
 		r.stats.SamplesIn.Add(t.samplesIn)
+		c.dev.counters.samplesIn.Add(t.samplesIn)
 		t.framesIn, t.samplesIn = 0, 0
 	}
 	f := t.frame
@@ -86,6 +87,7 @@ func (r *Router) endBatch(c *deviceConn) {
 	}
 	f = f.Compact()
 	f.SetArrival(c.s)
+	f.CountDropped(&c.dev.counters.dropped)
 	t.batch = Batch{Device: c.dev.id, Frame: f, by: c.s}
 	if c.dev.outbound != nil {
 		t.batch.outgoing = federation.Batch{Device: c.dev.id, Range: c.dev.outbound.Place(f.Range()), Wire: f.Wire()}
@@ -130,6 +132,7 @@ func (r *Router) receive(d *device, b *Batch) {
 // nodes.
 func (r *Router) receiveLoss(d *device, lost federation.Samples) {
 	r.stats.LostBetweenNodes.Add(lost.Count)
+	d.counters.lostBetweenNodes.Add(lost.Count)
 	every, some := r.registry.receivers(d)
 	l := Loss{Device: d.id, Stream: d.stream, Samples: lost}
 	for _, x := range every {

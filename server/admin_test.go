@@ -3,6 +3,8 @@ package server
 import (
 	"fmt"
 	"maps"
+	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,6 +126,7 @@ func TestMetrics(t *testing.T) {
 		"text_messages_out_total", "telemetry_frames_out_total", "samples_out_total", "bytes_out_total", "writes_total",
 		"write_errors_total", "samples_lost_total", "telemetry_frames_lost_total", "commands_total", "answers_total", "errors_total",
 		"bad_messages_total", "rate_limited_total", "device_replacements_total", "device_replacement_alarms_total",
+		"device_metrics_omitted",
 	} {
 		if after[name] <= before[name] {
 			t.Errorf("%s did not move: %v, then %v", name, before[name], after[name])
@@ -140,9 +143,57 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	names := slices.Sorted(maps.Keys(after))
-	if n := len(slices.DeleteFunc(names, func(s string) bool { return strings.Contains(s, "{") })); n != 33 {
-		t.Errorf("%d metrics, this test knows of 33", n)
+	if n := len(slices.DeleteFunc(names, func(s string) bool { return strings.Contains(s, "{") })); n != 34 {
+		t.Errorf("%d metrics, this test knows of 34", n)
 	}
+}
+
+// TestDeviceMetrics is what an alert on a device that is gone is made of.
+func TestDeviceMetrics(t *testing.T) {
+	g := start(t, modes[0], func(o *Options) { o.DeviceMetrics = 2 })
+	dev := g.upgrade("/ws/device/tensile-1")
+	g.upgrade("/ws/device/press.2:left")
+	g.upgrade("/ws/device/one-more")
+	began := float64(time.Now().UnixMilli()) / 1000
+	dev.send(wsframe.OpBinary, telemetry(0, 250))
+	g.eventually("the samples are counted", func() bool { return g.metrics()[`device_samples_in_total{device="tensile-1"}`] == 250 })
+	check := func(when string, want map[string]float64) {
+		t.Helper()
+		got := g.metrics()
+		for name, v := range want {
+			if n, there := got[name]; !there || n != v {
+				t.Errorf("%s: %s is %v (%v), want %v", when, name, n, there, v)
+			}
+		}
+		if seen := got[`device_last_seen_timestamp_seconds{device="tensile-1"}`]; seen < began-1 || seen > float64(time.Now().UnixMilli())/1000 {
+			t.Errorf("%s: last seen %v s after the beginning", when, seen-began)
+		}
+		for name := range got {
+			if strings.Contains(name, "one-more") {
+				t.Errorf("%s: %s is one more than the bound", when, name)
+			}
+		}
+	}
+	check("online", map[string]float64{
+		`device_online{device="tensile-1"}`: 1, `device_online{device="press.2:left"}`: 1, `device_health_score{device="tensile-1"}`: 100,
+		`device_samples_lost_total{cause="slow_consumer",device="tensile-1"}`: 0, `device_samples_lost_total{cause="bus",device="tensile-1"}`: 0, "device_metrics_omitted{}": 1,
+	})
+	_, text := g.askAdmin("/metrics")
+	document, err := os.ReadFile("../docs/operation.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range regexp.MustCompile(`labgate_[a-z_]+`).FindAllString(string(document), -1) {
+		if !strings.Contains(text, "\n"+name+"{") {
+			t.Errorf("docs/operation.md: there is no metric %s", name)
+		}
+	}
+	dev.vanish()
+	g.eventually("the device is gone", func() bool { return g.metrics()[`device_online{device="tensile-1"}`] == 0 })
+	check("offline", map[string]float64{
+		`device_online{device="tensile-1"}`: 0, `device_online{device="press.2:left"}`: 1, `device_health_score{device="tensile-1"}`: 0,
+		`device_samples_in_total{device="tensile-1"}`: 250, "device_metrics_omitted{}": 1,
+	})
 }
 
 func TestAdminEndpoints(t *testing.T) {

@@ -37,7 +37,7 @@ func (s *Server) loopOptions(capacity eventloop.Capacity) eventloop.Options {
 func (s *Server) routerOptions() router.Options {
 	o := &s.opts
 	return router.Options{
-		Node: o.Node, MaxMessage: o.MaxMessage, MaxPending: o.MaxPending, Bus: o.Bus, Events: o.Events,
+		Node: o.Node, MaxMessage: o.MaxMessage, MaxPending: o.MaxPending, DeviceMetrics: o.DeviceMetrics, Bus: o.Bus, Events: o.Events,
 		Renew:  s.admission.Renew,
 		Answer: func(what, arg string) ([]byte, bool) { return s.api.AnswerNode(what, arg) },
 	}
@@ -72,7 +72,7 @@ func (s *Server) adminOptions() httpapi.AdminOptions {
 		Metrics: metrics.Handler(metrics.Sources{
 			Node: s.opts.Node, Version: s.opts.Version, Roles: s.admission.Roles(),
 			Sessions: s.manager, Router: s.router.Stats(), Admission: s.admission.Counters(), Loop: s.loop.Counters(), Panics: s.panics, Bus: s.bus,
-			CertificateExpiry: s.loop.CertificateExpiry,
+			CertificateExpiry: s.loop.CertificateExpiry, Devices: s.router.DeviceMetrics,
 		}),
 	}
 }

@@ -23,6 +23,8 @@ type ListenOptions struct {
 	MaxMessage int `option:"max-message" unset:"1048576 (1 MiB); 16777216 (16 MiB) on /ws/echo" min:"1024" max:"67108864" placeholder:"BYTES" group:"net" help:"Largest message that the gateway accepts. A larger one closes its session with 1009."`
 	// MaxPending bounds a front end's commands that wait.
 	MaxPending int `option:"max-pending" default:"256" min:"1" max:"65536" group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded."`
+	// DeviceMetrics bounds the devices that have metrics of their own.
+	DeviceMetrics int `option:"device-metrics" default:"500" min:"0" max:"10000" zero:"no device" group:"net" help:"Greatest number of devices with metrics of their own, such as labgate_device_online, on the admin listener. labgate_device_metrics_omitted counts the others."`
 
 	// HandshakeTimeout is the time from accept to the finished handshake.
 	HandshakeTimeout time.Duration `option:"handshake-timeout" default:"10s" min:"100ms" max:"5m" group:"net" help:"Time from the connection to the finished handshake."`

@@ -33,6 +33,8 @@ type Frame struct {
 	// arrival is when the telemetry was read, in the Manager's time; 0: unknown.
 	arrival  int64
 	from, to uint64
+	// dropped is what CountDropped was given.
+	dropped *atomic.Uint64
 	// cause is set in the report that samples [from, to) were lost, and lost is how
 	// many.
 	cause LossCause
@@ -165,6 +167,10 @@ func (f *Frame) textMessages() uint64 {
 // event. Telemetry without an arrival time always waits for the flush interval.
 func (f *Frame) SetArrival(s *Session) { f.arrival = s.lastHeard.Load() }
 
+// CountDropped lets each outbox that drops the telemetry add its samples to n.
+// Only the creator may call it, after Compact and before the frame is sent.
+func (f *Frame) CountDropped(n *atomic.Uint64) { f.dropped = n }
+
 // AllowEarlyFlush allows a receiver to flush the telemetry before the flush interval ends
 // if its queue fills up, see Session.SendTelemetry. It is meant for telemetry with
 // few receivers: with many, early flushes would cost a busy gateway twice the
@@ -200,7 +206,7 @@ func (f *Frame) Release() {
 	if f.class < 0 || cap(f.wire) > frameClasses[f.class] {
 		return
 	}
-	f.telemetry, f.stream, f.frames, f.from, f.to, f.arrival, f.cause, f.lost, f.messages, f.earlyFlush, f.account = false, 0, 0, 0, 0, 0, "", 0, 0, false, 0
+	f.telemetry, f.stream, f.frames, f.from, f.to, f.arrival, f.cause, f.lost, f.messages, f.earlyFlush, f.account, f.dropped = false, 0, 0, 0, 0, 0, "", 0, 0, false, 0, nil
 	f.wire = f.wire[:0]
 	framePools[f.class].Put(f)
 }

@@ -219,6 +219,9 @@ func (s *Session) countLoss(f *Frame) {
 	s.lostSamples.Add(f.Samples())
 	s.m.stats.LostSamples.Add(f.Samples())
 	s.m.stats.LostFrames.Add(uint64(f.frames))
+	if f.dropped != nil {
+		f.dropped.Add(f.Samples())
+	}
 }
 
 // finishClose closes the transport if the closing handshake is complete: our close

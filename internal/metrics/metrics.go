@@ -31,6 +31,9 @@ type Sources struct {
 	Loop      *eventloop.Counters
 	Panics    *panics.Recoverer
 	Bus       federation.Bus
+	// Devices are the devices with metrics of their own, and how many others there
+	// are.
+	Devices func() (list []router.DeviceMetrics, omitted int)
 	// CertificateExpiry is when the TLS certificate in use ends; zero without
 	// TLS.
 	CertificateExpiry func() time.Time
@@ -40,7 +43,7 @@ type Sources struct {
 // runtime and the process. A gateway alone has none of the bus.
 func Handler(from Sources) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newGatewayCollector(from), newCredentialCollector(from))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newGatewayCollector(from), newCredentialCollector(from), newDeviceCollector(from))
 	if from.Bus.Self() != 0 {
 		registry.MustRegister(newBusCollector(from.Node, from.Bus, from.Router))
 	}
