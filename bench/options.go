@@ -36,52 +36,52 @@ type Options struct {
 	// Target is the gateway's base URL: http:// or ws://, host and port.
 	Target string `json:"target" option:"target" default:"http://127.0.0.1:8080" placeholder:"URL" help:"The gateway's address. Loopback only, unless --allow-remote."`
 	// FrontendTarget is where front ends connect; empty: Target.
-	FrontendTarget string `json:"frontend_target,omitempty" option:"frontend-target" unset:"--target" placeholder:"URL" help:"Where front ends connect: for cluster, another node."`
+	FrontendTarget string `json:"frontend_target,omitempty" option:"frontend-target" unset:"--target" placeholder:"URL" help:"The gateway that front ends connect to. For cluster: another node than --target."`
 	// Redis is the address of the nodes' Redis, host:port without TLS and
 	// password, for the scenario cluster; empty: nothing to compare with.
-	Redis string `json:"redis,omitempty" option:"redis-addr" placeholder:"HOST:PORT" help:"cluster: address of the nodes' Redis, whose own speed is measured for comparison."`
+	Redis string `json:"redis,omitempty" option:"redis-addr" placeholder:"HOST:PORT" help:"cluster: address of the nodes' Redis, to measure its speed without gateways for comparison."`
 
 	// Devices send or answer; Frontends receive or ask; Connections are those of
 	// idle and storm besides.
-	Devices     int `json:"devices,omitempty" option:"devices" min:"0" max:"20000" unset:"fanout, telemetry 1; commands, storm 10; cluster 20; unicast as many as front ends" help:"Devices."`
-	Frontends   int `json:"frontends,omitempty" option:"frontends" min:"0" max:"20000" unset:"fanout, unicast 200; telemetry, cluster 20; commands, storm 10" help:"Front ends."`
-	Connections int `json:"connections,omitempty" option:"connections" min:"0" max:"20000" unset:"idle 10000; storm 5000" help:"idle, storm: connections besides."`
+	Devices     int `json:"devices,omitempty" option:"devices" min:"0" max:"20000" unset:"fanout, telemetry 1; commands, storm 10; cluster 20; unicast as many as front ends" help:"Number of devices."`
+	Frontends   int `json:"frontends,omitempty" option:"frontends" min:"0" max:"20000" unset:"fanout, unicast 200; telemetry, cluster 20; commands, storm 10" help:"Number of front ends."`
+	Connections int `json:"connections,omitempty" option:"connections" min:"0" max:"20000" unset:"idle 10000; storm 5000" help:"idle, storm: number of further connections, which idle keeps open and storm drops."`
 
 	// Rate is, by scenario: fanout, frames/s of each device; telemetry,
 	// samples/s of each device; unicast, commands and storm, messages/s in all.
 	Rate float64 `json:"rate,omitempty" option:"rate" min:"0" max:"50000000" unset:"fanout 250; telemetry, unicast 10000; commands, storm 1000; cluster 500; with --saturate 2000" help:"fanout: frames/s of each device. telemetry: samples/s of each device. unicast, commands, storm, cluster: messages/s of all together; cluster looks for the highest rates by itself. With --saturate: the first rate tried."`
 	// Samples is the number of samples a frame, Channels that of values a sample.
-	Samples  int `json:"samples,omitempty" option:"samples" unset:"10" help:"telemetry: samples a frame."`
-	Channels int `json:"channels,omitempty" option:"channels" default:"1" min:"1" max:"65535" help:"Values a sample."`
+	Samples  int `json:"samples,omitempty" option:"samples" unset:"10" help:"telemetry: samples in one frame."`
+	Channels int `json:"channels,omitempty" option:"channels" default:"1" min:"1" max:"65535" help:"Values in one sample."`
 	// Size is in bytes, by scenario: fanout, the telemetry frame with its
 	// 32-byte header; unicast, commands and storm, the JSON payload.
 	Size int `json:"size,omitempty" option:"size" min:"0" max:"1048576" unset:"128" placeholder:"BYTES" help:"fanout: size of a telemetry frame with its header. All others: size of a text payload."`
 
 	// CommandRate adds commands/s to fanout and telemetry.
-	CommandRate float64 `json:"command_rate,omitempty" option:"command-rate" min:"0" max:"50000000" help:"fanout, telemetry: commands/s that are sent besides."`
+	CommandRate float64 `json:"command_rate,omitempty" option:"command-rate" min:"0" max:"50000000" help:"fanout, telemetry: commands/s that front ends send in addition."`
 	// CommandDevices adds devices to fanout and telemetry that send none, for the
 	// commands: their answers do not stand behind telemetry in one connection.
 	// 0: the commands are for those that send it.
-	CommandDevices int           `json:"command_devices,omitempty" option:"command-devices" min:"0" max:"20000" unset:"none: the devices that send telemetry get the commands" help:"Devices for these commands that send no telemetry."`
-	UrgentShare    float64       `json:"urgent_share,omitempty" option:"urgent-share" min:"0" max:"1" help:"Part of the commands that is urgent."`
-	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty" option:"command-timeout" default:"10s" min:"1ms" max:"10m" help:"timeout_ms of commands."`
+	CommandDevices int           `json:"command_devices,omitempty" option:"command-devices" min:"0" max:"20000" unset:"none: the commands go to the devices that send telemetry" help:"Number of further devices that send no telemetry and get the commands of --command-rate."`
+	UrgentShare    float64       `json:"urgent_share,omitempty" option:"urgent-share" min:"0" max:"1" help:"Share of the commands that are urgent, from 0 to 1."`
+	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty" option:"command-timeout" default:"10s" min:"1ms" max:"10m" help:"How long a command waits for its answer (timeout_ms)."`
 
 	// Duration is measured. Warmup comes before, sent and verified but not
 	// measured; Drain after, the longest wait without progress for what is still
 	// under way. Timeout is for the whole run.
 	Duration time.Duration `json:"duration_ns" option:"duration" default:"10s" min:"1ms" max:"24h" help:"Measured time."`
 	Warmup   time.Duration `json:"warmup_ns" option:"warmup" min:"0s" max:"1h" unset:"500ms" help:"Time before the measured time; what is sent is verified but not measured."`
-	Drain    time.Duration `json:"drain_ns" option:"drain" default:"2s" min:"1ms" max:"1h" help:"Longest wait without a delivery for what is under way at the end."`
-	Timeout  time.Duration `json:"timeout_ns" option:"timeout" min:"1ms" max:"25h" unset:"duration, warm-up and 1m; 5m with --saturate and for cluster" help:"Limit of the whole run."`
+	Drain    time.Duration `json:"drain_ns" option:"drain" default:"2s" min:"1ms" max:"1h" help:"After the last message was sent, the run waits for missing ones until nothing has arrived for this long."`
+	Timeout  time.Duration `json:"timeout_ns" option:"timeout" min:"1ms" max:"25h" unset:"duration, warm-up and 1m; 5m with --saturate and for cluster" help:"Longest time for the whole run."`
 	// Tick is the least time between two passes over the senders; what becomes
 	// due within one goes out in one write per connection.
 	Tick time.Duration `json:"tick_ns" option:"tick" min:"1us" max:"1s" unset:"100us; 500us with --saturate" help:"Messages due within this time go out in one write per connection."`
 
-	ConnectRate        float64       `json:"connect_rate,omitempty" option:"connect-rate" min:"0" max:"1000000" unset:"as fast as --connect-concurrency lets" help:"Connections/s."`
-	ConnectConcurrency int           `json:"connect_concurrency,omitempty" option:"connect-concurrency" default:"64" min:"1" max:"20000" help:"Connections under way at once."`
+	ConnectRate        float64       `json:"connect_rate,omitempty" option:"connect-rate" min:"0" max:"1000000" unset:"as many as --connect-concurrency allows" help:"Connections that are opened per second."`
+	ConnectConcurrency int           `json:"connect_concurrency,omitempty" option:"connect-concurrency" default:"64" min:"1" max:"20000" help:"Connections that are being opened at once."`
 	ConnectTimeout     time.Duration `json:"connect_timeout_ns,omitempty" option:"connect-timeout" default:"10s" min:"1ms" max:"1h" help:"Limit for one connection, up to gateway.welcome."`
 	// Sources are local addresses 127.0.0.1, 127.0.0.2, ... in turn.
-	Sources int `json:"sources,omitempty" option:"sources" default:"8" min:"1" max:"250" help:"Local addresses to connect from in turn, 127.0.0.1 and on."`
+	Sources int `json:"sources,omitempty" option:"sources" default:"8" min:"1" max:"250" help:"Number of local addresses that connections come from in turn: 127.0.0.1, 127.0.0.2 and so on."`
 
 	// Saturate (fanout, unicast) raises the rate by steps until loss or a
 	// growing backlog, and narrows the highest clean rate down to 5 %.
@@ -95,7 +95,7 @@ type Options struct {
 
 	AllowLoss   bool   `json:"allow_loss,omitempty" option:"allow-loss" help:"Accept loss that gateway.lost reported exactly; without this option any loss fails the run."`
 	AllowRemote bool   `json:"allow_remote,omitempty" option:"allow-remote" help:"Load a gateway that is not on this machine."`
-	Role        string `json:"role,omitempty" option:"role" enum:"device,frontend" unset:"frontend for idle, device for storm" help:"idle, storm: what the connections that idle keeps open and storm drops connect as."`
+	Role        string `json:"role,omitempty" option:"role" enum:"device,frontend" unset:"frontend for idle, device for storm" help:"idle, storm: the role of the connections of --connections."`
 	// Drop is how the connections of storm end: "reset" (RST) or "fin" (FIN
 	// without a close frame).
 	Drop   string `json:"drop,omitempty" option:"drop" enum:"reset,fin" unset:"reset" help:"storm: how connections end: reset sends a TCP RST, fin a TCP FIN, both without a close frame."`
@@ -112,7 +112,7 @@ type Options struct {
 	FrontendToken string `json:"-" option:"frontend-token" placeholder:"TOKEN" help:"Bearer token of front ends."`
 
 	// Label is what the report calls the case; empty: nothing.
-	Label string `json:"-" option:"label" help:"Name of the case in the report; compare puts reports of one name together."`
+	Label string `json:"-" option:"label" help:"Name of the case in the report; compare treats reports of one name as runs of one case."`
 	// Progress gets a line that overwrites itself; nil: none.
 	Progress io.Writer `json:"-"`
 }

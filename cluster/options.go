@@ -32,7 +32,7 @@ type Options struct {
 	URL string `option:"redis" placeholder:"URL" group:"cluster" help:"Redis 7 that joins this gateway with others: redis://HOST:PORT, with TLS rediss://, a socket unix:///PATH. Several nodes of a Redis Cluster, or sentinels, are listed with ?addr=HOST:PORT&addr=...; sentinels also need &master_set=NAME. USER:PASSWORD@ goes before the host; other users of a machine see command lines, so give a password by the variable or --redis-password-file. Without --redis the gateway is alone."`
 	// PasswordFile holds the password in place of the URL. It is read again for
 	// each connection.
-	PasswordFile string `option:"redis-password-file" type:"path" placeholder:"FILE" group:"cluster" help:"File whose first line is the password, in place of the URL. Read for each connection."`
+	PasswordFile string `option:"redis-password-file" type:"path" placeholder:"FILE" group:"cluster" help:"File whose first line is the password; it replaces the one in the URL. Read for each connection."`
 	// CAFile holds the certificates, in PEM, of the authorities that may vouch
 	// for Redis, in place of the system's. CertFile and KeyFile are shown to a
 	// Redis that asks for a certificate.
@@ -46,17 +46,17 @@ type Options struct {
 	// because publish/subscribe knows no databases.
 	Prefix string `option:"redis-prefix" default:"labgate" group:"cluster" help:"Beginning of the names of all keys and channels. Installations that share a Redis need different ones."`
 	// TTL is how long a node that says nothing is believed to be there.
-	TTL time.Duration `option:"redis-ttl" default:"10s" min:"1s" max:"10m" group:"cluster" help:"A node that says nothing for this long counts as gone. The same on all nodes."`
+	TTL time.Duration `option:"redis-ttl" default:"10s" min:"1s" max:"10m" group:"cluster" help:"A node that sends nothing for this long counts as gone. Use the same value on all nodes."`
 	// Timeout is how long anything may take on its way through Redis, half of TTL
 	// at most. A message that was longer on its way is not delivered, and when the
 	// node does not hear itself for that long, the bus is down.
-	Timeout time.Duration `option:"redis-timeout" unset:"1s, or half of --redis-ttl if that is less" min:"50ms" max:"5m" group:"cluster" help:"Longest time for a message on its way through Redis; a message that took longer is not delivered. Half of --redis-ttl at most."`
+	Timeout time.Duration `option:"redis-timeout" unset:"1s, or half of --redis-ttl if that is less" min:"50ms" max:"5m" group:"cluster" help:"Longest time that a message may take through Redis; a message that took longer is not delivered. At most half of --redis-ttl."`
 	// TelemetryInterval is how long telemetry waits for more to leave with it, at
 	// most MaxTelemetryInterval. Negative: not at all.
 	TelemetryInterval time.Duration
 	// Sharded carries telemetry over sharded publish/subscribe (Redis 7), which
 	// in a Redis Cluster stays on the shard of the device.
-	Sharded bool `option:"redis-sharded" group:"cluster" help:"Carries telemetry over sharded publish/subscribe, which in a Redis Cluster stays on one shard. The same on all nodes."`
+	Sharded bool `option:"redis-sharded" group:"cluster" help:"Carries telemetry over sharded publish/subscribe, which in a Redis Cluster stays on one shard. Use it on all nodes or on none."`
 	// Logger is told of outages, of nodes that come and go, and of what other
 	// programs publish wrongly.
 	Logger zerolog.Logger

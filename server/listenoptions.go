@@ -22,16 +22,16 @@ type ListenOptions struct {
 	// 16 MiB, if 0.
 	MaxMessage int `option:"max-message" unset:"1048576 (1 MiB); 16777216 (16 MiB) on /ws/echo" min:"1024" max:"67108864" placeholder:"BYTES" group:"net" help:"Largest message that the gateway accepts. A larger one closes its session with 1009."`
 	// MaxPending bounds a front end's commands that wait.
-	MaxPending int `option:"max-pending" default:"256" min:"1" max:"65536" group:"net" help:"Commands of one front end that may wait for an answer; more are refused with overloaded."`
+	MaxPending int `option:"max-pending" default:"256" min:"1" max:"65536" group:"net" help:"Commands of one front end that may wait for an answer; more are refused with the error overloaded."`
 	// DeviceMetrics bounds the devices that have metrics of their own.
 	DeviceMetrics int `option:"device-metrics" default:"500" min:"0" max:"10000" zero:"no device" group:"net" help:"Greatest number of devices with metrics of their own, such as labgate_device_online, on the admin listener. labgate_device_metrics_omitted counts the others."`
 
 	// HandshakeTimeout is the time from accept to the finished handshake.
-	HandshakeTimeout time.Duration `option:"handshake-timeout" default:"10s" min:"100ms" max:"5m" group:"net" help:"Time from the connection to the finished handshake."`
+	HandshakeTimeout time.Duration `option:"handshake-timeout" default:"10s" min:"100ms" max:"5m" group:"net" help:"Longest time from a connection to the end of its WebSocket handshake, and for each HTTP request to arrive. Then the connection is closed."`
 	// WriteTimeout bounds a blocking connection's write.
-	WriteTimeout time.Duration `option:"write-timeout" default:"10s" min:"100ms" max:"5m" group:"live" help:"Time for one write of a blocking connection."`
+	WriteTimeout time.Duration `option:"write-timeout" default:"10s" min:"100ms" max:"5m" group:"live" help:"Longest time for one write to a blocking connection (--io-mode blocking or mixed, --tls-mode blocking). Then the connection is closed."`
 	// RetryAfter is what clients are told to wait when the gateway leaves.
-	RetryAfter time.Duration `option:"retry-after" default:"1s" min:"1ms" max:"1h" group:"net" help:"When the gateway shuts down, it tells clients to wait this long before they connect again."`
+	RetryAfter time.Duration `option:"retry-after" default:"1s" min:"1ms" max:"1h" group:"net" help:"How long clients are told to wait before they connect again: in gateway.closing when the gateway shuts down, and in Retry-After when it refuses them for now."`
 
 	// DebugEcho adds /ws/echo, which answers each message with itself; for
 	// tests of the connection layer.

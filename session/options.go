@@ -17,7 +17,7 @@ type LivenessOptions struct {
 	HeartbeatInterval time.Duration `option:"heartbeat-interval" default:"30s" min:"50ms" max:"1h" group:"live" help:"Time between pings."`
 	// HeartbeatTimeout closes a session with 4002 when nothing, no byte and no
 	// pong, was heard for that long. It must be longer than the interval.
-	HeartbeatTimeout time.Duration `option:"heartbeat-timeout" default:"90s" min:"100ms" max:"24h" group:"live" help:"A session from which nothing was heard for this long is closed with 4002. Longer than --heartbeat-interval."`
+	HeartbeatTimeout time.Duration `option:"heartbeat-timeout" default:"90s" min:"100ms" max:"24h" group:"live" help:"A session that has sent nothing for this long, not even an answer to a ping, is closed with 4002. Must be longer than --heartbeat-interval."`
 	// IdleTimeout closes a session with 4003 when no application message went
 	// in either direction for that long.
 	IdleTimeout time.Duration `option:"idle-timeout" default:"10m" min:"0s" max:"1000h" zero:"never" group:"live" help:"A session without an application message in either direction for this long is closed with 4003."`
@@ -41,17 +41,17 @@ type QueueOptions struct {
 	FlushInterval time.Duration `option:"flush-interval" default:"1ms" min:"0s" max:"1s" zero:"never wait" group:"queue" help:"Telemetry that arrives shortly after other telemetry waits up to this long, so that several frames leave in one write: shorter is lower latency, longer is less CPU. Under high load the wait grows up to four times. Telemetry leaves at once after a pause of this length, and when a quarter of --telemetry-bytes waits for a device with at most 16 receivers. Text messages never wait."`
 	// Flushers is the number of goroutines that write for event-loop sessions; 1
 	// if 0, and as many as pollers in a server.
-	Flushers int `option:"flushers" default:"0" min:"0" max:"256" zero:"as many as pollers" group:"queue" help:"Goroutines that write telemetry."`
+	Flushers int `option:"flushers" default:"0" min:"0" max:"256" zero:"as many as pollers" group:"queue" help:"Number of goroutines that write telemetry and broadcasts."`
 	// ControlBytes bounds a session's urgent and control messages that wait. A
 	// single larger message passes when nothing else waits.
-	ControlBytes int `option:"control-bytes" default:"1048576" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Text messages that may wait for one receiver; a receiver with more is closed with 4004."`
+	ControlBytes int `option:"control-bytes" default:"1048576" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Bytes of text messages that may wait for one receiver; a receiver with more is closed with 4004."`
 	// TelemetryBytes bounds a session's telemetry that waits.
-	TelemetryBytes int `option:"telemetry-bytes" default:"1048576" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Telemetry that may wait for one receiver."`
+	TelemetryBytes int `option:"telemetry-bytes" default:"1048576" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Bytes of telemetry that may wait for one receiver. --telemetry-overflow says what happens to more."`
 	// Overflow says what happens when that telemetry is too much.
 	Overflow Overflow `option:"telemetry-overflow" default:"drop-oldest" enum:"drop-oldest,close" group:"queue" help:"When more telemetry would wait: drop-oldest drops the oldest and tells the receiver exactly which samples; close closes the receiver with 4004."`
 	// InflightBytes bounds what was handed to the transport and not taken by
 	// the kernel, give or take one frame.
-	InflightBytes int `option:"inflight-bytes" default:"262144" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Data that may be on its way to the kernel for one receiver. Urgent messages cannot overtake this data: with a smaller value a stop command arrives sooner over a slow link."`
+	InflightBytes int `option:"inflight-bytes" default:"262144" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Bytes that the gateway may have written to one receiver that are not sent yet. Urgent messages cannot overtake them: with a smaller value a stop command arrives sooner over a slow link."`
 }
 
 // RateOptions limit what each session may send, by role.
@@ -59,7 +59,7 @@ type RateOptions struct {
 	// MaxMessageRate is in text messages and pings a second.
 	MaxMessageRate float64 `option:"max-message-rate" default:"5000" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one session may send. More are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry does not count."`
 	// MessageBurst is how many of them may come at once.
-	MessageBurst int `option:"message-burst" default:"0" min:"0" max:"1048576" zero:"twice the rate" group:"net" help:"Text messages and pings that one session may send at once."`
+	MessageBurst int `option:"message-burst" default:"0" min:"0" max:"1048576" zero:"twice the rate" group:"net" help:"Text messages and pings that one session may send at once, ahead of its rate."`
 	// DeviceMessageRate and FrontendMessageRate are MaxMessageRate for one role;
 	// nil: MaxMessageRate.
 	DeviceMessageRate   *float64 `option:"device-message-rate" unset:"--max-message-rate" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one device may send."`

@@ -15,10 +15,10 @@ import (
 // scenario's default.
 type BenchCmd struct {
 	Scenario string   `argument:"SCENARIO" required:"true" enum:"fanout,unicast,telemetry,commands,idle,storm,cluster,compare" help:"One of the scenarios above."`
-	Files    []string `argument:"FILE" help:"compare: two files of reports, one JSON object a line. Reports belong together by their label or, without one, by their work; a verdict takes five of each case in each file."`
+	Files    []string `argument:"FILE" help:"compare: two files of reports, one JSON object a line. Reports with the same --label are runs of one case; without a label, reports of the same scenario and load. A verdict needs five runs of a case in each file."`
 
 	FailOnWorse bool   `option:"fail-on-worse" help:"compare: fail when a figure is worse, or when more runs failed."`
-	Threshold   string `option:"threshold" default:"5%" placeholder:"PERCENT" help:"compare: change of a median from which on --fail-on-worse counts it."`
+	Threshold   string `option:"threshold" default:"5%" placeholder:"PERCENT" help:"compare: --fail-on-worse ignores a median that changed by less than this."`
 	Markdown    bool   `option:"markdown" help:"compare: print a Markdown table."`
 	JSON        bool   `option:"json" help:"Print the report as one JSON object on one line instead of a table."`
 
@@ -35,7 +35,7 @@ const scenarioHelp = `Scenarios:
   storm      connections that are dropped and made again at once
   cluster    messages, telemetry and commands across two nodes: devices on
              --target, front ends on --frontend-target
-  compare    two files of --json reports, several runs of each case`
+  compare    compares two files of --json reports with several runs of each case`
 
 // Run runs the scenario and prints its report. The error says what was lost,
 // damaged, unanswered or closed that should not have been.

@@ -27,7 +27,7 @@ type commandSpec struct {
 // globalOptions go before or after the name of a command.
 type globalOptions struct {
 	Config   string `option:"config" type:"path" placeholder:"FILE" help:"JSON configuration file: option names as keys, with _ or - between words. A flag wins over a variable, a variable over the file."`
-	LogLevel string `option:"log-level" enum:"debug,info,warn,error" default:"info" help:"Least serious messages to log."`
+	LogLevel string `option:"log-level" enum:"debug,info,warn,error" default:"info" help:"Lowest level of messages that the log shows."`
 	LogJSON  bool   `option:"log-json" help:"Log JSON even on a terminal."`
 	Version  bool   `option:"version" help:"Print the version and exit."`
 }

@@ -17,10 +17,10 @@ type TokenCmd struct {
 	Name        string   `option:"name" unset:"any" placeholder:"DEVICE" help:"The only device id that the token is good for."`
 	User        string   `option:"user" unset:"any" placeholder:"USER" help:"The only user that the token is good for."`
 	Permissions []string `option:"permissions" unset:"observe" placeholder:"PERMISSION" help:"What a front end may do: observe, command or both."`
-	Devices     []string `option:"devices" unset:"all" placeholder:"PATTERN" help:"Devices with which a front end may do that: ids, in which * stands for any characters."`
+	Devices     []string `option:"devices" unset:"all" placeholder:"PATTERN" help:"Devices to which the permissions apply: ids, in which * stands for any characters."`
 	Label       string   `option:"label" placeholder:"LABEL" help:"Name of the token in the log."`
-	Hash        bool     `option:"hash" help:"Read a token from standard input, make its line, and show no token."`
-	Append      string   `option:"append" type:"path" placeholder:"FILE" help:"Write the line to the end of this file, which is made if there is none, and print only the token. A gateway that uses the file reads it again by itself."`
+	Hash        bool     `option:"hash" help:"Read an existing token from standard input and print only its line."`
+	Append      string   `option:"append" type:"path" placeholder:"FILE" help:"Add the line to the end of this file and print only the token. The file is created if it does not exist. A gateway that uses the file notices the change by itself."`
 
 	// stdin is where --hash reads from; nil: the process's.
 	stdin io.Reader

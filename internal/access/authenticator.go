@@ -27,8 +27,8 @@ type Config struct {
 	//
 	// A JWT whose kid belongs to a key of the JWKS file must be signed with
 	// that key, any other JWT with one of the keys without a kid.
-	JWTKeyFile    string `option:"jwt-key-file" type:"path" placeholder:"FILE" group:"auth" help:"PEM file with the public keys of those who issue JWTs: RSA for RS256, Ed25519 for EdDSA. Claims: sub is the device id or user, role is device or frontend, exp is required; permissions (observe, command) and devices (patterns) of a front end."`
-	JWTSecretFile string `option:"jwt-secret-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the secret of those who issue JWTs with HS256: 32 bytes at least."`
+	JWTKeyFile    string `option:"jwt-key-file" type:"path" placeholder:"FILE" group:"auth" help:"PEM file with the public keys of those who issue JWTs: RSA for RS256, Ed25519 for EdDSA. A JWT needs the claims sub (device id or user), role (device or frontend) and exp; for a front end it may have permissions (observe, command) and devices (patterns)."`
+	JWTSecretFile string `option:"jwt-secret-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the secret of those who issue JWTs with HS256: at least 32 bytes."`
 	JWKSFile      string `option:"jwks-file" type:"path" placeholder:"FILE" group:"auth" help:"JSON Web Key Set (RFC 7517): a file with keys for RS256, EdDSA and HS256. A JWT names its key by the header kid."`
 	// JWTIssuer must be the claim iss, and JWTAudience must be in the claim
 	// aud. Empty: any.

@@ -41,7 +41,7 @@ type LimitOptions struct {
 	// MaxSessionsPerUser bounds the sessions of one user,
 	// MaxSessionsPerCredential those of one token, JWT or certificate.
 	MaxSessionsPerUser       int `option:"max-sessions-per-user" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of sessions of one user; more are answered with 429."`
-	MaxSessionsPerCredential int `option:"max-sessions-per-credential" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of sessions of one token, JWT or certificate; more are answered with 429. This bounds what a token can do that is bound to no device."`
+	MaxSessionsPerCredential int `option:"max-sessions-per-credential" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of sessions of one token, JWT or certificate; more are answered with 429. A token that is not bound to one device id can take any id; this limits how many at once."`
 	// TrustedProxies are addresses and networks (CIDR) whose X-Forwarded-For is
 	// believed.
 	TrustedProxies []string `option:"trusted-proxies" placeholder:"CIDR" group:"net" help:"Addresses and networks of reverse proxies. Their X-Forwarded-For names the client in limits, log and API; from all other addresses X-Forwarded-For is ignored."`
@@ -70,7 +70,7 @@ type CredentialOptions struct {
 	access.Config
 	// TokenWarning is how long before its credential expires a session is told,
 	// or half of the time that is left when it begins, if that is less.
-	TokenWarning time.Duration `option:"token-warning" default:"1m" min:"100ms" max:"24h" group:"auth" help:"How long before its JWT or certificate expires a session is told, with gateway.token_expiring; half of the time left if that is less. The session renews with gateway.renew, or is closed with 4001."`
+	TokenWarning time.Duration `option:"token-warning" default:"1m" min:"100ms" max:"24h" group:"auth" help:"A session gets gateway.token_expiring this long before its JWT or certificate expires, but not before half of its time has passed. It is closed with 4001 unless it renews the credential with gateway.renew."`
 	// Insecure allows a public listener beyond loopback that lets in everybody.
-	Insecure bool `option:"insecure" group:"auth" help:"Lets everybody in who reaches the gateway, also from other machines. Without this option the gateway does not start on an address beyond loopback unless devices and front ends need a credential."`
+	Insecure bool `option:"insecure" group:"auth" help:"Lets everybody who reaches the gateway connect without a credential, from other machines too. Without this option the gateway starts beyond loopback only if devices and front ends need a credential."`
 }

@@ -74,13 +74,13 @@ const (
 type LoopOptions struct {
 	// IOMode says how plain connections are served.
 	IOMode         IOMode `option:"io-mode" default:"nonblocking" enum:"nonblocking,blocking,mixed" group:"io" help:"nonblocking: all connections share the pollers. blocking: two goroutines a connection. mixed: the first --mixed-threshold connections are blocking. For connections without TLS only; see --tls-mode."`
-	MixedThreshold int    `option:"mixed-threshold" default:"256" min:"1" max:"1048576" group:"io" help:"Blocking connections in mixed mode."`
+	MixedThreshold int    `option:"mixed-threshold" default:"256" min:"1" max:"1048576" group:"io" help:"Number of blocking connections in mixed mode; further connections share the pollers."`
 	// Pollers is the number of event loops; Listeners that of sockets that
 	// accept connections.
-	Pollers   int `option:"pollers" default:"0" min:"0" max:"256" zero:"a quarter of the processors, at least one" group:"io" help:"Event loops."`
-	Listeners int `option:"listeners" default:"1" min:"1" max:"64" group:"io" help:"Accepting sockets that share the port."`
+	Pollers   int `option:"pollers" default:"0" min:"0" max:"256" zero:"a quarter of the processors, at least one" group:"io" help:"Number of event loops. Each serves its share of the connections on one goroutine."`
+	Listeners int `option:"listeners" default:"1" min:"1" max:"64" group:"io" help:"Number of sockets that accept connections at --listen (SO_REUSEPORT)."`
 	// ReadBuffer is a poller's or a blocking connection's read buffer in bytes.
-	ReadBuffer int `option:"read-buffer" default:"16384" min:"1024" max:"1048576" placeholder:"BYTES" group:"io" help:"Read buffer of an event loop or a blocking connection."`
+	ReadBuffer int `option:"read-buffer" default:"16384" min:"1024" max:"1048576" placeholder:"BYTES" group:"io" help:"Size of the read buffer of each event loop and of each blocking connection."`
 }
 
 // BlockingConnections returns how many connections at a time get goroutines of

@@ -122,11 +122,11 @@ func (o *Option) Bounds() string {
 	case o.min == nil && o.max == nil:
 		return ""
 	case o.max == nil:
-		return o.format(*o.min) + " at least"
+		return o.format(*o.min) + " or more"
 	case o.min == nil:
-		return o.format(*o.max) + " at most"
+		return o.format(*o.max) + " or less"
 	case o.Zero != "" && *o.min == 0:
-		return "0, for " + o.Zero + ", to " + o.format(*o.max)
+		return "0 (" + o.Zero + ") to " + o.format(*o.max)
 	}
 	return o.format(*o.min) + " to " + o.format(*o.max)
 }
