@@ -4,8 +4,9 @@
 //
 //   node frontend.js [ws://127.0.0.1:8080] [device-id] [samples-per-frame] [seconds]
 //
-// Connects again when the connection is lost; what it missed meanwhile counts as
-// gaps. Prints one JSON object; the exit code is 0 when nothing was missing.
+// Needs the package "ws": npm ci in this folder. Connects again when the
+// connection is lost; samples missed meanwhile count as gaps. Prints one JSON
+// object; the exit code is 0 when no sample was missing.
 'use strict'
 const WebSocket = require('ws')
 
