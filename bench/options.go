@@ -75,7 +75,7 @@ type Options struct {
 	Timeout  time.Duration `json:"timeout_ns" option:"timeout" min:"1ms" max:"25h" unset:"duration, warm-up and 1m; 5m with --saturate and for cluster" help:"Longest time for the whole run."`
 	// Tick is the least time between two passes over the senders; what becomes
 	// due within one goes out in one write per connection.
-	Tick time.Duration `json:"tick_ns" option:"tick" min:"1us" max:"1s" unset:"100us; 500us with --saturate" help:"Messages due within this time go out in one write per connection."`
+	Tick time.Duration `json:"tick_ns" option:"tick" min:"1us" max:"1s" unset:"100us; 500us with --saturate" help:"Messages of one connection that are due within this time leave in one write."`
 
 	ConnectRate        float64       `json:"connect_rate,omitempty" option:"connect-rate" min:"0" max:"1000000" unset:"as many as --connect-concurrency allows" help:"Connections that are opened per second."`
 	ConnectConcurrency int           `json:"connect_concurrency,omitempty" option:"connect-concurrency" default:"64" min:"1" max:"20000" help:"Connections that are being opened at once."`
@@ -85,8 +85,8 @@ type Options struct {
 
 	// Saturate (fanout, unicast) raises the rate by steps until loss or a
 	// growing backlog, and narrows the highest clean rate down to 5 %.
-	Saturate     bool          `json:"saturate,omitempty" option:"saturate" help:"fanout, unicast: find the highest rate with nothing lost and no growing backlog."`
-	StepDuration time.Duration `json:"step_duration_ns,omitempty" option:"step-duration" default:"2s" min:"10ms" max:"1h" help:"With --saturate: measured time of each rate tried."`
+	Saturate     bool          `json:"saturate,omitempty" option:"saturate" help:"fanout, unicast: find the highest rate without loss and without a growing backlog."`
+	StepDuration time.Duration `json:"step_duration_ns,omitempty" option:"step-duration" default:"2s" min:"10ms" max:"1h" help:"With --saturate: length of the measurement at each rate."`
 
 	// Bare says that Target is not a gateway but a bare server of bench/limit,
 	// the reference for a gateway: BareRelay, BareEcho, BareIdle; empty: a
@@ -99,14 +99,14 @@ type Options struct {
 	// Drop is how the connections of storm end: "reset" (RST) or "fin" (FIN
 	// without a close frame).
 	Drop   string `json:"drop,omitempty" option:"drop" enum:"reset,fin" unset:"reset" help:"storm: how connections end: reset sends a TCP RST, fin a TCP FIN, both without a close frame."`
-	Prefix string `json:"prefix,omitempty" option:"prefix" unset:"a prefix of this run's own" help:"Beginning of device and user names."`
+	Prefix string `json:"prefix,omitempty" option:"prefix" unset:"a prefix of this run's own" help:"Prefix of device and user names."`
 
 	// ServerPID is the gateway's process, for CPU and memory; 0: unknown.
 	// AdminURL is its admin listener, for its goroutines.
-	ServerPID int `json:"server_pid,omitempty" option:"server-pid" min:"0" placeholder:"PID" help:"The gateway's process, whose CPU time and memory are reported."`
+	ServerPID int `json:"server_pid,omitempty" option:"server-pid" min:"0" placeholder:"PID" help:"Process id of the gateway, whose CPU time and memory are reported."`
 	// FrontendPID is the gateway at FrontendTarget: both are added up.
-	FrontendPID int    `json:"frontend_pid,omitempty" option:"frontend-pid" min:"0" placeholder:"PID" help:"The process of the gateway at --frontend-target: its CPU time and memory are added."`
-	AdminURL    string `json:"admin_url,omitempty" option:"admin-url" placeholder:"URL" help:"The gateway's admin listener, to report its goroutines."`
+	FrontendPID int    `json:"frontend_pid,omitempty" option:"frontend-pid" min:"0" placeholder:"PID" help:"Process id of the gateway at --frontend-target; its CPU time and memory are added."`
+	AdminURL    string `json:"admin_url,omitempty" option:"admin-url" placeholder:"URL" help:"URL of the gateway's admin listener, to report the number of its goroutines."`
 
 	DeviceToken   string `json:"-" option:"device-token" placeholder:"TOKEN" help:"Bearer token of devices."`
 	FrontendToken string `json:"-" option:"frontend-token" placeholder:"TOKEN" help:"Bearer token of front ends."`

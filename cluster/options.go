@@ -29,7 +29,7 @@ const (
 // Options of a Bus. A zero field takes its default, if there is one.
 type Options struct {
 	// URL says where Redis is; see ParseURL. It must be set.
-	URL string `option:"redis" placeholder:"URL" group:"cluster" help:"Redis 7 that joins this gateway with others: redis://HOST:PORT, with TLS rediss://, a socket unix:///PATH. Several nodes of a Redis Cluster, or sentinels, are listed with ?addr=HOST:PORT&addr=...; sentinels also need &master_set=NAME. USER:PASSWORD@ goes before the host; other users of a machine see command lines, so give a password by the variable or --redis-password-file. Without --redis the gateway is alone."`
+	URL string `option:"redis" placeholder:"URL" group:"cluster" help:"Redis, version 7 or later, that joins this gateway with others: redis://HOST:PORT, with TLS rediss://HOST:PORT, on a socket unix:///PATH. Several nodes of a Redis Cluster, or sentinels, are listed with ?addr=HOST:PORT&addr=...; sentinels also need &master_set=NAME. USER:PASSWORD@ goes before the host; other users of a machine see command lines, so give a password by the variable or --redis-password-file. Without --redis the gateway runs alone."`
 	// PasswordFile holds the password in place of the URL. It is read again for
 	// each connection.
 	PasswordFile string `option:"redis-password-file" type:"path" placeholder:"FILE" group:"cluster" help:"File whose first line is the password; it replaces the one in the URL. Read for each connection."`
@@ -37,14 +37,14 @@ type Options struct {
 	// for Redis, in place of the system's. CertFile and KeyFile are shown to a
 	// Redis that asks for a certificate.
 	CAFile   string `option:"redis-ca" unset:"the system's" type:"path" placeholder:"FILE" group:"cluster" help:"PEM file with the authorities of Redis's certificate."`
-	CertFile string `option:"redis-cert" type:"path" placeholder:"FILE" group:"cluster" help:"PEM file with a certificate for a Redis that asks for one."`
+	CertFile string `option:"redis-cert" type:"path" placeholder:"FILE" group:"cluster" help:"PEM file with the gateway's certificate, for a Redis that requires one."`
 	KeyFile  string `option:"redis-key" type:"path" placeholder:"FILE" group:"cluster" help:"PEM file with the key of --redis-cert."`
 	// Name is what operators call this node. It must be a name (docs/protocol.md).
 	Name string
 	// Prefix begins the names of all keys and channels, so that several
 	// installations can share a Redis. A database number does not separate them,
 	// because publish/subscribe knows no databases.
-	Prefix string `option:"redis-prefix" default:"labgate" group:"cluster" help:"Beginning of the names of all keys and channels. Installations that share a Redis need different ones."`
+	Prefix string `option:"redis-prefix" default:"labgate" group:"cluster" help:"Prefix of the names of all keys and channels. Installations that share a Redis need different prefixes."`
 	// TTL is how long a node that says nothing is believed to be there.
 	TTL time.Duration `option:"redis-ttl" default:"10s" min:"1s" max:"10m" group:"cluster" help:"A node that sends nothing for this long counts as gone. Use the same value on all nodes."`
 	// Timeout is how long anything may take on its way through Redis, half of TTL

@@ -13,14 +13,14 @@ import (
 type ListenOptions struct {
 	// Listen and AdminListen are host:port; port 0 picks a free one.
 	Listen      string `option:"listen" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"net" help:"Address for devices, front ends, the HTTP API and the page. Port 0 picks a free one."`
-	AdminListen string `option:"admin-listen" default:"127.0.0.1:8081" placeholder:"HOST:PORT" group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. Beyond loopback it needs --admin-token-file."`
+	AdminListen string `option:"admin-listen" default:"127.0.0.1:8081" placeholder:"HOST:PORT" group:"net" help:"Address for /metrics, /healthz, /readyz and /debug/pprof. On an address beyond loopback, --admin-token-file is required."`
 	// Node is this gateway's name; "local" if empty. Nodes on one bus have
 	// different ones.
-	Node string `option:"node" unset:"the host name" placeholder:"NAME" group:"net" help:"This gateway's name in messages and metrics. With --redis each node needs a name of its own."`
+	Node string `option:"node" unset:"the host name" placeholder:"NAME" group:"net" help:"This gateway's name in messages and metrics. With --redis each node needs a different name."`
 
 	// MaxMessage is the largest message in bytes; 1 MiB, and for /ws/echo
 	// 16 MiB, if 0.
-	MaxMessage int `option:"max-message" unset:"1048576 (1 MiB); 16777216 (16 MiB) on /ws/echo" min:"1024" max:"67108864" placeholder:"BYTES" group:"net" help:"Largest message that the gateway accepts. A larger one closes its session with 1009."`
+	MaxMessage int `option:"max-message" unset:"1048576 (1 MiB); 16777216 (16 MiB) on /ws/echo" min:"1024" max:"67108864" placeholder:"BYTES" group:"net" help:"Largest message that the gateway accepts. A larger message closes its session with 1009."`
 	// MaxPending bounds a front end's commands that wait.
 	MaxPending int `option:"max-pending" default:"256" min:"1" max:"65536" group:"net" help:"Commands of one front end that may wait for an answer; more are refused with the error overloaded."`
 	// DeviceMetrics bounds the devices that have metrics of their own.
@@ -35,7 +35,7 @@ type ListenOptions struct {
 
 	// DebugEcho adds /ws/echo, which answers each message with itself; for
 	// tests of the connection layer.
-	DebugEcho bool `option:"debug-echo" group:"net" help:"For tests of the connection layer only: adds /ws/echo, which answers each message with itself, text for text and binary for binary, up to --max-message each."`
+	DebugEcho bool `option:"debug-echo" group:"net" help:"For tests of the connection layer only: adds /ws/echo, which sends each text or binary message back, up to --max-message each."`
 
 	// maxEcho is the largest message of /ws/echo.
 	maxEcho int

@@ -38,7 +38,7 @@ func (o *LivenessOptions) CheckLiveness() error {
 type QueueOptions struct {
 	// FlushInterval is how long telemetry may wait for more telemetry to leave
 	// with it; 0 flushes at once.
-	FlushInterval time.Duration `option:"flush-interval" default:"1ms" min:"0s" max:"1s" zero:"never wait" group:"queue" help:"Telemetry that arrives shortly after other telemetry waits up to this long, so that several frames leave in one write: shorter is lower latency, longer is less CPU. Under high load the wait grows up to four times. Telemetry leaves at once after a pause of this length, and when a quarter of --telemetry-bytes waits for a device with at most 16 receivers. Text messages never wait."`
+	FlushInterval time.Duration `option:"flush-interval" default:"1ms" min:"0s" max:"1s" zero:"never wait" group:"queue" help:"Telemetry that arrives shortly after other telemetry waits up to this long, so that several frames leave in one write. A shorter interval gives lower latency, a longer interval less CPU load. Under high load the wait grows up to four times. Telemetry leaves at once after a pause of this length, and when a quarter of --telemetry-bytes waits for a device with at most 16 receivers. Text messages never wait."`
 	// Flushers is the number of goroutines that write for event-loop sessions; 1
 	// if 0, and as many as pollers in a server.
 	Flushers int `option:"flushers" default:"0" min:"0" max:"256" zero:"as many as pollers" group:"queue" help:"Number of goroutines that write telemetry and broadcasts."`
@@ -48,7 +48,7 @@ type QueueOptions struct {
 	// TelemetryBytes bounds a session's telemetry that waits.
 	TelemetryBytes int `option:"telemetry-bytes" default:"1048576" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Bytes of telemetry that may wait for one receiver. --telemetry-overflow says what happens to more."`
 	// Overflow says what happens when that telemetry is too much.
-	Overflow Overflow `option:"telemetry-overflow" default:"drop-oldest" enum:"drop-oldest,close" group:"queue" help:"When more telemetry would wait: drop-oldest drops the oldest and tells the receiver exactly which samples; close closes the receiver with 4004."`
+	Overflow Overflow `option:"telemetry-overflow" default:"drop-oldest" enum:"drop-oldest,close" group:"queue" help:"What happens when more telemetry would wait than --telemetry-bytes: drop-oldest drops the oldest telemetry and reports exactly the lost samples to the receiver; close closes the receiver's session with 4004."`
 	// InflightBytes bounds what was handed to the transport and not taken by
 	// the kernel, give or take one frame.
 	InflightBytes int `option:"inflight-bytes" default:"262144" min:"4096" max:"1073741824" placeholder:"BYTES" group:"queue" help:"Bytes that the gateway may have written to one receiver that are not sent yet. Urgent messages cannot overtake them: with a smaller value a stop command arrives sooner over a slow link."`
@@ -57,7 +57,7 @@ type QueueOptions struct {
 // RateOptions limit what each session may send, by role.
 type RateOptions struct {
 	// MaxMessageRate is in text messages and pings a second.
-	MaxMessageRate float64 `option:"max-message-rate" default:"5000" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one session may send. More are refused with rate_limited, and a session that goes on is closed with 4006. Telemetry does not count."`
+	MaxMessageRate float64 `option:"max-message-rate" default:"5000" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one session may send. Further messages are refused with rate_limited, and a session that continues is closed with 4006. Telemetry does not count."`
 	// MessageBurst is how many of them may come at once.
 	MessageBurst int `option:"message-burst" default:"0" min:"0" max:"1048576" zero:"twice the rate" group:"net" help:"Text messages and pings that one session may send at once, ahead of its rate."`
 	// DeviceMessageRate and FrontendMessageRate are MaxMessageRate for one role;
@@ -65,8 +65,8 @@ type RateOptions struct {
 	DeviceMessageRate   *float64 `option:"device-message-rate" unset:"--max-message-rate" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one device may send."`
 	FrontendMessageRate *float64 `option:"frontend-message-rate" unset:"--max-message-rate" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"Text messages and pings a second that one front end may send."`
 	// DeviceByteRate and FrontendByteRate are in bytes of payload a second.
-	DeviceByteRate   float64 `option:"device-byte-rate" default:"0" min:"0" max:"1099511627776" zero:"no limit" placeholder:"BYTES" group:"net" help:"Bytes a second that one device may send, in telemetry and text messages together; twice as many may come at once. More are refused with rate_limited, and a device that goes on is closed with 4006."`
-	FrontendByteRate float64 `option:"frontend-byte-rate" default:"67108864" min:"0" max:"1099511627776" zero:"no limit" placeholder:"BYTES" group:"net" help:"Bytes a second that one front end may send; twice as many may come at once. More are refused with rate_limited, and a front end that goes on is closed with 4006."`
+	DeviceByteRate   float64 `option:"device-byte-rate" default:"0" min:"0" max:"1099511627776" zero:"no limit" placeholder:"BYTES" group:"net" help:"Bytes a second that one device may send, in telemetry and text messages together; a burst may have twice as many. Further messages are refused with rate_limited, and a device that continues is closed with 4006."`
+	FrontendByteRate float64 `option:"frontend-byte-rate" default:"67108864" min:"0" max:"1099511627776" zero:"no limit" placeholder:"BYTES" group:"net" help:"Bytes a second that one front end may send; a burst may have twice as many. Further messages are refused with rate_limited, and a front end that continues is closed with 4006."`
 }
 
 // Rates returns the limits of each role.

@@ -27,12 +27,12 @@ type BenchCmd struct {
 
 // scenarioHelp explains the scenarios.
 const scenarioHelp = `Scenarios:
-  fanout     telemetry frames of a size, from devices to every front end
-  unicast    text from each front end to its device
-  telemetry  devices at a sample rate, to every front end
-  commands   round trips
-  idle       connections that are kept open
-  storm      connections that are dropped and made again at once
+  fanout     telemetry frames of one size, from devices to every front end
+  unicast    text messages from each front end to its own device
+  telemetry  telemetry at a sample rate, from devices to every front end
+  commands   commands and their answers
+  idle       connections that stay open and send nothing
+  storm      connections that are all dropped, and connect again at once
   cluster    messages, telemetry and commands across two nodes: devices on
              --target, front ends on --frontend-target
   compare    compares two files of --json reports with several runs of each case`

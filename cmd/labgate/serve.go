@@ -20,7 +20,7 @@ type ServeCmd struct {
 	Server server.Options  `options:""`
 	Redis  cluster.Options `options:""`
 
-	DrainTimeout time.Duration `option:"drain-timeout" default:"30s" min:"1ms" max:"24h" group:"net" help:"After SIGTERM or SIGINT sessions have this long to take what is queued for them and to leave; then they are cut off. A second signal ends the gateway at once."`
+	DrainTimeout time.Duration `option:"drain-timeout" default:"30s" min:"1ms" max:"24h" group:"net" help:"After SIGTERM or SIGINT, sessions have this long to receive their queued messages and to close; after that their connections are cut. A second signal ends the gateway at once."`
 }
 
 // Run serves until ctx ends, then drains.

@@ -18,8 +18,8 @@ type SimulateCmd struct {
 	Device          string  `option:"device" placeholder:"ID" default:"tensile-1" help:"Device id. With more than one device, -1, -2, ... are appended."`
 	Devices         int     `option:"devices" default:"1" min:"1" max:"1000" help:"Number of testers."`
 	Rate            float64 `option:"rate" default:"10000" help:"Samples per second of each tester."`
-	SamplesPerFrame int     `option:"samples-per-frame" default:"100" help:"Samples in one telemetry frame: fewer arrive sooner, more cost less."`
-	Seed            uint64  `option:"seed" default:"1" help:"Seed of noise and scatter: equal seeds give equal measurements."`
+	SamplesPerFrame int     `option:"samples-per-frame" default:"100" help:"Samples in one telemetry frame: small frames arrive sooner, large frames cost less CPU."`
+	Seed            uint64  `option:"seed" default:"1" help:"Seed of the simulated noise and scatter: the same seed gives the same measurements."`
 }
 
 // channels of the telemetry, in this order: force (N), extension (mm),

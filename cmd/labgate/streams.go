@@ -21,7 +21,7 @@ type Streams struct {
 // ClientOptions are the options of every command that connects to a gateway.
 type ClientOptions struct {
 	URL       string `option:"url" placeholder:"URL" help:"The gateway's address: ws://, wss://, http:// or https://." default:"ws://127.0.0.1:8080"`
-	TokenFile string `option:"token-file" type:"path" placeholder:"FILE" help:"File whose first line is the token to present. It is read for each connection, and when the token is about to expire."`
+	TokenFile string `option:"token-file" type:"path" placeholder:"FILE" help:"File whose first line is the token for the gateway. The file is read for each connection, and again when the token is about to expire."`
 }
 
 // config is that of a client which stays connected.

@@ -14,8 +14,8 @@ import (
 // TokenCmd makes a token and the line of a token file that lets its bearer in.
 type TokenCmd struct {
 	Role        string   `option:"role" enum:"device,frontend,admin" required:"true" help:"What the token is for: a device, a front end, or the admin listener."`
-	Name        string   `option:"name" unset:"any" placeholder:"DEVICE" help:"The only device id that the token is good for."`
-	User        string   `option:"user" unset:"any" placeholder:"USER" help:"The only user that the token is good for."`
+	Name        string   `option:"name" unset:"any" placeholder:"DEVICE" help:"The only device id for which the token is valid."`
+	User        string   `option:"user" unset:"any" placeholder:"USER" help:"The only user for whom the token is valid."`
 	Permissions []string `option:"permissions" unset:"observe" placeholder:"PERMISSION" help:"What a front end may do: observe, command or both."`
 	Devices     []string `option:"devices" unset:"all" placeholder:"PATTERN" help:"Devices to which the permissions apply: ids, in which * stands for any characters."`
 	Label       string   `option:"label" placeholder:"LABEL" help:"Name of the token in the log."`
@@ -56,7 +56,7 @@ func (c *TokenCmd) Run(_ context.Context, out *Streams) error {
 		if _, err := fmt.Fprintln(out.Out, token); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(out.Err, "Give this token to the %s; it is kept nowhere else. Its line is at the end of %s.\n", grant.Role, c.Append)
+		_, err = fmt.Fprintf(out.Err, "Give this token to the %s; Labgate does not store the token itself. Its line is at the end of %s.\n", grant.Role, c.Append)
 	}
 	return err
 }
@@ -64,7 +64,7 @@ func (c *TokenCmd) Run(_ context.Context, out *Streams) error {
 // printBoth prints the line to standard output and the token to standard error.
 func (c *TokenCmd) printBoth(out *Streams, role access.Role, token, line string) error {
 	if !c.Hash {
-		if _, err := fmt.Fprintf(out.Err, "Token, for the %s; it is kept nowhere else:\n%s\nLine for the gateway's file of tokens, which labgate token --append FILE would write there:\n", role, token); err != nil {
+		if _, err := fmt.Fprintf(out.Err, "Token for the %s; Labgate does not store the token itself:\n%s\nLine for the gateway's token file; labgate token --append FILE would write the line to the file:\n", role, token); err != nil {
 			return err
 		}
 	}

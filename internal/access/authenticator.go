@@ -14,10 +14,10 @@ type Config struct {
 	// or hashed. CredentialFile holds hashed tokens of both roles.
 	// AdminTokenFile holds tokens for [RoleAdmin]. Each file has at most 8 MiB
 	// and 50,000 tokens.
-	DeviceTokenFile   string `option:"device-token-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the tokens of devices, one a line: the token itself, or a line made by labgate token. The gateway reads the file again when it changes, and closes the sessions of a token that is gone with 4001. Devices need no token when neither this option nor --credential-file, --client-ca or a key for JWTs is given."`
+	DeviceTokenFile   string `option:"device-token-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the tokens of devices, one on each line: the token itself, or a line made by labgate token. When the file changes, the gateway reads the file again and closes the sessions of removed tokens with 4001. Devices need no token when neither this option nor --credential-file, --client-ca or a key for JWTs is given."`
 	FrontendTokenFile string `option:"frontend-token-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the tokens of front ends and of the HTTP API, as for --device-token-file. Front ends need no token when neither this option nor --credential-file or a key for JWTs is given."`
 	CredentialFile    string `option:"credential-file" type:"path" placeholder:"FILE" group:"auth" help:"File with lines made by labgate token, for devices and front ends in one file."`
-	AdminTokenFile    string `option:"admin-token-file" type:"path" placeholder:"FILE" group:"auth" help:"File with the tokens that the admin listener asks for on every path except /healthz and /readyz. Required when --admin-listen is beyond loopback."`
+	AdminTokenFile    string `option:"admin-token-file" type:"path" placeholder:"FILE" group:"auth" help:"File with tokens for the admin listener, which requires a token on every path except /healthz and /readyz. This option is required when --admin-listen is beyond loopback."`
 
 	// JWTKeyFile holds at most 4 public keys or certificates in PEM: RSA for
 	// RS256, Ed25519 for EdDSA. JWTSecretFile holds a secret for HS256 of 32 to
@@ -38,7 +38,7 @@ type Config struct {
 	// ClientCAFile holds certificates of authorities in PEM, at most 1 MiB. A
 	// device may present a certificate that one of them has signed in place of
 	// a token. It needs the server's TLSCert and TLSBlocking.
-	ClientCAFile string `option:"client-ca" type:"path" placeholder:"FILE" group:"auth" help:"PEM file with the authorities of device certificates. A device may present a certificate whose name is the device id in place of a token. Needs TLS with --tls-mode blocking. Read at the start only."`
+	ClientCAFile string `option:"client-ca" type:"path" placeholder:"FILE" group:"auth" help:"PEM file with the authorities of device certificates. In place of a token, a device may present a certificate with the device id as its common name. Needs TLS with --tls-mode blocking. The gateway reads this file only when it starts."`
 
 	// pollInterval is how often the files are checked for changes.
 	// Zero: defaultPollInterval.

@@ -33,11 +33,11 @@ type Options struct {
 // LimitOptions bound who may connect, and how often.
 type LimitOptions struct {
 	// MaxConnections bounds the connections; what the descriptors allow.
-	MaxConnections int `option:"max-connections" default:"0" min:"0" max:"1048576" zero:"as many as file descriptors allow" group:"net" help:"Greatest number of connections; more are answered with 503."`
+	MaxConnections int `option:"max-connections" default:"0" min:"0" max:"1048576" zero:"as many as file descriptors allow" group:"net" help:"Greatest number of connections. Further connections are refused with 503."`
 	// MaxConnectionsPerAddress bounds the connections of one client address, and
 	// MaxConnectionRate how many are let in a second.
-	MaxConnectionsPerAddress int     `option:"max-connections-per-address" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of connections of one client address; more are answered with 429. An IPv6 address counts with its /64 network."`
-	MaxConnectionRate        float64 `option:"max-connection-rate" default:"0" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"New connections a second; more are answered with 503 and Retry-After. The waiting times in Retry-After differ, so that the clients do not all come back at once."`
+	MaxConnectionsPerAddress int     `option:"max-connections-per-address" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of connections from one client address. Further connections are refused with 429. All IPv6 addresses of a /64 network count as one."`
+	MaxConnectionRate        float64 `option:"max-connection-rate" default:"0" min:"0" max:"1000000" zero:"no limit" placeholder:"RATE" group:"net" help:"New connections a second. Further connections are refused with 503 and Retry-After. The times in Retry-After differ, so that the clients do not all come back at once."`
 	// MaxSessionsPerUser bounds the sessions of one user,
 	// MaxSessionsPerCredential those of one token, JWT or certificate.
 	MaxSessionsPerUser       int `option:"max-sessions-per-user" default:"0" min:"0" max:"1048576" zero:"no limit" group:"net" help:"Greatest number of sessions of one user; more are answered with 429."`
