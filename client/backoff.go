@@ -2,17 +2,17 @@ package client
 
 import "time"
 
-// Backoff is the pause before a reconnect: a random time between 0 and
-// min(Max, Min * 2^n) after n failures in a row ("full jitter"), so that a
-// thousand clients that lost the same gateway do not come back at once. A
-// pause the gateway asked for is added to it.
+// Backoff is the pause before a reconnect: a random time between 0 and min(Max,
+// Min * 2^n) after n failures in a row ("full jitter"), so that a thousand
+// clients that lost the same gateway do not reconnect at the same instant. A
+// pause that the gateway requested is added.
 type Backoff struct {
 	Min time.Duration // upper bound of the first pause; 0 means 500 ms
 	Max time.Duration // upper bound of all pauses, and the time that a connection must last to count as a success; 0 means 20 s
 }
 
-// maxAsked bounds the pause that a gateway can ask for: a wrong number must not
-// keep a machine off the air for a day.
+// maxAsked is the longest pause that a gateway can request: a wrong number must
+// not keep a machine disconnected for a day.
 const maxAsked = 5 * time.Minute
 
 func (b Backoff) withDefaults() Backoff {

@@ -6,57 +6,58 @@ import (
 	"time"
 )
 
-// batchSize is how many bytes a batchConn collects before it writes them
-// unasked. More than this in one write gains nothing measurable.
+// batchSize is how many bytes a batchConn collects before it writes them even
+// while held. A larger write brings no measurable gain.
 const batchSize = 64 << 10
 
-// batchConn lies between the WebSocket library, which writes every frame for
-// itself, and the network: while it is held it collects what is written, so
-// that many small frames cost one system call (and one TLS record's worth of
-// waiting). Under TLS it holds the encrypted records.
+// batchConn is between the WebSocket library, which writes each frame by
+// itself, and the network. While a batchConn is held, it collects the written
+// bytes, so that many small frames cost one system call. With TLS a batchConn
+// collects encrypted records.
 type batchConn struct {
 	net.Conn
 	timeout time.Duration // for one write to the network
 	made    time.Time
 	heard   atomic.Int64 // when the last byte was received, in nanoseconds since made
 
-	// turn holds one token; who has it may write to the network and touch what
-	// follows. It keeps frames whole and in order. Only this connection's own
-	// goroutines wait for it, and the timeout bounds how long.
-	turn chan struct{}
-	buf  []byte
-	held bool
+	// writeLock is a channel with room for one token; the goroutine that has
+	// put the token in may write to the network and use the fields below. So
+	// frames stay whole and in order. Only goroutines of this connection wait
+	// for the lock, for at most the timeout.
+	writeLock chan struct{}
+	buf       []byte
+	held      bool
 }
 
 func newBatchConn(c net.Conn, timeout time.Duration) *batchConn {
-	return &batchConn{Conn: c, timeout: timeout, made: time.Now(), turn: make(chan struct{}, 1)}
+	return &batchConn{Conn: c, timeout: timeout, made: time.Now(), writeLock: make(chan struct{}, 1)}
 }
 
-// silence is how long nothing was received. The wall clock may be set
-// meanwhile.
+// silence returns how long nothing has been received, by the monotonic clock:
+// the wall clock may be changed meanwhile.
 func (b *batchConn) silence() time.Duration {
 	return time.Since(b.made) - time.Duration(b.heard.Load())
 }
 
-// hold makes the following writes collect until release.
+// hold starts collecting: writes wait until release.
 func (b *batchConn) hold() {
-	b.turn <- struct{}{}
-	defer func() { <-b.turn }()
+	b.writeLock <- struct{}{}
+	defer func() { <-b.writeLock }()
 	b.held = true
 }
 
-// release writes what was collected and lets later writes through at once.
+// release writes the collected bytes; later writes go to the network at once.
 func (b *batchConn) release() error {
-	b.turn <- struct{}{}
-	defer func() { <-b.turn }()
+	b.writeLock <- struct{}{}
+	defer func() { <-b.writeLock }()
 	b.held = false
 	return b.writeBatch()
 }
 
 // Write writes p or, while held, keeps a copy of it.
 func (b *batchConn) Write(p []byte) (int, error) {
-	b.turn <- struct{}{}
-	defer func() { <-b.turn }()
+	b.writeLock <- struct{}{}
+	defer func() { <-b.writeLock }()
 	if !b.held {
 		return b.writeNow(p)
 	}
@@ -72,7 +73,7 @@ func (b *batchConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Read reads from the network and notes that the peer is alive.
+// Read reads from the network and notes the time.
 func (b *batchConn) Read(p []byte) (int, error) {
 	n, err := b.Conn.Read(p)
 	if n > 0 {
@@ -81,16 +82,16 @@ func (b *batchConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close writes what was collected, if the network takes it, and closes the
-// connection: the library closes right after its answer to a close frame.
+// Close writes the collected bytes, if the network accepts them, and closes the
+// connection: the library closes directly after it has answered a close frame.
 func (b *batchConn) Close() error {
 	select {
-	case b.turn <- struct{}{}:
+	case b.writeLock <- struct{}{}:
 		if len(b.buf) > 0 && b.Conn.SetWriteDeadline(time.Now().Add(100*time.Millisecond)) == nil {
 			_, _ = b.Conn.Write(b.buf) // best effort
 			b.buf = b.buf[:0]
 		}
-		<-b.turn
+		<-b.writeLock
 	default: // a write is under way; closing ends it
 	}
 	return b.Conn.Close()

@@ -11,18 +11,19 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// maxUrgent is how many urgent commands are carried out at the same time.
+// maxUrgent is how many urgent commands may run at the same time.
 const maxUrgent = 4
 
 // ResultSuffix is added to a command's type to make the type of its answer.
 const ResultSuffix = ".result"
 
-// errBusy is the answer to a command beyond the bounds.
+// errBusy is the answer to a command beyond the limits.
 var errBusy = errors.New("the device is busy; the command was not carried out")
 
-// commandRunner carries out the commands that a device receives. It owns the
-// worker goroutine, which lives from the first connection to the device's end,
-// and up to maxUrgent others; ended waits for all of them.
+// commandRunner runs the commands that a device receives. A commandRunner owns
+// the worker goroutine, which runs from the first connection to the device's
+// end, and up to maxUrgent goroutines for urgent commands; ended waits for all
+// of them.
 type commandRunner struct {
 	link    *link
 	handler func(context.Context, protocol.Message) (any, error)
@@ -39,7 +40,7 @@ type commandRunner struct {
 	expired atomic.Uint64
 }
 
-// command is a received command with what its answer needs.
+// command is a received command, and the data that its answer needs.
 type command struct {
 	msg    protocol.Message
 	epoch  uint64 // of the connection it came from
@@ -66,15 +67,15 @@ func (r *commandRunner) connected() {
 
 func (r *commandRunner) disconnected() { r.cancel() }
 
-// ended waits for everything that runs; the link's context is done and nothing
-// is received any more.
+// ended waits for all running commands. The link's context is done by then, and
+// no message is received any more.
 func (r *commandRunner) ended() { r.workers.Wait() }
 
-// received starts or queues a command. It never waits.
+// received starts or queues a command, and never waits.
 func (r *commandRunner) received(m protocol.Message) {
 	epoch, err := r.link.queue.present()
 	if err != nil {
-		return // the connection has just ended: nobody could be answered
+		return // the connection has just ended: an answer could not be sent
 	}
 	timeout := m.TimeoutMS
 	if timeout == 0 {
@@ -144,8 +145,8 @@ func (r *commandRunner) call(c command) (result any, err error) {
 	return r.handler(c.ctx, c.msg)
 }
 
-// answer sends the result to whoever gave the command, if an answer was asked
-// for and the connection is still the one it came from.
+// answer sends the result of a command, if the command has an id and its
+// connection still exists.
 func (r *commandRunner) answer(c command, result any, err error) {
 	if c.msg.ID == "" {
 		return
@@ -157,7 +158,8 @@ func (r *commandRunner) answer(c command, result any, err error) {
 	if buildErr == nil || errors.Is(buildErr, ErrNotConnected) || errors.Is(buildErr, ErrClosed) {
 		return
 	}
-	// The result cannot be sent, for instance because it is too large: say so.
+	// The result cannot be sent, for instance because it is too large: send an
+	// error.
 	r.link.log.Warn().Err(buildErr).Str("type", c.msg.Type).Msg("result cannot be sent")
 	if m, err := answerMessage(c.msg, nil, fmt.Errorf("the result cannot be sent: %w", buildErr)); err == nil {
 		_ = r.link.sendIn(c.epoch, m) // the queue is full: the command times out

@@ -15,24 +15,26 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Config is what devices and front ends have in common. Only URL is required;
-// the zero value of every other field is a sensible choice.
+// Config has the options that devices and front ends share. Only URL is
+// required; the zero value of every other field selects a sensible default.
 type Config struct {
-	// URL is the gateway's address: ws://host:port, wss://, http:// or https://,
-	// with or without a path before which a proxy put the gateway. A URL whose
-	// path already contains /ws/device/ or /ws/frontend is used as it is.
+	// URL is the gateway's address: ws://host:port, wss://, http:// or
+	// https://, with an optional path, if a proxy serves the gateway below that
+	// path. A URL whose path already contains /ws/device/ or /ws/frontend is
+	// used unchanged.
 	URL string
 
 	// Token is sent as "Authorization: Bearer".
 	Token string
 
-	// TokenSource returns the token to present, in place of Token. It is called
-	// for each attempt to connect, and when the gateway says that the present
-	// token is about to expire: the new one then takes its place without a new
-	// connection. It must be for the same role and name. With a TokenSource the
-	// client also connects again after the gateway refused a token. The context
-	// ends when the token would come too late. It runs on a goroutine of its own
-	// or on that of Dial, and is waited for by Close: heed the context.
+	// TokenSource returns the token to present, and replaces Token. The client
+	// calls TokenSource for each attempt to connect, and when the gateway says
+	// that the present token is about to expire; the new token then replaces
+	// the old one without a new connection. The new token must be for the same
+	// role and name. With a TokenSource the client also reconnects after the
+	// gateway has refused a token. The context ends when the token would come
+	// too late. TokenSource runs on a goroutine of its own or on that of Dial.
+	// Close waits for TokenSource, so return when the context ends.
 	TokenSource func(context.Context) (string, error)
 
 	// Header is added to the handshake request.
@@ -56,19 +58,20 @@ type Config struct {
 	// gateway's welcome. 0 means 10 s.
 	HandshakeTimeout time.Duration
 
-	// WriteTimeout is how long the network may take nothing before the
-	// connection is given up. 0 means 10 s.
+	// WriteTimeout is how long one write may wait for the network; after that
+	// the client closes the connection. 0 means 10 s.
 	WriteTimeout time.Duration
 
-	// FlushInterval is how long a telemetry frame may wait for others to share
-	// a system call with. Text never waits. 0 means 1 ms, below 0 not at all.
+	// FlushInterval is how long a telemetry frame may wait for further frames,
+	// so that one system call writes several. Text never waits. 0 means 1 ms, a
+	// negative value means that telemetry does not wait either.
 	FlushInterval time.Duration
 
 	// ReadLimit is the size in bytes of the largest message accepted from the
 	// gateway; a larger one ends the connection. 0 means 8 MiB.
 	ReadLimit int64
 
-	// SendBuffer bounds what waits to be sent.
+	// SendBuffer limits the messages that wait to be sent.
 	SendBuffer SendBuffer
 
 	// OnDisconnect is called when a connection has ended, with ErrClosed if
@@ -78,8 +81,8 @@ type Config struct {
 	random func() float64 // for tests: in [0, 1), instead of rand.Float64
 }
 
-// SendBuffer bounds the messages that were accepted but not yet handed to the
-// network. Each message counts with its size and 64 bytes more.
+// SendBuffer limits the messages that were accepted and are not written to the
+// network yet. Each message counts with its size plus 64 bytes.
 type SendBuffer struct {
 	Text      int // bytes of text; beyond it Send fails with ErrQueueFull. 0 means 1 MiB
 	Telemetry int // bytes of telemetry; beyond it the oldest frames are dropped. 0 means 4 MiB
@@ -113,8 +116,8 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// endpoint makes the URL to connect to. The tail is "device/ID", "frontend" or
-// "frontend/USER", made of valid names, which need no escaping.
+// endpoint returns the URL to connect to. The tail is "device/ID", "frontend"
+// or "frontend/USER", made of valid names, which need no escaping.
 func endpoint(base, tail string, query url.Values) (string, error) {
 	u, err := url.Parse(base)
 	if err != nil {

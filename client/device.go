@@ -13,36 +13,37 @@ import (
 // DeviceConfig describes a device. Only ID is required.
 type DeviceConfig struct {
 	ID       string // the device's name; see protocol.ValidName
-	Type     string // what it is, "tensile"
+	Type     string // kind of device, such as "tensile"
 	Customer string
 	Meta     map[string]string
 
-	// OnConnect is called for each connection, before its first message. It is
-	// the place to send the device's state.
+	// OnConnect is called for each connection, before its first message. Send
+	// the device's state here.
 	OnConnect func(*Device, protocol.Welcome)
 
 	// OnCommand carries out a command: any message to this device that is not
-	// the gateway's own. If the command asks for an answer, one goes back: of
-	// type "<command>.result", with what OnCommand returned as payload ({"ok":true} for
-	// nil), or {"ok":false,"error":"..."} for an error. A protocol.Message is
-	// sent as it is, with Re set.
+	// the gateway's own. If the command has an id, the client sends an answer
+	// of the type "<command>.result". Its payload is the value that OnCommand
+	// returned ({"ok":true} for nil), or {"ok":false,"error":"..."} for an
+	// error. If OnCommand returns a protocol.Message, that message is the
+	// answer; the client only sets its Re.
 	//
-	// Ordinary commands are carried out one at a time in the order in which
-	// they came; up to MaxQueuedCommands wait. An urgent command does not
-	// wait: it runs at once, beside what is running, up to four at a time.
-	// What exceeds these bounds is answered with an error and not carried out.
+	// Ordinary commands run one at a time, in the order of their arrival; up to
+	// MaxQueuedCommands wait. An urgent command runs at once, beside running
+	// commands; up to four urgent commands run at the same time. A command
+	// beyond these limits is answered with an error and does not run.
 	//
 	// The context ends when the command's timeout has passed, when the
-	// connection it came from is lost, and with Close, which waits for
-	// OnCommand to return. A command for which that happens while it still
-	// waits is not carried out: whoever gave it has been told that it failed.
+	// command's connection is lost, and with Close, which waits for OnCommand
+	// to return. A command that still waits then does not run: its sender has
+	// already received an error.
 	OnCommand func(context.Context, protocol.Message) (any, error)
 
 	// MaxQueuedCommands is how many ordinary commands may wait. 0 means 64.
 	MaxQueuedCommands int
 
-	// OnMessage gets what is not a command: the gateway's own messages,
-	// gateway.error among them, and answers.
+	// OnMessage gets all messages that are not commands: messages of the
+	// gateway, including gateway.error, and answers.
 	OnMessage func(protocol.Message)
 }
 
@@ -88,13 +89,13 @@ func DialDevice(ctx context.Context, cfg Config, dev DeviceConfig) (*Device, err
 	return d, nil
 }
 
-// Send queues a message: an event for the front ends, or whatever Dst says. It
-// does not wait. It fails with ErrNotConnected while there is no connection;
-// nil means that the message will be sent if the connection lasts.
+// Send queues a message for all front ends, or for Dst if Dst is set. Send does
+// not wait. The error is ErrNotConnected while there is no connection; nil
+// means that the message will be sent unless the connection ends first.
 func (d *Device) Send(m protocol.Message) error { return d.link.sendMessage(m) }
 
-// SendUrgent is Send for a message that goes ahead of everything queued, here
-// and in the gateway.
+// SendUrgent is Send for a message that overtakes everything queued, in this
+// client and in the gateway.
 func (d *Device) SendUrgent(m protocol.Message) error {
 	m.Urgent = true
 	return d.link.sendMessage(m)
@@ -107,22 +108,23 @@ func (d *Device) Welcome() protocol.Welcome {
 	return d.welcome
 }
 
-// Flush waits until everything queued, telemetry included, is with the network.
+// Flush waits until everything queued, telemetry included, is written to the
+// network.
 func (d *Device) Flush(ctx context.Context) error { return d.link.flush(ctx) }
 
 // Stats returns the counters.
 func (d *Device) Stats() Stats { return d.link.stats(d.commands) }
 
 // Done is closed when the device has ended for good: after Close, or when the
-// gateway does not want it back.
+// gateway forbids a reconnect.
 func (d *Device) Done() <-chan struct{} { return d.link.done }
 
-// Err returns why the device has ended for good, ErrClosed after Close, and nil
-// while it has not.
+// Err returns why the device has ended for good: ErrClosed after Close, and nil
+// before the end.
 func (d *Device) Err() error { return d.link.ended() }
 
-// Close sends what is queued, for at most a second, closes the connection and
-// waits until all goroutines, OnCommand among them, have ended. It may be
+// Close sends queued messages for at most a second, closes the connection, and
+// waits until all goroutines, including OnCommand, have ended. Close may be
 // called more than once, but not from a callback.
 func (d *Device) Close() error {
 	d.link.close()
@@ -154,14 +156,14 @@ func (d *Device) text(e *protocol.Envelope) {
 	}
 }
 
-// binary: devices are not sent telemetry.
+// binary does nothing: the gateway sends no telemetry to devices.
 func (d *Device) binary([]byte) {}
 
 func (d *Device) disconnected(error) { d.commands.disconnected() }
 
 func (d *Device) ended() { d.commands.ended() }
 
-// isGateways reports whether the message is the gateway's own.
+// isGateways reports whether the gateway itself sent the message.
 func isGateways(e *protocol.Envelope) bool {
 	return len(e.Type) >= len(protocol.GatewayPrefix) && string(e.Type[:len(protocol.GatewayPrefix)]) == protocol.GatewayPrefix
 }

@@ -25,7 +25,7 @@ type conn struct {
 	ws      *websocket.Conn
 	net     *batchConn
 	welcome protocol.Welcome
-	cause   atomic.Pointer[error] // why this side gave the connection up, if it did
+	cause   atomic.Pointer[error] // why this side closed the connection, if it did
 }
 
 // dial makes one attempt to connect, within HandshakeTimeout.
@@ -46,8 +46,9 @@ func dial(ctx context.Context, cfg *Config, address string) (*conn, error) {
 }
 
 func handshake(ctx context.Context, cfg *Config, address string) (*conn, error) {
-	// A transport of its own for each attempt: it is how the network connection
-	// below the WebSocket is got hold of, and nothing is left behind in a pool.
+	// Each attempt has its own transport. Its dial function gives access to the
+	// network connection below the WebSocket, and no connection stays behind in
+	// a pool.
 	var network atomic.Pointer[batchConn]
 	transport := &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
@@ -78,8 +79,9 @@ func handshake(ctx context.Context, cfg *Config, address string) (*conn, error) 
 	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{
 		HTTPClient: &http.Client{
 			Transport: transport,
-			// A redirected handshake is reported, not followed: it would take
-			// the token to a place that nobody configured.
+			// A redirect of the handshake is reported and not followed: to
+			// follow it would send the token to an address that was not
+			// configured.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		HTTPHeader:   header,
@@ -119,18 +121,18 @@ func (c *conn) readWelcome(ctx context.Context) error {
 	return nil
 }
 
-// giveUp ends the connection from this side, at once; reads and writes fail.
+// giveUp closes the connection from this side at once; reads and writes fail.
 // The first cause counts.
 func (c *conn) giveUp(cause error) {
 	c.cause.CompareAndSwap(nil, &cause)
 	c.net.Close()
 }
 
-// refusal reads the answer {"error":{"code","message"}} to a handshake that was
-// not accepted; whatever else the body holds is shown as it is.
+// refusal reads the answer {"error":{"code","message"}} to a refused handshake.
+// Any other body becomes the message unchanged.
 func refusal(resp *http.Response) error {
 	e := &RefusedError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"))}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // what could be read is enough
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // a partial body is enough
 	var answer struct{ Error protocol.ErrorPayload }
 	if json.Unmarshal(body, &answer) == nil && answer.Error.Code != "" {
 		e.Code, e.Message = answer.Error.Code, answer.Error.Message
@@ -143,8 +145,8 @@ func refusal(resp *http.Response) error {
 	return e
 }
 
-// retryAfter reads the header of that name, RFC 9110 section 10.2.3, in its
-// form of whole seconds.
+// retryAfter parses the value of Retry-After in seconds (RFC 9110 section
+// 10.2.3).
 func retryAfter(value string) time.Duration {
 	seconds, err := strconv.ParseUint(value, 10, 31)
 	if err != nil {
@@ -161,8 +163,8 @@ func closeError(err error) error {
 	return err
 }
 
-// core takes the layers off an error of the handshake that repeat the URL, with
-// its whole query, and say nothing else.
+// core removes the outer layers of a handshake error, which only repeat the URL
+// with its whole query.
 func core(err error) error {
 	if ue, ok := errors.AsType[*url.Error](err); ok {
 		return ue.Err
@@ -170,7 +172,8 @@ func core(err error) error {
 	return err
 }
 
-// withCause replaces "context deadline exceeded" by the deadline's own words.
+// withCause replaces "context deadline exceeded" by the cause of the context,
+// which says what took too long.
 func withCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && errors.Is(err, ctx.Err()) {
 		return fmt.Errorf("%w: %w", cause, err)

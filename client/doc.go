@@ -14,42 +14,44 @@
 //
 // # Connection
 //
-// The first connection is made by Dial, whose error says why it failed; a
-// refusal by the gateway is a [*RefusedError]. From then on the client connects
-// again by itself, after pauses with full jitter (see [Backoff]), until Close
-// is called or the gateway says that it should not: by a close code whose
-// Reconnect is false, such as "replaced" or "kicked", or by a refusal that a
-// repetition cannot change. With a TokenSource a refused token is not one of
-// these: the next attempt has another. Done is then closed and Err says why.
+// Dial makes the first connection, and its error says why an attempt failed; a
+// refusal by the gateway is a [*RefusedError]. After that the client reconnects
+// by itself, after pauses with full jitter (see [Backoff]). The client stops
+// when Close is called, or when the gateway forbids a reconnect: by a close
+// code whose Reconnect is false, such as "replaced" or "kicked", or by a
+// refusal that would be repeated. With a TokenSource the client also reconnects
+// after a refused token, because the next attempt has another token. At the end
+// Done is closed, and Err says why.
 //
 // # What is sent
 //
-// Nothing is sent twice. Text that was accepted for a connection goes out on
+// No message is sent twice. Text that was accepted for a connection is sent on
 // that connection or not at all; a command whose connection is lost fails at
 // once with [ErrConnectionLost], and may or may not have been carried out.
-// Telemetry is kept over a reconnect, within the bound of [SendBuffer]: beyond
-// it the oldest frames are dropped and counted, and the receivers see the
-// exact gap in the sample numbers.
+// Telemetry waits for the next connection, within the limit of [SendBuffer]:
+// beyond the limit the oldest frames are dropped and counted, and the receivers
+// see the exact gap in the sample numbers.
 //
-// Messages leave in the order urgent text, text, telemetry, and in the order
-// in which they were given within each. A text message can thus overtake
-// telemetry that was given before it; sample numbers and time stamps keep the
-// true order.
+// Urgent text is sent first, then other text, then telemetry, each in the order
+// in which the program passed the messages to the client. So a text message can
+// overtake earlier telemetry; sample numbers and time stamps show the true
+// order.
 //
 // # Callbacks
 //
 // All callbacks but OnCommand are called from the connection's one reading
-// goroutine, one after another, in the order in which messages arrived. While
-// one runs nothing is read, not even a ping: return soon, and hand longer work
-// to a goroutine of your own. A callback must not call Command, Subscribe,
-// Unsubscribe, Flush or Close of its own client, which wait for that goroutine;
-// Send and the streams never wait. Callbacks may run before Dial returns.
+// goroutine, one after another, in the order in which messages arrived. While a
+// callback runs, the client reads nothing, not even a ping: return soon, and do
+// longer work on a goroutine of your own. A callback must not call Command,
+// Subscribe, Unsubscribe, Flush or Close of its own client, which wait for that
+// goroutine; Send and the streams never wait. Callbacks may run before Dial
+// returns.
 //
-// OnCommand runs in other goroutines: ordinary commands one at a time, in
-// order, urgent ones at once beside them. See [DeviceConfig].
+// OnCommand runs on other goroutines: ordinary commands one at a time, in
+// order; urgent commands at once, beside them. See [DeviceConfig].
 //
 // A panic in a callback is caught, logged with its stack (to standard error if
-// there is no Logger) and counted in Stats; the message that caused it is
-// lost, the connection goes on. A command whose handler panics is answered
-// with an error.
+// there is no Logger) and counted in Stats. The message that caused the panic
+// is lost, and the connection continues. A command whose handler panics is
+// answered with an error.
 package client

@@ -13,17 +13,17 @@ var (
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("client: closed")
 
-	// ErrNotConnected is returned by what needs a connection while there is
-	// none. The client is reconnecting; nothing was sent.
+	// ErrNotConnected is returned by methods that need a connection while there
+	// is none. The client is reconnecting; nothing was sent.
 	ErrNotConnected = errors.New("client: not connected to the gateway")
 
 	// ErrConnectionLost is returned for a request whose connection ended before
-	// the answer came. It may or may not have been carried out, and is not
-	// repeated.
+	// the answer came. The request may or may not have been carried out, and is
+	// not repeated.
 	ErrConnectionLost = errors.New("client: connection lost before the answer came")
 
 	// ErrNoAnswer is returned when the gateway itself did not answer a request
-	// in time. It may or may not have been carried out.
+	// in time. The request may or may not have been carried out.
 	ErrNoAnswer = errors.New("client: no answer from the gateway in time")
 
 	// ErrQueueFull is returned when SendBuffer.Text is used up. Nothing was
@@ -38,15 +38,15 @@ var (
 	// stream; a device has one stream number.
 	ErrStreamOpen = errors.New("client: the device has an open stream; close it first")
 
-	// errSilent ends a connection on which nothing is heard any more.
+	// errSilent ends a connection whose peer sends nothing any more.
 	errSilent = errors.New("client: nothing heard from the gateway, not even an answer to a ping")
 )
 
-// RefusedError is the gateway's answer to a handshake that it did not accept.
+// RefusedError is the gateway's answer to a refused handshake.
 type RefusedError struct {
 	Status     int                // HTTP status
 	Code       protocol.ErrorCode // from the JSON body, may be empty
-	Message    string             // from the JSON body, else the start of the body as it is
+	Message    string             // from the JSON body, else the start of the body unchanged
 	RetryAfter time.Duration      // from the header Retry-After, 0 if absent
 }
 
@@ -63,7 +63,7 @@ func (e *RefusedError) Error() string {
 }
 
 // Temporary reports whether a later attempt may be accepted: the gateway is
-// overloaded or restarting, or the device's old connection is in the way.
+// overloaded or restarting, or the device's old connection still exists.
 func (e *RefusedError) Temporary() bool {
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -72,7 +72,7 @@ func (e *RefusedError) Temporary() bool {
 	return e.Status >= 500
 }
 
-// DisconnectError says that the gateway closed the connection, and why.
+// DisconnectError reports why the gateway closed the connection.
 type DisconnectError struct {
 	Code   protocol.CloseCode
 	Reason string
@@ -101,7 +101,7 @@ func (e *GatewayError) Error() string {
 	return e.Message + " (" + string(e.Code) + ")"
 }
 
-// worthRetrying reports whether connecting again can help after err.
+// worthRetrying reports whether a reconnect can succeed after err.
 func worthRetrying(err error) bool {
 	if refused, ok := errors.AsType[*RefusedError](err); ok {
 		return refused.Temporary()

@@ -14,16 +14,16 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// FrontendConfig describes a front end. The zero value is one without a name
-// that receives no telemetry.
+// FrontendConfig describes a front end. The zero value describes a front end
+// without a name that receives no telemetry.
 type FrontendConfig struct {
-	// User is the name under which others can send to this front end; many may
-	// share it. Empty for none.
+	// User is the name to which other peers can send messages for this front
+	// end; several front ends may share a user. Empty for none.
 	User string
 
-	// Telemetry is protocol.TelemetryAll or protocol.TelemetryNone: what to
-	// receive until Subscribe says otherwise. Empty means all if there is an
-	// OnTelemetry, else none.
+	// Telemetry is the first subscription: protocol.TelemetryAll or
+	// protocol.TelemetryNone. Empty means all if there is an OnTelemetry, else
+	// none.
 	Telemetry string
 
 	// OnConnect is called for each connection, before its first message.
@@ -39,12 +39,12 @@ type FrontendConfig struct {
 	OnTelemetry func(protocol.TelemetryHeader, []byte)
 
 	// OnLost gets the ranges of samples that the gateway could not deliver to
-	// this front end. Without it they go to OnMessage.
+	// this front end. Without OnLost the reports go to OnMessage.
 	OnLost func(protocol.Lost)
 }
 
 // Frontend is a front end's connection to the gateway. Its methods may be
-// called from any goroutine; those with a context not from a callback.
+// called from any goroutine, but methods with a context not from a callback.
 type Frontend struct {
 	link     *link
 	cfg      FrontendConfig
@@ -56,7 +56,7 @@ type Frontend struct {
 	devices      map[string]protocol.DeviceInfo // by device id
 	streams      map[uint32]string              // device ids by stream; offline ones stay until the connection ends
 	welcome      protocol.Welcome
-	subscription json.RawMessage // payload that restores what the gateway last said holds, nil before it was changed
+	subscription json.RawMessage // payload of the last gateway.subscribed, nil before the first; restores the subscription
 }
 
 // DialFrontend connects a front end. See the package's documentation for what
@@ -98,9 +98,9 @@ func DialFrontend(ctx context.Context, cfg Config, fe FrontendConfig) (*Frontend
 	return f, nil
 }
 
-// Send queues a message to Dst without asking for an answer. It does not wait.
-// It fails with ErrNotConnected while there is no connection; nil means that
-// the message will be sent if the connection lasts.
+// Send queues a message to Dst without asking for an answer. Send does not
+// wait. The error is ErrNotConnected while there is no connection; nil means
+// that the message will be sent unless the connection ends first.
 func (f *Frontend) Send(m protocol.Message) error { return f.link.sendMessage(m) }
 
 // Welcome is the gateway's greeting on the present or last connection.
@@ -110,8 +110,8 @@ func (f *Frontend) Welcome() protocol.Welcome {
 	return f.welcome
 }
 
-// Devices returns the devices that are online, in no particular order. While
-// there is no connection it is the last known list.
+// Devices returns the devices that are online, in no particular order; while
+// there is no connection, the devices of the last connection.
 func (f *Frontend) Devices() []protocol.DeviceInfo {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,8 +123,8 @@ func (f *Frontend) Devices() []protocol.DeviceInfo {
 }
 
 // DeviceOf returns the id of the device whose telemetry has this stream number,
-// also of one that went offline on this connection; ok is false if the number
-// is unknown.
+// also if the device went offline during this connection; ok is false if the
+// number is unknown.
 func (f *Frontend) DeviceOf(stream uint32) (id string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,22 +132,22 @@ func (f *Frontend) DeviceOf(stream uint32) (id string, ok bool) {
 	return id, ok
 }
 
-// Flush waits until everything queued is with the network.
+// Flush waits until everything queued is written to the network.
 func (f *Frontend) Flush(ctx context.Context) error { return f.link.flush(ctx) }
 
 // Stats returns the counters.
 func (f *Frontend) Stats() Stats { return f.link.stats(nil) }
 
 // Done is closed when the front end has ended for good: after Close, or when
-// the gateway does not want it back.
+// the gateway forbids a reconnect.
 func (f *Frontend) Done() <-chan struct{} { return f.link.done }
 
-// Err returns why the front end has ended for good, ErrClosed after Close, and
-// nil while it has not.
+// Err returns why the front end has ended for good: ErrClosed after Close, and
+// nil before the end.
 func (f *Frontend) Err() error { return f.link.ended() }
 
-// Close sends what is queued, for at most a second, closes the connection and
-// waits until all goroutines have ended. Pending requests fail. It may be
+// Close sends queued messages for at most a second, closes the connection, and
+// waits until all goroutines have ended. Pending requests fail. Close may be
 // called more than once, but not from a callback.
 func (f *Frontend) Close() error {
 	f.link.close()
@@ -224,7 +224,7 @@ func (f *Frontend) ended() {}
 func (f *Frontend) noteDevice(online bool, payload []byte) {
 	var n protocol.DeviceNotice
 	if json.Unmarshal(payload, &n) != nil {
-		return // passed on as it is; a list without it is all that can be kept
+		return // the program gets the message unchanged; the list stays without the device
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

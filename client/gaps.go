@@ -11,9 +11,9 @@ type GapFinder struct {
 
 // Next takes the header of the stream's next frame and returns the samples
 // missing before it: [from, to), with from == to if there are none. A stream
-// that starts again at a lower number has no gap; restarted is then true. What
-// was sampled before the first frame seen is not missing. Envelope frames,
-// which stand for more samples than they hold, are passed over.
+// that starts again at a lower number has no gap; restarted is then true.
+// Samples before the first frame do not count as missing. Frames of buckets,
+// which contain fewer values than samples, are ignored.
 func (g *GapFinder) Next(h *protocol.TelemetryHeader) (from, to uint64, restarted bool) {
 	if h.Kind != protocol.KindSamples {
 		return 0, 0, false

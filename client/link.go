@@ -15,12 +15,12 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// closePatience bounds both waits of Close: for what is queued and for the
-// gateway's answer to the close frame.
+// closePatience limits each of the two waits of Close: for queued messages, and
+// for the gateway's answer to the close frame.
 const closePatience = time.Second
 
-// peer is what makes a link a device or a front end. Its methods are called
-// from the link's run goroutine, one after another.
+// peer is the part of a link that differs between devices and front ends. Its
+// methods are called from the link's run goroutine, one after another.
 type peer interface {
 	welcomed(protocol.Welcome)  // notes a new connection; the first one on the goroutine of Dial, before run
 	connected(protocol.Welcome) // before the first message of a connection
@@ -30,9 +30,10 @@ type peer interface {
 	ended()                     // last of all; the link's context is done
 }
 
-// link keeps one peer connected. Its run goroutine owns everything: it serves a
-// connection, reading it, with two or three more goroutines that live as long as
-// the connection (the sender, the watch and, with a TokenSource, renew), waits, connects again.
+// link keeps one peer connected. The run goroutine reads a connection until the
+// connection ends, then waits and reconnects. It owns two or three more
+// goroutines that end with each connection: send, watch and, with a
+// TokenSource, renew.
 type link struct {
 	// Static after start.
 	cfg   Config
@@ -73,8 +74,8 @@ func newLink(cfg Config, url, name string) *link {
 	return l
 }
 
-// start makes the first connection, within ctx, and leaves the rest to the run
-// goroutine. If it fails nothing is left running.
+// start makes the first connection, within ctx, and starts the run goroutine.
+// After an error no goroutine is left running.
 func (l *link) start(ctx context.Context, p peer) error {
 	l.peer = p
 	c, err := dial(ctx, &l.cfg, l.url)
@@ -82,12 +83,13 @@ func (l *link) start(ctx context.Context, p peer) error {
 		l.stop()
 		return err
 	}
-	l.begin(c) // here, so that the caller can send as soon as it has the peer
+	l.begin(c) // here, so that the caller can send as soon as Dial returns
 	go l.run(c)
 	return nil
 }
 
-// run serves one connection after another until it is of no use any more.
+// run serves one connection after another, until Close or until a reconnect is
+// forbidden.
 func (l *link) run(c *conn) {
 	defer close(l.done)
 	failures := 0
@@ -110,7 +112,7 @@ func (l *link) run(c *conn) {
 	}
 }
 
-// begin makes a new connection the present one.
+// begin makes c the present connection.
 func (l *link) begin(c *conn) {
 	l.connects.Add(1)
 	l.queue.connect(c.welcome.MaxMessage)
@@ -118,14 +120,14 @@ func (l *link) begin(c *conn) {
 	l.mu.Lock()
 	l.conn = c
 	l.mu.Unlock()
-	if l.ctx.Err() != nil { // Close came before it could know of c
+	if l.ctx.Err() != nil { // Close was called before c was set
 		c.net.Close()
 	}
 	l.log.Info().Str("session", c.welcome.Session).Str("node", c.welcome.Node).Msg("connected")
 }
 
-// reconnect waits and tries until there is a connection again, or an error
-// that no repetition changes.
+// reconnect waits and tries until there is a connection again, or an error that
+// forbids further attempts.
 func (l *link) reconnect(cause error, failures *int) (*conn, error) {
 	asked := l.askedPause
 	for {
@@ -184,7 +186,7 @@ func (l *link) serve(c *conn) error {
 	switch cause := c.cause.Load(); {
 	case l.stopping.Load():
 		return ErrClosed
-	case told: // it explains more than what failed here
+	case told: // the given cause explains more than this error
 		return err
 	case cause != nil:
 		return *cause
@@ -201,7 +203,7 @@ func (l *link) disconnected(err error) {
 	}
 }
 
-// finish notes the error that ended the link for good.
+// finish stores the error that ended the link for good.
 func (l *link) finish(err error) {
 	l.mu.Lock()
 	l.err = err
@@ -214,13 +216,13 @@ func (l *link) finish(err error) {
 	}
 }
 
-// close ends the link in order: what is queued goes out, the close frames are
-// exchanged, all goroutines end. Each step has its bound.
+// close ends the link in order: queued messages are sent, close frames are
+// exchanged, all goroutines end. Each step has a time limit.
 func (l *link) close() {
 	l.closing.Do(func() {
 		ctx, cancel := context.WithTimeout(l.ctx, closePatience)
 		defer cancel()
-		_ = l.flush(ctx) // best effort: a full network does not keep Close
+		_ = l.flush(ctx) // best effort: a blocked network does not block Close
 		l.stopping.Store(true)
 		l.stop()
 		l.mu.Lock()
@@ -260,8 +262,8 @@ func (l *link) sendMessage(m protocol.Message) error {
 	return l.sendIn(epoch, m)
 }
 
-// sendIn encodes a message, stamped with the time, and queues it, unless the connection of that epoch
-// is gone.
+// sendIn encodes a message with the present time and queues the message, unless
+// the connection of that epoch has ended.
 func (l *link) sendIn(epoch uint64, m protocol.Message) error {
 	if m.TS == 0 {
 		m.TS = time.Now().UnixMicro()
@@ -273,7 +275,7 @@ func (l *link) sendIn(epoch uint64, m protocol.Message) error {
 	return l.queue.putText(epoch, b, m.Urgent)
 }
 
-// noteClosing remembers the pause that gateway.closing asks for.
+// noteClosing stores the pause that gateway.closing requests.
 func (l *link) noteClosing(payload []byte) {
 	var c protocol.Closing
 	if json.Unmarshal(payload, &c) == nil && c.RetryAfterMS > 0 {
@@ -281,8 +283,8 @@ func (l *link) noteClosing(payload []byte) {
 	}
 }
 
-// caught is deferred around every callback: it keeps a panic from ending the
-// program's connection without a trace.
+// caught is deferred around every callback: it logs and counts a panic, so that
+// the panic does not end the program.
 func (l *link) caught(callback string) {
 	if v := recover(); v != nil {
 		l.notePanic(callback, v)
@@ -294,7 +296,7 @@ func (l *link) notePanic(callback string, v any) {
 	l.log.Error().Str("callback", callback).Str("panic", fmt.Sprint(v)).Bytes("stack", debug.Stack()).Msg("callback panicked")
 }
 
-// ended returns why the link has ended for good, nil while it has not.
+// ended returns why the link has ended for good, nil before the end.
 func (l *link) ended() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,26 +16,27 @@ const (
 	laneTelemetry
 )
 
-// frameOverhead is what a queued message counts beside its own bytes, so that
-// the bound on bytes also bounds tiny messages.
+// frameOverhead is added to the size of each queued message, so that the limit
+// on bytes also limits the number of tiny messages.
 const frameOverhead = 64
 
-// spareBytes bounds the telemetry buffers kept for use again.
+// spareBytes limits the telemetry buffers that are kept for reuse.
 const spareBytes = 256 << 10
 
-// waiting says what the sending goroutine sleeps for, so that it is woken only
-// for that.
+// waiting is the event that the sending goroutine waits for; no other event
+// wakes the goroutine.
 type waiting uint8
 
 const (
 	forNothing  waiting = iota // it runs
 	forAnything                // everything is sent
-	forUrgency                 // telemetry lingers to be sent together; text and a full batch end that
+	forUrgency                 // telemetry lingers so that several frames are sent together; text or a full batch ends the wait
 )
 
-// queue holds what waits to be sent, in three lanes. Any goroutine puts in; one
-// goroutine, the connection's sender, takes out. Text belongs to a connection,
-// numbered by its epoch, and dies with it; telemetry outlives connections.
+// queue holds the messages that wait to be sent, in three lanes. Any goroutine
+// may add messages; only the connection's sender removes them. Text belongs to
+// one connection, identified by its epoch, and is discarded with the
+// connection; telemetry waits for the next connection.
 type queue struct {
 	limits SendBuffer
 	wake   chan struct{} // capacity 1
@@ -50,7 +51,7 @@ type queue struct {
 	lanes          [3]deque[[]byte]
 	textBytes      int
 	telemetryBytes int
-	unsent         bool            // something was taken out and is not flushed
+	unsent         bool            // a message was taken and is not flushed yet
 	idle           []chan struct{} // closed when everything is sent
 	free           [][]byte
 
@@ -73,8 +74,8 @@ func (q *queue) connect(maxMessage int) {
 	q.unsent = false
 }
 
-// disconnect ends the epoch: text not yet sent is given up and waiters are let
-// go, having to look for themselves.
+// disconnect ends the epoch: unsent text is discarded, and waiting goroutines
+// are woken, which must check the epoch again.
 func (q *queue) disconnect() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -85,7 +86,7 @@ func (q *queue) disconnect() {
 	q.signal()
 }
 
-// finish makes everything from now on fail with err.
+// finish makes all later calls fail with err.
 func (q *queue) finish(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -95,14 +96,15 @@ func (q *queue) finish(err error) {
 	q.free = nil
 }
 
-// present returns the epoch to send in, or why there is none.
+// present returns the epoch of the present connection, or an error if there is
+// none.
 func (q *queue) present() (uint64, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.epoch, q.unavailable(q.epoch)
 }
 
-// still returns nil while the connection of that epoch is there.
+// still returns nil while the connection of that epoch exists.
 func (q *queue) still(epoch uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -135,8 +137,8 @@ func (q *queue) putText(epoch uint64, msg []byte, urgent bool) error {
 	return nil
 }
 
-// putTelemetry queues a frame, whether or not there is a connection, and drops
-// the oldest ones to make room. The queue then owns the frame.
+// putTelemetry queues a frame, with or without a connection, and drops the
+// oldest frames to make room. The queue then owns the frame.
 func (q *queue) putTelemetry(frame []byte) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -169,9 +171,9 @@ func (q *queue) buffer(size int) []byte {
 	return make([]byte, 0, size)
 }
 
-// take returns the next message to send. If there is none it says so, having
-// noted what the sender is going to wait for: with linger set only for what
-// ends a linger, otherwise for anything.
+// take returns the next message to send. If there is none, ok is false, and
+// take has noted what the sender will wait for: with linger set, only for
+// events that end the linger; otherwise for any message.
 func (q *queue) take(linger bool) (msg []byte, from lane, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -182,7 +184,7 @@ func (q *queue) take(linger bool) (msg []byte, from lane, ok bool) {
 		}
 		if lane(l) == laneTelemetry {
 			msg = q.popTelemetry()
-			if q.maxMessage > 0 && len(msg) > q.maxMessage { // this node takes less than the one before
+			if q.maxMessage > 0 && len(msg) > q.maxMessage { // the limit of this node is smaller than that of the previous node
 				q.drop(msg)
 				return q.takeNothing(linger)
 			}
@@ -199,7 +201,7 @@ func (q *queue) take(linger bool) (msg []byte, from lane, ok bool) {
 func (q *queue) takeNothing(linger bool) ([]byte, lane, bool) {
 	switch {
 	case q.lanes[laneTelemetry].len() > 0:
-		q.signal() // an oversized frame was dropped; come again
+		q.signal() // an oversized frame was dropped; try again
 	case linger:
 		q.waits = forUrgency
 	default:
@@ -208,7 +210,7 @@ func (q *queue) takeNothing(linger bool) ([]byte, lane, bool) {
 	return nil, 0, false
 }
 
-// flushed notes that all that was taken is on the network.
+// flushed notes that all taken messages are written to the network.
 func (q *queue) flushed() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -218,15 +220,15 @@ func (q *queue) flushed() {
 	}
 }
 
-// recycle gives back the buffer of a telemetry frame that was sent.
+// recycle returns the buffer of a sent telemetry frame for reuse.
 func (q *queue) recycle(b []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.recycleLocked(b)
 }
 
-// whenIdle returns a channel that is closed when everything queued is on the
-// network, or the connection of the returned epoch is gone.
+// whenIdle returns a channel that is closed when everything queued is written
+// to the network, or when the connection of the returned epoch has ended.
 func (q *queue) whenIdle() (<-chan struct{}, uint64, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -242,7 +244,7 @@ func (q *queue) whenIdle() (<-chan struct{}, uint64, error) {
 	return done, q.epoch, nil
 }
 
-// unavailable says why nothing can be sent in this epoch; mu is held.
+// unavailable returns why nothing can be sent in this epoch; mu is held.
 func (q *queue) unavailable(epoch uint64) error {
 	switch {
 	case q.final != nil:

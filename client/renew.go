@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// renewalID is the id of gateway.renew; the answer is the link's own.
+	// renewalID is the id of gateway.renew; the link handles the answer itself.
 	renewalID = "client-renewal"
 	// renewPause is how long to wait after TokenSource has failed.
 	renewPause = time.Second
 )
 
-// token returns what to present at a handshake, "" for nothing.
+// token returns the token for a handshake, "" for none.
 func (c *Config) token(ctx context.Context) (token string, err error) {
 	if c.TokenSource == nil {
 		return c.Token, nil
@@ -34,8 +34,9 @@ func (c *Config) token(ctx context.Context) (token string, err error) {
 	return token, nil
 }
 
-// worthRetrying reports whether connecting again can help after err. With a
-// TokenSource that is so when the token was refused: the next one is another.
+// worthRetrying reports whether a reconnect can succeed after err. With a
+// TokenSource it can succeed after a refused token, because the next token is
+// another.
 func (l *link) worthRetrying(err error) bool {
 	if l.cfg.TokenSource != nil {
 		if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Status == http.StatusUnauthorized {
@@ -48,8 +49,9 @@ func (l *link) worthRetrying(err error) bool {
 	return worthRetrying(err)
 }
 
-// noteRenewal handles what the gateway says about the token, on the reading
-// goroutine. It reports whether the message was the answer to our own renewal.
+// noteRenewal handles the gateway's messages about the token, on the reading
+// goroutine, and reports whether the message was the answer to a renewal of the
+// link itself.
 func (l *link) noteRenewal(e *protocol.Envelope, expiring chan<- time.Duration) bool {
 	if l.cfg.TokenSource == nil {
 		return false
@@ -69,7 +71,7 @@ func (l *link) noteRenewal(e *protocol.Envelope, expiring chan<- time.Duration) 
 	}
 	if string(e.Type) == protocol.TypeError {
 		var p protocol.ErrorPayload
-		_ = json.Unmarshal(e.Payload, &p) // what is missing is missing in the log
+		_ = json.Unmarshal(e.Payload, &p) // missing fields stay empty in the log
 		l.log.Warn().Str("code", string(p.Code)).Str("reason", p.Message).Msg("the gateway does not take the new token")
 	} else {
 		l.log.Info().Msg("token renewed")
@@ -77,8 +79,9 @@ func (l *link) noteRenewal(e *protocol.Envelope, expiring chan<- time.Duration) 
 	return true
 }
 
-// renew fetches a token each time that the present one is about to expire, and
-// sends it. It is one of the connection's goroutines; ctx ends with it.
+// renew fetches and sends a new token each time when the present token is about
+// to expire. renew is one of the connection's goroutines; ctx ends with the
+// connection.
 func (l *link) renew(ctx context.Context, expiring <-chan time.Duration) {
 	for {
 		select {
@@ -92,8 +95,8 @@ func (l *link) renew(ctx context.Context, expiring <-chan time.Duration) {
 	}
 }
 
-// renewWithin tries until ctx ends. If nothing comes of it the gateway closes
-// the connection, and the next one asks TokenSource again.
+// renewWithin tries until ctx ends. Without success the gateway closes the
+// connection, and the next connection calls TokenSource again.
 func (l *link) renewWithin(ctx context.Context) {
 	for ctx.Err() == nil {
 		token, err := l.cfg.token(ctx)

@@ -14,7 +14,7 @@ import (
 // for the gateway to say that the timeout has passed.
 const answerGrace = 2 * time.Second
 
-// CommandOption changes how a command is given.
+// CommandOption is an option of one command.
 type CommandOption func(*commandOptions)
 
 type commandOptions struct {
@@ -22,24 +22,26 @@ type commandOptions struct {
 	timeout time.Duration
 }
 
-// Urgent makes the command go ahead of everything that is queued for the
-// device. It is meant for stopping a machine.
+// Urgent makes the command overtake everything that is queued for the device.
+// Use Urgent to stop a machine.
 func Urgent() CommandOption { return func(o *commandOptions) { o.urgent = true } }
 
 // Timeout is how long the gateway waits for the device's answer, between 1 ms
-// and 10 minutes. Without it that is the time left to the context's deadline,
-// or 10 s if it has none.
+// and 10 minutes. Without this option the gateway waits until the context's
+// deadline, or 10 s if the context has none.
 func Timeout(d time.Duration) CommandOption { return func(o *commandOptions) { o.timeout = d } }
 
 // Command sends a command to a device and waits for its answer. The payload is
-// nil, a json.RawMessage that is sent as it is, or anything encoding/json takes.
+// nil, a json.RawMessage, which is sent unchanged, or any value that
+// encoding/json accepts.
 //
-// The command is sent at most once, and only now. The error is a *GatewayError
-// if the gateway refused it or gave it up (device_offline, device_disconnected,
-// timeout, overloaded, ...), ErrNotConnected if there is no connection,
-// ErrConnectionLost if it was lost before the answer, ErrNoAnswer if the
-// gateway fell silent, or the context's. That a device answered does not mean
-// that it did what it was told: the answer's payload says that.
+// The command is sent at most once, and is never kept for a later connection.
+// The error is a *GatewayError if the gateway refused or gave up the command
+// (device_offline, device_disconnected, timeout, overloaded, ...),
+// ErrNotConnected if there is no connection, ErrConnectionLost if the
+// connection was lost before the answer, ErrNoAnswer if the gateway did not
+// answer, or the context's error. A nil error does not mean that the device
+// carried out the command: see the answer's payload.
 func (f *Frontend) Command(ctx context.Context, deviceID, typ string, payload any, opts ...CommandOption) (protocol.Message, error) {
 	var o commandOptions
 	for _, opt := range opts {
@@ -90,12 +92,13 @@ type outcome struct {
 	err    error
 }
 
-// request sends a message with a new id and waits for what has that id in re.
+// request sends a message with a new id and waits for the message whose re is
+// that id.
 func (f *Frontend) request(ctx context.Context, m protocol.Message, patience time.Duration) (protocol.Message, error) {
 	m.ID = f.newID()
-	// First the epoch, then the entry, then the message: when that connection
-	// ends, either the entry is found or the message is not taken, and it never
-	// goes out on the next connection.
+	// The order is epoch, entry, message. When the connection ends in between,
+	// either failPending finds the entry, or the queue refuses the message. So
+	// the message is never sent on the next connection.
 	epoch, err := f.link.queue.present()
 	if err != nil {
 		return protocol.Message{}, err
@@ -124,8 +127,8 @@ func (f *Frontend) request(ctx context.Context, m protocol.Message, patience tim
 	}
 }
 
-// resolve gives an answer to the request it belongs to. It reports false if
-// nobody waits for it.
+// resolve passes an answer to its request, and returns false if no request
+// waits for this answer.
 func (f *Frontend) resolve(e *protocol.Envelope) bool {
 	f.mu.Lock()
 	request, ok := f.pending[string(e.Re)]
@@ -158,6 +161,6 @@ func (f *Frontend) failPending(cause error) {
 	defer f.mu.Unlock()
 	for id, request := range f.pending {
 		delete(f.pending, id)
-		request.result <- outcome{err: err} // has room: each channel gets one outcome
+		request.result <- outcome{err: err} // never blocks: the channel has room for its one outcome
 	}
 }

@@ -7,8 +7,8 @@ type Stats struct {
 	BadMessages     uint64 // messages from the gateway that could not be read
 	CommandsRefused uint64 // devices: not carried out because too many waited
 	CommandsExpired uint64 // devices: not carried out because they had waited too long, or their connection was lost
-	TextQueued      int    // bytes of text that wait
-	TelemetryQueued int    // bytes of telemetry that wait
+	TextQueued      int    // bytes of text that wait to be sent
+	TelemetryQueued int    // bytes of telemetry that wait to be sent
 	DroppedFrames   uint64 // telemetry frames dropped because SendBuffer.Telemetry was used up
 	DroppedSamples  uint64 // samples in them
 }

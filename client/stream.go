@@ -9,14 +9,14 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Value is a type that telemetry can be made of: formats f32, f64, i16, i32.
+// Value is a type of telemetry values: f32, f64, i16 or i32.
 type Value interface {
 	float32 | float64 | int16 | int32
 }
 
-// Stream is a device's telemetry: it numbers samples, gives them their time
-// and packs them into frames. Its methods may be called from any goroutine,
-// and never wait.
+// Stream is a device's telemetry: a Stream numbers samples, computes their
+// times and packs the samples into frames. Its methods may be called from any
+// goroutine, and never wait.
 type Stream[T Value] struct {
 	dev      *Device
 	channels int
@@ -34,9 +34,9 @@ type Stream[T Value] struct {
 
 // NewStream starts the telemetry of a device: channels values of type T for
 // each sample, dt between samples (1 ns to 4.29 s), samplesPerFrame in each
-// frame (at most 65535). More samples in a frame cost less, and wait longer: at
-// 10 kHz a frame of 100 samples leaves every 10 ms. A device has one stream at
-// a time; see Close.
+// frame (at most 65535). Larger frames cost less CPU, but samples wait longer:
+// at 10 kHz a frame of 100 samples is sent every 10 ms. A device has one stream
+// at a time; see Close.
 func NewStream[T Value](d *Device, channels int, dt time.Duration, samplesPerFrame int) (*Stream[T], error) {
 	format := formatOf[T]()
 	size := protocol.TelemetryHeaderSize + channels*samplesPerFrame*protocol.FormatSize(format)
@@ -69,12 +69,12 @@ func NewStream[T Value](d *Device, channels int, dt time.Duration, samplesPerFra
 }
 
 // Append adds samples, interleaved: all channels of the first sample, then of
-// the second. Each full frame is queued. It fails if the values are not whole
-// samples, and after Close; while there is no connection frames are kept, see
-// [SendBuffer].
+// the second. Each full frame is queued. The error says that the values are not
+// whole samples, or that the stream is closed. While there is no connection,
+// frames wait in the [SendBuffer].
 //
-// The first Append, unless SetTime was called, takes its last sample as
-// measured now; from there on each sample is dt later than the one before.
+// Unless SetTime was called, the time of the first Append is the time of its
+// last sample; each following sample is dt later than its predecessor.
 func (s *Stream[T]) Append(values ...T) error {
 	if len(values)%s.channels != 0 {
 		return fmt.Errorf("client: %d values are not whole samples of %d channels", len(values), s.channels)
@@ -105,7 +105,7 @@ func (s *Stream[T]) Append(values ...T) error {
 	return nil
 }
 
-// Flush queues the samples of a frame that is not full yet.
+// Flush queues a frame that is not full yet.
 func (s *Stream[T]) Flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,8 +115,8 @@ func (s *Stream[T]) Flush() error {
 	return s.flush()
 }
 
-// Skip leaves out the next n samples, which the device knows it has missed: the
-// receivers see exactly that gap.
+// Skip leaves out the numbers of the next n samples, because the device has
+// missed these samples: the receivers see exactly this gap.
 func (s *Stream[T]) Skip(n uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,9 +128,9 @@ func (s *Stream[T]) Skip(n uint64) error {
 	return err
 }
 
-// SetTime says when the next sample was or will be taken. Without it the times
-// follow from the first Append and dt alone, so a device whose clock and
-// sampling drift apart should call it now and then.
+// SetTime sets the time of the next sample. Without SetTime the times follow
+// from the first Append and dt alone; a device whose clock and sampling drift
+// apart should call SetTime now and then.
 func (s *Stream[T]) SetTime(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,8 +149,8 @@ func (s *Stream[T]) Seq() uint64 {
 	return s.header.Seq + uint64(s.header.Count)
 }
 
-// Close queues what is left. The device may then open another stream, whose
-// samples count from 0 again.
+// Close queues the remaining samples. The device may then open another stream,
+// whose samples count from 0 again.
 func (s *Stream[T]) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,13 +167,13 @@ func (s *Stream[T]) setTime(ns int64) {
 	s.timed, s.anchor, s.origin = true, ns, s.header.Seq+uint64(s.header.Count)
 }
 
-// flush queues the frame as it is and begins the next; mu is held.
+// flush queues the frame, full or not, and begins the next; mu is held.
 func (s *Stream[T]) flush() error {
 	if s.frame == nil {
 		return nil
 	}
 	s.header.T0 = s.anchor + int64(s.header.Seq-s.origin)*int64(s.header.DT)
-	s.header.Append(s.frame[:0]) // over the room left for it
+	s.header.Append(s.frame[:0]) // into the room reserved for the header
 	frame := s.frame
 	s.header.Seq = s.header.End()
 	s.header.Count = 0

@@ -8,24 +8,24 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// subscribePatience bounds the wait for the gateway's own answer.
+// subscribePatience limits the wait for the gateway's answer.
 const subscribePatience = 10 * time.Second
 
-// Subscribe asks for the telemetry of the given devices beside those listed
-// before, also of devices that are not online yet; if all was subscribed to, it
-// narrows that down to the list. What holds is restored after a reconnect. The
+// Subscribe adds devices to the subscription, also devices that are not online
+// yet. A subscription to all devices becomes a subscription to the given
+// devices only. The client restores the subscription after a reconnect. The
 // error is a *GatewayError if the gateway refused, else as for Command.
 func (f *Frontend) Subscribe(ctx context.Context, devices ...string) error {
 	return f.subscribe(ctx, protocol.TypeSubscribe, protocol.Subscription{Devices: devices})
 }
 
-// Unsubscribe takes devices off the list.
+// Unsubscribe removes devices from the subscription.
 func (f *Frontend) Unsubscribe(ctx context.Context, devices ...string) error {
 	return f.subscribe(ctx, protocol.TypeUnsubscribe, protocol.Subscription{Devices: devices})
 }
 
-// SubscribeTo asks for the telemetry of every device (protocol.TelemetryAll) or
-// of none (protocol.TelemetryNone), in place of all that was asked for before.
+// SubscribeTo replaces the subscription by all devices (protocol.TelemetryAll)
+// or none (protocol.TelemetryNone).
 func (f *Frontend) SubscribeTo(ctx context.Context, telemetry string) error {
 	return f.subscribe(ctx, protocol.TypeSubscribe, protocol.Subscription{Telemetry: telemetry})
 }
@@ -42,8 +42,8 @@ func (f *Frontend) subscribe(ctx context.Context, typ string, s protocol.Subscri
 	return err
 }
 
-// noteSubscription keeps what the gateway says holds now. It is called in the
-// order of the gateway's answers, whoever waits for them.
+// noteSubscription stores the present subscription from the gateway's answer.
+// The calls have the order of the answers, whichever goroutine waits for them.
 func (f *Frontend) noteSubscription(payload []byte) {
 	s, err := protocol.ParseSubscription(payload)
 	if err != nil {
@@ -55,14 +55,15 @@ func (f *Frontend) noteSubscription(payload []byte) {
 	f.subscription, _ = json.Marshal(s)
 }
 
-// resubscribe restores on a new connection what held on the one before. It does
-// not wait for the answer: the gateway has accepted the same before.
+// resubscribe restores the subscription of the previous connection on a new
+// one, and does not wait for the answer: the gateway has accepted the same
+// subscription before.
 func (f *Frontend) resubscribe() {
 	f.mu.Lock()
 	s := f.subscription
 	f.mu.Unlock()
 	if s == nil {
-		return // never changed: the query of the URL says it
+		return // never changed: the URL's query has the first subscription
 	}
 	if err := f.link.sendMessage(protocol.Message{Type: protocol.TypeSubscribe, Payload: s}); err != nil {
 		f.link.log.Warn().Err(err).Msg("cannot subscribe again")

@@ -14,15 +14,15 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// send is the sender goroutine of one connection: it empties the queue into the
-// network, joining the telemetry of FlushInterval into one write. It ends when
-// the connection does.
+// send is the sender goroutine of one connection: send writes queued messages
+// to the network, and joins the telemetry of one FlushInterval into one write.
+// send ends with the connection.
 func (l *link) send(c *conn, over <-chan struct{}) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	held := false      // the batchConn collects
-	lingering := false // what it has collected may wait until the timer fires
-	prompt := false    // it may not: there is text in it
+	lingering := false // the collected bytes may wait until the timer fires
+	prompt := false    // the collected bytes include text and must not wait
 	for {
 		msg, from, ok := l.queue.take(lingering && !prompt)
 		if ok {
@@ -42,7 +42,7 @@ func (l *link) send(c *conn, over <-chan struct{}) {
 				lingering = true
 				timer.Reset(l.cfg.FlushInterval)
 			}
-			if from != laneUrgent { // which goes now, whatever else is queued
+			if from != laneUrgent { // urgent text leaves now, whatever else is queued
 				continue
 			}
 		} else if lingering && !prompt {
@@ -51,7 +51,7 @@ func (l *link) send(c *conn, over <-chan struct{}) {
 				return
 			case <-l.queue.wake:
 			case <-timer.C:
-				prompt = true // with what has come in the meantime
+				prompt = true // together with telemetry that has arrived meanwhile
 			}
 			continue
 		} else if !held {
@@ -71,8 +71,8 @@ func (l *link) send(c *conn, over <-chan struct{}) {
 	}
 }
 
-// sendFailed leaves the connection to the reader, which may still find a close
-// frame that explains the failure, but not for long.
+// sendFailed gives the reader a short time to find a close frame that explains
+// the failure.
 func (c *conn) sendFailed(err error) {
 	if errors.Is(err, net.ErrClosed) {
 		return // this side is closing already
@@ -82,8 +82,8 @@ func (c *conn) sendFailed(err error) {
 	_ = c.net.SetReadDeadline(time.Now().Add(closePatience)) // fails only if closed
 }
 
-// write hands one message to the library. No context: the batchConn's deadline
-// bounds it, at less cost.
+// write passes one message to the library. The batchConn's deadline limits the
+// write, at less cost than a context.
 func (c *conn) write(msg []byte, from lane) error {
 	typ := websocket.MessageText
 	if from == laneTelemetry {
@@ -92,8 +92,8 @@ func (c *conn) write(msg []byte, from lane) error {
 	return c.ws.Write(context.Background(), typ, msg)
 }
 
-// read reads messages until the connection ends; the error says why. Pings and
-// close frames are answered by the library, from this goroutine.
+// read reads messages until the connection ends; the error says why. The
+// library answers pings and close frames, on this goroutine.
 func (l *link) read(c *conn, expiring chan<- time.Duration) error {
 	var buf bytes.Buffer
 	var e protocol.Envelope
@@ -102,7 +102,7 @@ func (l *link) read(c *conn, expiring chan<- time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if buf.Cap() > 1<<20 { // one giant message is not kept room for
+		if buf.Cap() > 1<<20 { // do not keep the buffer of one giant message
 			buf = bytes.Buffer{}
 		}
 		buf.Reset()
@@ -128,9 +128,10 @@ func (l *link) read(c *conn, expiring chan<- time.Duration) error {
 	}
 }
 
-// watch is the goroutine that notices a gateway that vanished without a packet.
-// The gateway pings, but only this side can tell that it has stopped: after one
-// interval of silence it asks, and two more without an answer are the end.
+// watch is the goroutine that detects a gateway that vanished without a packet.
+// Normally the gateway sends pings. After one heartbeat interval of silence
+// watch sends a ping; after two more intervals without an answer watch closes
+// the connection.
 func (l *link) watch(c *conn, over <-chan struct{}) {
 	interval := time.Duration(c.welcome.HeartbeatMS) * time.Millisecond
 	if interval <= 0 || interval > time.Hour {
