@@ -1,6 +1,6 @@
-// The operator's page: what the gateway says goes in, what the operator does
-// goes out. The drawing happens at most thirty times a second, the numbers
-// change four times a second, whatever the rate of the telemetry.
+// The operator's page: shows the gateway's messages and sends the operator's
+// commands. The page draws at most thirty times a second and updates the
+// numbers four times a second, whatever the rate of the telemetry.
 
 import { parseFrame } from "./protocol.js";
 import { Link } from "./link.js";
@@ -25,18 +25,18 @@ const link = new Link({ state: showLink, needToken, text: receivedText, telemetr
 let selected = null; // device id
 let devicesChanged = true;
 let online = false; // there is a connection to the gateway
-let denied = false; // there is none for want of a token
+let denied = false; // the gateway refused the token, or requires one
 let reconnectAt = 0; // by performance.now(); 0 for never
-let live = false; // the selected device was online when last looked at
+let live = false; // the selected device was online at the last check
 let answeredAt = 0; // by performance.now()
-let deviceAnswered = false; // what is shown is the device's answer, not the gateway's
+let deviceAnswered = false; // the answer on the page is the device's, not the gateway's
 let lastTrouble = "";
 let troubleSince = ""; // time of day
 let badFrames = 0;
 let badFramesNoted = -Infinity;
 const running = new Set(); // command types that wait for an answer
 
-// --- What the gateway says ---
+// --- Messages from the gateway ---
 
 function receivedText(message) {
   const { type, payload } = message;
@@ -79,7 +79,8 @@ function receivedTelemetry(buffer) {
     }
     return;
   }
-  // After a change of the selection some frames of the device before still come.
+  // After a change of the selection, frames of the previous device still arrive
+  // for a moment.
   if (frame.stream !== devices.get(selected)?.stream) return;
   const gap = view.take(frame, performance.now());
   if (gap) log.add("page", selected, "gap", `samples ${gap.from} to ${gap.to - 1n} did not arrive`);
@@ -89,7 +90,7 @@ function problem(text) {
   log.add("page", "page", "note", text);
 }
 
-// body is what the log shows of a message beside its type.
+// body returns the log's text of a message after its type.
 function body({ id, re, urgent, payload }) {
   const parts = [id && `id ${id}`, re && `re ${re}`, urgent && "urgent", payload !== undefined && JSON.stringify(payload)];
   return parts.filter(Boolean).join(" ");
@@ -146,7 +147,7 @@ function deviceNote(leftOut) {
   return link.token === "" ? "No device has connected yet." : "No device is connected that this token may see.";
 }
 
-// showLiveness marks what is shown of a device that is gone as what was.
+// showLiveness marks the data of an offline device as outdated.
 function showLiveness({ presence }) {
   const now = presence === "online";
   if (now === live) return;
@@ -158,8 +159,8 @@ function showLiveness({ presence }) {
   if (!live && deviceAnswered) ageAnswer(`; ${why} at ${at}`);
 }
 
-// channelLabels reads what a device calls its channels from meta.channels, a
-// comma between two: "Force N,Extension mm". The wire format has no names.
+// channelLabels returns the names of a device's channels from meta.channels,
+// separated by commas: "Force N,Extension mm". Telemetry itself has no names.
 function channelLabels(device) {
   const labels = device.meta.find(([key]) => key === "channels")?.[1] ?? "";
   return labels.split(",").map((label) => label.trim());
@@ -187,7 +188,7 @@ function showFacts(device) {
 async function command(type, fields) {
   const device = selected;
   if (device === null) return;
-  // A second Start before the first is answered is a slip; a second Stop is not.
+  // A second Start before the first answer is a mistake; a second Stop is not.
   if (running.has(type) && !fields.urgent) return;
   running.add(type);
   showAnswer("waiting", `${type}: waiting for the answer`);
@@ -204,8 +205,8 @@ async function command(type, fields) {
   deviceAnswered = outcome.device === true;
 }
 
-// answerText reads a device's answer: { ok, error } by convention, but the
-// payload may be anything.
+// answerText returns the text of a device's answer: by convention the payload
+// is { ok, error }, but any payload is possible.
 function answerText({ payload }) {
   if (payload?.ok === false) return { device: true, kind: "error", text: clip(String(payload.error ?? "refused, without a reason")) };
   const { ok, ...rest } = payload !== null && typeof payload === "object" && !Array.isArray(payload) ? payload : { value: payload };
@@ -223,7 +224,7 @@ function showAnswer(kind, text) {
   setText($("answer-note"), "");
 }
 
-// ageAnswer marks an answer as an old one. Its time stays.
+// ageAnswer marks an answer as old. The time of the answer stays on the page.
 function ageAnswer(note) {
   $("answer").dataset.old = "true";
   if (note) setText($("answer-note"), note);
@@ -239,7 +240,7 @@ $("speed").addEventListener("keydown", (event) => {
   if (event.key === "Enter") $("start").click();
 });
 
-// timeOfDay is now to the second.
+// timeOfDay returns the present time of day in seconds.
 function timeOfDay() {
   return clock(new Date()).slice(0, 8);
 }
@@ -259,7 +260,7 @@ function showLink({ phase, text, until, denied: forWantOfToken = false }) {
   $("connect").hidden = !trouble;
   if (online && phase !== "online") devices.disconnected();
   online = phase === "online";
-  // A gateway that stays away is one note, not one for each attempt.
+  // An unreachable gateway is one entry in the log, not one for each attempt.
   if (online) lastTrouble = "";
   if (trouble && text !== lastTrouble) problem((lastTrouble = text));
 }
@@ -291,7 +292,7 @@ $("token-form").addEventListener("submit", (event) => {
   try {
     sessionStorage.setItem(TOKEN_KEY, $("token").value.trim());
   } catch {
-    // As above.
+    // Storage is switched off: the token lasts as long as the page.
   }
   $("access").open = false;
   connect();

@@ -1,7 +1,7 @@
-// The devices that the gateway has told of, and the list that shows them.
+// The devices that the gateway has announced, and the list on the page.
 
-// Beyond these an entry is left out: of the list the last ones, of what is
-// kept those that went offline first.
+// Limits: the list shows the first MAX_SHOWN devices; of the stored devices,
+// those that have been offline longest are removed first.
 const MAX_SHOWN = 200;
 const MAX_OFFLINE = 500;
 
@@ -21,12 +21,12 @@ export class Devices {
     return this.#onlineCount;
   }
 
-  // disconnected notes that nothing is known any more of any device.
+  // disconnected marks the state of every device as unknown.
   disconnected() {
     this.#setAll("unknown");
   }
 
-  // welcome takes the list of a new connection.
+  // welcome stores the list of devices of a new connection.
   welcome(infos) {
     this.#setAll("offline");
     for (const info of infos) this.online(info);
@@ -55,7 +55,8 @@ export class Devices {
     if (!this.#byID.has(id)) this.online(notice);
     const device = this.#byID.get(id);
     if (device.presence === "online") this.#onlineCount--;
-    // Put at the end, so that the one offline for longest is found first.
+    // Moved to the end, so that the device that has been offline longest is
+    // first.
     this.#byID.delete(id);
     this.#byID.set(id, device);
     Object.assign(device, { presence: "offline", state: "", reason: String(notice.reason ?? "") });
@@ -105,8 +106,8 @@ export class DeviceList {
     this.#choose = choose;
   }
 
-  // show brings the list up to date and returns how many were left out. Rows
-  // stay in place where they can, which keeps the focus.
+  // show updates the list and returns how many devices are not shown. Rows stay
+  // in place if possible, which keeps the focus.
   show(devices, selected) {
     const shown = devices.slice(0, MAX_SHOWN);
     let at = this.#list.firstElementChild;
@@ -154,8 +155,8 @@ function fillRow(row, device, selected) {
   setText(row.meta, meta.map(([key, value]) => `${key} ${value}`).join(" · "));
 }
 
-// setText writes only what changes: screen readers and layout take notice of
-// every write.
+// setText writes a text only if it has changed: each write causes work for
+// screen readers and layout.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

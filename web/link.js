@@ -1,24 +1,25 @@
-// The connection to the gateway: it connects again by itself, matches answers
-// to requests, and keeps the telemetry subscription to the one device watched.
+// The connection to the gateway: reconnects by itself, matches answers to
+// requests, and keeps the telemetry subscription to the watched device.
 
 import { SUBPROTOCOL, closeCode, validToken } from "./protocol.js";
 
-// The pause before attempt n is random between 0 and min(MAX, MIN * 2^n)
-// ("full jitter"), plus what the gateway asked for. Milliseconds.
+// The pause before attempt n is random between 0 and min(MAX, MIN * 2^n) ("full
+// jitter"), plus the pause that the gateway requested. Milliseconds.
 const MIN_PAUSE = 500;
 const MAX_PAUSE = 20_000;
-// The same bound for a page that somebody looks at: those are few, and an
-// operator is not to wait for a gateway that is back.
+// The upper bound for a visible page: visible pages are few, and an operator
+// should not wait long after a restart of the gateway.
 const MAX_PAUSE_WATCHED = 1500;
 const MAX_ASKED = 5 * 60_000;
 
 const WELCOME_TIMEOUT = 10_000;
-// Without a message for this long the gateway is asked for a sign of life: a
-// page does not see the pings, and an operator must know when Stop is dead.
+// After this long without a message, the page sends a request to check the
+// connection: a page cannot see the gateway's pings, and an operator must know
+// when Stop no longer works.
 const QUIET = 10_000;
 const ANSWER_TIMEOUT = 5_000;
-// Commands end with the gateway's own timeout of 10 s; this is for a gateway
-// that does not say so.
+// The gateway ends commands after its own timeout of 10 s; this limit is for a
+// gateway that does not answer at all.
 const COMMAND_TIMEOUT = 15_000;
 
 export function pauseBefore(attempt, asked, random, watched = false) {
@@ -31,18 +32,18 @@ export function pauseBefore(attempt, asked, random, watched = false) {
 //                                  phase is connecting, online, waiting or stopped;
 //                                  until is when the next attempt starts, by
 //                                  performance.now(), which does not jump;
-//                                  denied: stopped for want of a token
-//   needToken()                    the gateway wants another token
-//   text(message)                  a message, also one that answers a request
+//                                  denied: stopped because the gateway requires a token
+//   needToken()                    the gateway requires another token
+//   text(message)                  a message, including answers to requests
 //   telemetry(buffer)              a telemetry frame
-//   problem(text)                  something for the log
+//   problem(text)                  a text for the log
 export class Link {
   #on;
   #token = "";
   #socket = null;
   #online = false;
   #attempt = 0;
-  #asked = 0; // what the gateway wants to be waited, milliseconds
+  #asked = 0; // pause that the gateway requested, milliseconds
   #timer = 0;
   #waiting = null; // before the next attempt: { text, earliest }
   #epoch = 0; // changes with every attempt and every end of one
@@ -56,17 +57,17 @@ export class Link {
   constructor(handlers) {
     this.#on = handlers;
     setInterval(() => this.#checkLife(), 1000);
-    // Somebody looks again, or the network is back: now the pause is too long.
+    // The page is visible again, or the network is back: shorten the pause.
     document.addEventListener("visibilitychange", () => this.#hurry());
     addEventListener("online", () => this.#hurry());
   }
 
-  // token is the one in use, "" for none.
+  // token returns the token in use, "" for none.
   get token() {
     return this.#token;
   }
 
-  // connect starts over at once, with this token or none.
+  // connect makes a new connection at once, with this token or none.
   connect(token) {
     this.#token = token;
     this.#attempt = 0;
@@ -75,8 +76,8 @@ export class Link {
     this.#open();
   }
 
-  // request sends a message with an id and promises the answer. sent is called
-  // with the message as it went out.
+  // request sends a message with an id and returns a promise of the answer.
+  // sent is called with the message that was sent.
   request(type, fields, { timeout = COMMAND_TIMEOUT, sent } = {}) {
     return new Promise((resolve, reject) => {
       if (!this.#online) {
@@ -96,8 +97,8 @@ export class Link {
     });
   }
 
-  // watch subscribes to one device's telemetry in place of the one before;
-  // null for none. It holds over reconnects.
+  // watch subscribes to one device's telemetry in place of the previous device;
+  // null means none. The subscription is restored after a reconnect.
   watch(device) {
     if (device === this.#watched) return;
     const before = this.#watched;
@@ -165,7 +166,7 @@ export class Link {
   #welcomed() {
     clearTimeout(this.#timer);
     this.#online = true;
-    // Only a connection that lasts is a success.
+    // A connection counts as a success only if it lasts.
     this.#timer = setTimeout(() => {
       this.#attempt = 0;
     }, MAX_PAUSE);
@@ -173,7 +174,7 @@ export class Link {
     if (this.#watched !== null) this.#ask("gateway.subscribe", { devices: [this.#watched] });
   }
 
-  // ended decides what follows when a connection is over or was never made.
+  // ended decides what to do after a connection has ended or could not be made.
   async #ended(opened, code) {
     this.#drop();
     const epoch = ++this.#epoch;
@@ -186,9 +187,10 @@ export class Link {
     }
     let reason = name === "abnormal" ? "The connection was lost" : `The gateway closed the connection: ${name.replaceAll("_", " ")} (${code})`;
     if (!opened) {
-      // A browser does not say why a WebSocket was refused; the HTTP API does.
+      // A browser does not tell the page why a WebSocket was refused; the HTTP
+      // API does.
       const refused = await this.#whyRefused();
-      if (epoch !== this.#epoch) return; // somebody pressed Connect meanwhile
+      if (epoch !== this.#epoch) return; // the operator pressed Connect meanwhile
       if (refused?.status === 401) {
         this.#deny(this.#token === "" ? "The gateway wants a token." : "The gateway does not accept this token.");
         return;
@@ -211,8 +213,8 @@ export class Link {
     this.#on.state({ phase: "waiting", text: this.#waiting.text, until: performance.now() + pause });
   }
 
-  // hurry shortens the pause before the next attempt, but not what the gateway
-  // asked for.
+  // hurry shortens the pause before the next attempt, but not below the pause
+  // that the gateway requested.
   #hurry() {
     if (this.#waiting === null || !watched()) return;
     this.#attempt = 0;
@@ -233,7 +235,7 @@ export class Link {
     }
   }
 
-  // drop lets go of the connection there is and fails what waits on it.
+  // drop closes the present connection and fails its pending requests.
   #drop() {
     clearTimeout(this.#timer);
     this.#timer = 0;
@@ -255,7 +257,7 @@ export class Link {
     this.#on.state({ phase: "stopped", text });
   }
 
-  // deny stops until there is another token.
+  // deny stops connecting until the operator enters another token.
   #deny(text) {
     this.#drop();
     this.#on.state({ phase: "stopped", text, denied: true });
@@ -266,8 +268,8 @@ export class Link {
     this.request(type, { payload }, { timeout: ANSWER_TIMEOUT }).catch((error) => this.#on.problem(`${type}: ${error.message}`));
   }
 
-  // checkLife ends a connection on which not even an answer comes. A hidden
-  // page's timers are slow, so silence alone proves nothing.
+  // checkLife ends a connection on which a request gets no answer. Timers of a
+  // hidden page are slow, so silence alone proves nothing.
   #checkLife() {
     if (!this.#online) return;
     const now = performance.now();
@@ -275,7 +277,7 @@ export class Link {
       if (now - this.#askedForLife >= ANSWER_TIMEOUT) this.#ended(true, 1006);
     } else if (now - this.#heard >= QUIET) {
       this.#askedForLife = now;
-      // Says what holds already, for the sake of the answer.
+      // Repeats the present subscription, only to get an answer.
       const watched = this.#watched;
       if (watched === null) this.#ask("gateway.unsubscribe", { telemetry: "none" });
       else this.#ask("gateway.subscribe", { devices: [watched] });
@@ -283,7 +285,7 @@ export class Link {
   }
 }
 
-// watched reports whether somebody may be looking at the page.
+// watched reports whether the page may be visible.
 function watched() {
   return document.visibilityState === "visible";
 }

@@ -1,20 +1,20 @@
-// The message log: the last messages as text. What others wrote gets into the
-// page through textContent only.
+// The message log: the last messages as text. Texts of others are written
+// through textContent only.
 
 const MAX_ENTRIES = 200;
 const MAX_TEXT = 2000;
 
 export class Log {
   #list;
-  #waiting = []; // entries not yet in the page
+  #waiting = []; // entries that are not on the page yet
   #paused = false;
 
   constructor(list) {
     this.#list = list;
   }
 
-  // add notes one message: what is a short word for its origin, "out", "in",
-  // "gateway" or "page".
+  // add appends one message: what is its origin, "out", "in", "gateway" or
+  // "page".
   add(what, who, type, text) {
     this.#waiting.push({ what, who, type, text, time: new Date() });
     if (this.#waiting.length > MAX_ENTRIES) this.#waiting.shift();
@@ -29,8 +29,8 @@ export class Log {
     this.#paused = on;
   }
 
-  // flush brings the page up to date. It is called a few times a second, so a
-  // flood of messages costs no more than its last ones.
+  // flush updates the page. flush is called a few times a second, so a flood of
+  // messages costs no more than its last messages.
   flush() {
     if (this.#paused || this.#waiting.length === 0) return;
     const list = this.#list;
@@ -60,7 +60,7 @@ export function clip(text) {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)} … (${text.length} characters)` : text;
 }
 
-// clock writes the time of day with milliseconds.
+// clock formats the time of day with milliseconds.
 export function clock(time) {
   const two = (n) => String(n).padStart(2, "0");
   return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${String(time.getMilliseconds()).padStart(3, "0")}`;

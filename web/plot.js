@@ -1,11 +1,12 @@
 // Drawing one channel: the least and the greatest value of every pixel column,
-// so that a peak of a single sample is seen however many samples share it.
+// so that a peak of a single sample is visible however many samples share a
+// column.
 
-// Columns holds the extremes of the newest pixel columns of one channel.
-// Column k covers the sample numbers i with floor(i / per) = k. The borders
-// depend on the numbers alone: they stay where they are while the plot moves,
-// so a column is computed once and does not shimmer. per need not be whole, so
-// the columns together cover the window exactly.
+// Columns holds the extremes of the newest pixel columns of one channel. Column
+// k covers the sample numbers i with floor(i / per) = k. The borders depend on
+// the sample numbers only and do not change while the plot moves. So each
+// column is computed once and does not flicker. per need not be an integer, so
+// that the columns cover the window exactly.
 export class Columns {
   // width is in columns, span is the window in samples.
   constructor(width, span) {
@@ -19,8 +20,8 @@ export class Columns {
     this.complete = 0; // columns below this one are final
   }
 
-  // update brings the columns up to the ring's newest sample. A column without
-  // a finite value has min Infinity and max -Infinity.
+  // update adds the samples up to the ring's newest. A column without a finite
+  // value has min Infinity and max -Infinity.
   update(ring, channel) {
     if (ring.end === 0) return;
     const data = ring.channels[channel];
@@ -56,7 +57,7 @@ export class Columns {
     return Math.ceil(k * this.per);
   }
 
-  // The quotient may be rounded across a border; #firstOf decides.
+  // Rounding may move the quotient across a border, so #firstOf decides.
   #columnOf(sample) {
     let k = Math.floor(sample / this.per);
     if (this.#firstOf(k) > sample) k--;
@@ -66,21 +67,21 @@ export class Columns {
 }
 
 // scaleFor returns the axis for values from min to max: from low to high with
-// ticks at the multiples of step. The previous scale stays while it fits, so
-// that noise does not make the axis jump.
+// ticks at the multiples of step. The previous scale is kept while the values
+// fit, so that noise does not make the axis jump.
 export function scaleFor(min, max, previous) {
   if (previous && min >= previous.low && max <= previous.high && max - min >= (previous.high - previous.low) / 2) {
     return previous;
   }
   let pad = (max - min) * 0.08;
-  // A flat line, or values closer together than numbers can tell apart.
+  // A flat line, or values that differ by less than the precision of numbers.
   if (pad <= Math.abs(max) * 1e-12) pad = Math.abs(max) / 100 || 1;
   const low = min - pad;
   const high = max + pad;
   return { low, high, step: niceStep((high - low) / 5) };
 }
 
-// tickLabel writes a value with the decimals that the step needs.
+// tickLabel formats a value with the decimals that the step needs.
 export function tickLabel(value, step) {
   const size = Math.max(Math.abs(value), step);
   if (size >= 1e7 || size < 1e-4) return value === 0 ? "0" : value.toExponential(2);
@@ -89,9 +90,9 @@ export function tickLabel(value, step) {
   return text.replaceAll(",", "\u202f").replace(/^-(?=[0.\u202f]*$)/, "").replace("-", "\u2212");
 }
 
-// spanOf returns how many samples the time axis spans: all that the ring may
-// hold, which with a dt are some seconds. Without one nobody knows how soon the
-// ring is full, so the axis doubles whenever it is full itself.
+// spanOf returns how many samples the time axis spans: with a dt, the ring's
+// capacity, which is some seconds. Without a dt the time until the ring is full
+// is unknown, so the axis doubles whenever the samples fill it.
 export function spanOf(ring, dt) {
   if (dt > 0) return ring.capacity;
   let span = 64;
@@ -106,14 +107,14 @@ export class Plot {
   #ring = null;
   #generation = 0; // of the ring
   #scale = null;
-  #drawn = {}; // what the canvas shows: { end, theme, width, height, dt }
+  #drawn = {}; // state of the canvas: { end, theme, width, height, dt }
 
   constructor(canvas, channel) {
     this.#canvas = canvas;
     this.#channel = channel;
   }
 
-  // measure takes in the ring's newest samples without drawing and returns the
+  // measure adds the ring's newest samples without drawing, and returns the
   // extremes of the window, or null.
   measure(ring, dt) {
     const columns = this.#columnsFor(ring, this.#columns?.width ?? 16, spanOf(ring, dt));
@@ -121,8 +122,8 @@ export class Plot {
     return columns.range();
   }
 
-  // draw paints the ring's window as it is now. dt is in nanoseconds, 0 for an
-  // axis in samples. theme holds the colours and the font.
+  // draw paints the ring's present window. dt is in nanoseconds, 0 for an axis
+  // in samples. theme holds the colours and the font.
   draw(ring, dt, theme) {
     const canvas = this.#canvas;
     const ratio = window.devicePixelRatio || 1;
@@ -150,7 +151,7 @@ export class Plot {
     this.#drawTimeAxis(ctx, area, ratio, dt, theme);
     if (!range) return;
     this.#scale = scaleFor(range.min, range.max, this.#scale);
-    // Infinite where the values span more than numbers can hold.
+    // Infinite if the range of the values exceeds the largest number.
     if (Number.isFinite(this.#scale.high - this.#scale.low)) this.#drawValueAxis(ctx, area, ratio, theme);
     this.#drawGaps(ctx, area, ratio, ring, theme);
     if (columns.span < area.width) this.#drawPoints(ctx, area, ratio, ring, theme);
@@ -194,8 +195,8 @@ export class Plot {
     }
   }
 
-  // Missing samples are shaded, at least two pixels wide: one lost frame of
-  // ten seconds is to be seen.
+  // Missing samples are shaded at least two pixels wide, so that one lost frame
+  // in ten seconds is visible.
   #drawGaps(ctx, area, ratio, ring, theme) {
     ctx.fillStyle = theme.gap;
     for (const [from, to] of ring.gaps) {
@@ -206,10 +207,10 @@ export class Plot {
     }
   }
 
-  // A column is one filled rectangle, on whole pixels sideways: a stroke along
-  // hundreds of columns of full height costs a browser without a graphics
-  // processor a hundred times as much. Each column reaches to the one before
-  // it, so that a steep curve has no holes.
+  // A column is one filled rectangle with integer x coordinates: a stroke along
+  // hundreds of columns of full height costs a hundred times as much in a
+  // browser without a graphics processor. Each column reaches to the previous
+  // one, so that a steep curve has no holes.
   #drawColumns(ctx, area, ratio, theme) {
     const columns = this.#columns;
     const thickness = 1.25 * ratio;
@@ -235,8 +236,8 @@ export class Plot {
     }
   }
 
-  // Fewer samples than pixels: a line from each to the next, and a dot for
-  // each, which also shows a sample that has no neighbour.
+  // With fewer samples than pixels: a line from each sample to the next, and a
+  // dot for each sample, so that a sample without a neighbour is visible.
   #drawPoints(ctx, area, ratio, ring, theme) {
     const data = ring.channels[this.#channel];
     const dot = (area.width >= 8 * ratio * this.#columns.span ? 3 : 1.25) * ratio;
@@ -261,7 +262,8 @@ export class Plot {
     ctx.stroke();
   }
 
-  // x is where a sample lies. The newest column or sample is at the right.
+  // x returns the x coordinate of a sample. The newest column or sample is at
+  // the right.
   #x(sample, area, ring) {
     const scale = area.width / this.#columns.span;
     const newest = scale > 1 ? (ring.end - 1) * scale : this.#columns.last;

@@ -54,8 +54,9 @@ export function parseFrame(buffer) {
   return frame;
 }
 
-// Close codes: their one name, and whether to connect again. Where that is
-// false the same would only happen again, or somebody meant it.
+// Close codes: the name, and whether to reconnect. No reconnect after codes
+// that would only be repeated, and after codes that an operator caused on
+// purpose.
 const CLOSE_CODES = new Map([
   [1000, ["normal", false]],
   [1001, ["going_away", true]],
@@ -82,8 +83,8 @@ export function closeCode(code) {
   return { name, reconnect };
 }
 
-// A token may hold what may stand in the name of a sub-protocol, which is how
-// a browser sends it.
+// A token may contain the characters of a sub-protocol name, because a browser
+// sends the token as a sub-protocol.
 export function validToken(token) {
   return /^[A-Za-z0-9._~-]{1,4096}$/.test(token);
 }

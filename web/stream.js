@@ -1,55 +1,55 @@
-// What one device's telemetry leaves behind: the last seconds of every
-// channel, and an honest account of what came and what did not.
+// The stored telemetry of one device: the last seconds of each channel, and
+// exact counts of received and missing samples.
 
 import { KIND_SAMPLES } from "./protocol.js";
 
 export const WINDOW_SECONDS = 10;
 export const MAX_CHANNELS = 16;
 
-// Bounds of what is kept of each channel, in samples. A stream faster than the
-// upper one allows is shown over less time, never thinned out.
+// Limits of the stored samples of each channel. A stream that is too fast for
+// the upper limit is shown for a shorter time, with all samples.
 const MIN_SAMPLES = 16;
 const MAX_SAMPLES = 1 << 19;
 const SAMPLES_WITHOUT_DT = 100_000;
 const MAX_GAPS_KEPT = 256;
 
-// Time in which a stream gets at most one new ring, and at most one window of
-// its samples is marked as missing. Milliseconds. Both take time in proportion
-// to the window, not to what was sent, and a device must not be able to keep
+// In this time a stream gets at most one new ring, and at most one window of
+// samples is marked as missing. Milliseconds. Both take time in proportion to
+// the window, not to the data sent, and a device must not be able to prevent
 // the page from sending commands.
 const REBUILD_EVERY = 1000;
 
-// A device that sends the measured dt sends another one each time. Up to this
-// part of dt is jitter; beyond is another rate.
+// Some devices send the measured dt, which differs in each frame. A change up
+// to this fraction of dt is jitter; a larger change is another rate.
 const DT_JITTER = 0.25;
-// The part of each new dt in the mean, and how far the mean may be from the dt
-// shown, which follows in steps: the time axis must not tremble.
+// The weight of each new dt in the mean, and the largest difference between the
+// mean and the displayed dt. The displayed dt changes in steps, so that the
+// time axis does not tremble.
 const DT_SMOOTHING = 1 / 64;
 const DT_STEP = 0.02;
 
 // Ring holds the newest samples of each channel by their number. Numbers count
-// from the first sample that the ring saw. What never came is NaN, so that the
-// time axis stays true.
+// from the first sample in the ring. Missing samples are NaN, so that the time
+// axis stays correct.
 export class Ring {
   constructor(channels, capacity, ArrayType = Float64Array) {
     this.capacity = capacity;
     this.channels = Array.from({ length: channels }, () => new ArrayType(capacity));
     this.start = 0; // number of the oldest sample kept
     this.end = 0; // number of the next sample
-    this.gaps = []; // [from, to) of what is missing, oldest first
+    this.gaps = []; // [from, to) of missing samples, oldest first
     this.generation = 0; // changes when the ring starts over
   }
 
-  // clear starts over with the next sample as the first, without a look at
-  // what is kept.
+  // clear discards all samples; the next sample is the first.
   clear() {
     this.start = this.end = 0;
     this.gaps = [];
     this.generation++;
   }
 
-  // push adds count samples of width interleaved values, of which the ring
-  // takes as many as it has channels.
+  // push adds count samples of width interleaved values; the ring stores as
+  // many values of each sample as it has channels.
   push(values, count, width) {
     const size = this.capacity;
     for (let c = 0; c < this.channels.length; c++) {
@@ -63,8 +63,8 @@ export class Ring {
     this.#advance(count);
   }
 
-  // skip leaves out count samples, fewer than the ring's capacity. They are
-  // listed as a gap when they are missing.
+  // skip leaves out count samples, fewer than the ring's capacity. If missing
+  // is set, they are listed as a gap.
   skip(count, missing = true) {
     const from = this.end % this.capacity;
     for (const channel of this.channels) {
@@ -87,12 +87,12 @@ export class Ring {
   }
 }
 
-// Stream takes the frames of one device. Times are in milliseconds, by a clock
-// that does not jump.
+// Stream processes the frames of one device. Times are in milliseconds of a
+// monotonic clock.
 export class Stream {
   ring = null; // null until the first frame; another one when the stream changes its shape
   channels = 0; // as sent; the ring may hold fewer
-  dt = 0; // nanoseconds between samples, within 2 % of the mean; 0 when the device does not say
+  dt = 0; // nanoseconds between samples, within 2 % of the mean; 0 if the device sends none
   dtVaries = false;
   lastSample = null; // BigInt, nanoseconds since 1970 by the device's clock
   lastArrival = null; // milliseconds
@@ -107,7 +107,7 @@ export class Stream {
   notDrawn = 0; // samples received that did not fit into the ring
   arrivals = new RateMeter();
 
-  #next = null; // BigInt: the number that comes next if nothing is missing
+  #next = null; // BigInt: number of the next sample if none is missing
   #ringNext = null; // BigInt: the number that the ring's next sample has
   #meanDT = 0;
   #exact = false; // the ring's values need 64 bits
@@ -115,9 +115,9 @@ export class Stream {
   #skipped = 0; // samples, since #skippedSince
   #skippedSince = -Infinity;
 
-  // take adds a frame that arrived now. It returns the gap before it,
-  // { from, to } as BigInts, or null. Samples before the first frame seen are
-  // not missing.
+  // take adds a frame that arrived now, and returns the gap before the frame, {
+  // from, to } as BigInts, or null. Samples before the first frame do not count
+  // as missing.
   take(frame, now) {
     if (frame.kind !== KIND_SAMPLES) {
       this.passedOver++;
@@ -142,8 +142,8 @@ export class Stream {
     return gap;
   }
 
-  // keep puts the frame's values into the ring, at the place that its number
-  // says.
+  // keep writes the frame's values into the ring, at the position of their
+  // number.
   #keep(frame, gap, now) {
     if (!this.#fits(frame)) {
       if (now - this.#ringMade < REBUILD_EVERY) {
@@ -178,8 +178,8 @@ export class Stream {
     else this.ring.clear();
   }
 
-  // lost takes the payload of gateway.lost. It is counted apart from missing:
-  // the same samples show up there when the next frame comes.
+  // lost adds the payload of gateway.lost. These samples are counted
+  // separately: the same samples count as missing when the next frame arrives.
   lost({ from, to, cause, inexact, samples }) {
     const count = inexact ? Number(samples ?? 0) : Number(to) - Number(from);
     if (!(count > 0)) return;
@@ -214,8 +214,8 @@ function isExact({ format }) {
   return format === "f64" || format === "i32";
 }
 
-// RateMeter counts what arrived during the last two seconds, in slots of a
-// quarter of a second. Times are in milliseconds.
+// RateMeter counts the samples of the last two seconds, in slots of a quarter
+// of a second. Times are in milliseconds.
 export class RateMeter {
   #slots = new Float64Array(9); // eight full ones and the present
   #slot = null;
@@ -226,7 +226,7 @@ export class RateMeter {
     this.#slots[this.#slot % 9] += count;
   }
 
-  // perSecond is the rate over the full slots.
+  // perSecond returns the rate over the full slots.
   perSecond(now) {
     if (this.#slot === null) return 0;
     this.#turn(now);

@@ -5,7 +5,8 @@ import { Plot, tickLabel } from "./plot.js";
 import { clock } from "./log.js";
 import { setText } from "./devices.js";
 
-// After this long without a frame its age is shown. Milliseconds.
+// After this long without a frame, the page shows the age of the last frame.
+// Milliseconds.
 const QUIET = 5000;
 
 const $ = (id) => document.getElementById(id);
@@ -16,8 +17,8 @@ export class TelemetryView {
   #stream = new Stream();
   #plots = []; // { plot, figure, title, latest, min, max, range, inView }
   #theme = readTheme();
-  #stale = ""; // why what is shown is not what is now, or ""
-  #returned = false; // the next frame makes it live again
+  #stale = ""; // why the data on the page is outdated, or ""
+  #returned = false; // the next frame makes the data live again
   #observer = new IntersectionObserver((changes) => {
     for (const { target, isIntersecting } of changes) {
       const shown = this.#plots.find(({ figure }) => figure === target);
@@ -31,7 +32,7 @@ export class TelemetryView {
     });
   }
 
-  // reset begins a new account, for another device.
+  // reset clears the data and the counters, for another device.
   reset() {
     this.#stream = new Stream();
     this.#stale = "";
@@ -47,20 +48,20 @@ export class TelemetryView {
     this.#stream.lost(payload);
   }
 
-  // gone marks what is shown as what was; why says so.
+  // gone marks the data as outdated; why is the text that the page shows.
   gone(why) {
     this.#stale = why;
     this.#returned = false;
   }
 
-  // returned is called when the device is there again. The mark goes with its
-  // next frame.
+  // returned is called when the device is online again. The next frame removes
+  // the mark.
   returned() {
     this.#returned = true;
   }
 
-  // draw draws the plots that are in view. The others are drawn when they come
-  // into view.
+  // draw draws the plots that are in view. The others are drawn when they are
+  // scrolled into view.
   draw() {
     const { ring, dt } = this.#stream;
     if (!ring) return;
@@ -149,12 +150,12 @@ function setData(id, number, text) {
   setText($(id), text);
 }
 
-// group writes a count with narrow spaces between the thousands.
+// group formats a count with narrow spaces between the thousands.
 function group(n) {
   return n.toLocaleString("en", { maximumFractionDigits: 6 }).replaceAll(",", "\u202f");
 }
 
-// value writes a measured value to about a thousandth of the range shown.
+// value formats a measured value to about a thousandth of the visible range.
 function value(v, range) {
   if (v === undefined || Number.isNaN(v)) return "–";
   if (!Number.isFinite(v)) return v > 0 ? "∞" : "\u2212∞";

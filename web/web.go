@@ -1,6 +1,6 @@
-// Package web holds the page that the gateway shows at "/": an operator's live
-// view in plain JavaScript, without a build step and without anything from
-// elsewhere, since a laboratory may have no internet.
+// Package web contains the page that the gateway serves at "/": an operator's
+// live view in plain JavaScript. The page has no build step and loads nothing
+// from the internet, because a laboratory may have no internet access.
 package web
 
 import (
@@ -16,9 +16,9 @@ import (
 //go:embed index.html icon.svg *.css *.js
 var files embed.FS
 
-// policy lets the page load its own files and talk to its own gateway, nothing
-// else. Trusted types make the browser refuse innerHTML and its kin, so that
-// what devices send cannot become markup by mistake.
+// policy lets the page load its own files and connect to its own gateway, and
+// nothing else. With trusted types the browser refuses innerHTML and similar
+// functions, so that data from devices cannot become markup by mistake.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -29,17 +29,17 @@ var contentTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// asset is one file as it is served.
+// asset is one served file.
 type asset struct {
 	body        []byte
 	contentType string
 	etag        string
 }
 
-// Handler serves the page at "/" and its files beside it, and answers 404 with
-// a JSON body elsewhere. Browsers are to ask each time whether a file has
-// changed (RFC 9110 section 13.1.2): after an update of the gateway no old
-// script meets a new page.
+// Handler serves the page at "/" and its files beside it, and answers all other
+// paths with 404 and a JSON body. Browsers must check each time whether a file
+// has changed (RFC 9110 section 13.1.2), so that after an update of the gateway
+// no old script runs in a new page.
 func Handler() http.Handler {
 	assets := load()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,11 +72,11 @@ func Handler() http.Handler {
 	})
 }
 
-// load reads the embedded files, by the path that each is served at.
+// load returns the embedded files by the path of their URL.
 func load() map[string]asset {
 	entries, err := files.ReadDir(".")
 	if err != nil {
-		panic("web: embedded files: " + err.Error()) // the compiler has put them in
+		panic("web: embedded files: " + err.Error()) // impossible: the compiler embedded the files
 	}
 	assets := make(map[string]asset, len(entries))
 	for _, entry := range entries {
@@ -95,7 +95,7 @@ func load() map[string]asset {
 	return assets
 }
 
-// matches reports whether an If-None-Match field names the tag, by the weak
+// matches reports whether an If-None-Match field contains the tag, by the weak
 // comparison of RFC 9110 section 8.8.3.2.
 func matches(field, etag string) bool {
 	for tag := range strings.SplitSeq(field, ",") {

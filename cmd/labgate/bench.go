@@ -38,7 +38,7 @@ const scenarioHelp = `Scenarios:
   compare    compares two files of --json reports with several runs of each case`
 
 // Run runs the scenario and prints its report. The error says what was lost,
-// damaged, unanswered or closed that should not have been.
+// damaged, unanswered or closed unexpectedly.
 func (c *BenchCmd) Run(ctx context.Context, out *Streams) error {
 	if c.Scenario == "compare" {
 		return c.compare(out.Out)
@@ -65,7 +65,7 @@ func (c *BenchCmd) Run(ctx context.Context, out *Streams) error {
 	return err
 }
 
-// compare sets two files of reports side by side.
+// compare compares two files of reports.
 func (c *BenchCmd) compare(out io.Writer) error {
 	if len(c.Files) != 2 {
 		return fmt.Errorf("bench compare takes two files of reports, got %d", len(c.Files))
@@ -86,7 +86,8 @@ func (c *BenchCmd) compare(out io.Writer) error {
 	return bench.Compare(out, files[0], files[1], bench.CompareOptions{FailOnWorse: c.FailOnWorse, Threshold: threshold, Markdown: c.Markdown})
 }
 
-// isTerminal says whether w is a character device, or leads to one.
+// isTerminal reports whether w writes to a character device, directly or
+// through other writers.
 func isTerminal(w io.Writer) bool {
 	if outer, ok := w.(interface{ Unwrap() io.Writer }); ok {
 		return isTerminal(outer.Unwrap())

@@ -8,9 +8,10 @@ import (
 	"github.com/labgate/labgate/cluster"
 )
 
-// check finds what only trying shows: addresses that cannot be listened on, and a
-// Redis that cannot be used. Both addresses are held at the same time, so that
-// one address for both is found, too. bus is nil for a gateway that is alone.
+// check tries the addresses and Redis: errors are an address that the gateway
+// cannot listen on, and a Redis that cannot be used. Both listeners are open at
+// the same time, so that check also detects equal addresses. bus is nil without
+// --redis.
 func (c *ServeCmd) check(ctx context.Context, bus *cluster.Bus) error {
 	for _, l := range []struct{ option, address string }{
 		{"--listen", c.Server.Listen}, {"--admin-listen", c.Server.AdminListen},

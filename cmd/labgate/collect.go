@@ -9,20 +9,22 @@ import (
 )
 
 const (
-	// growth is by how many percent the heap grows before garbage is collected:
-	// by half, not by all of it as is Go's default. What thousands of connections
-	// leave behind stays smaller, which small machines feel.
+	// growth is by how many percent the heap grows before the next garbage
+	// collection: 50 instead of Go's default of 100. Thousands of connections
+	// then need less memory, which matters on small machines.
 	growth = 50
-	// With other nodes the heap may grow by so many bytes in any case, and by so
-	// many percent at most. What comes through Redis is garbage as soon as it is
-	// with the front ends: with half of a few MiB in reserve a busy gateway would
-	// collect dozens of times a second, for a quarter of its CPU.
+	// With other nodes the heap always grows by at least leastGrowth bytes, and
+	// by at most mostGrowth percent. Data from Redis is garbage as soon as the
+	// front ends have received the data. With half of a few MiB in reserve, a
+	// busy gateway would collect garbage dozens of times a second, which takes
+	// a quarter of its CPU.
 	leastGrowth = 8 << 20
 	mostGrowth  = 400
 )
 
-// collectEarly has the garbage collector keep less in reserve than it does by
-// itself, unless GOGC says how much, until stop.
+// collectEarly makes the garbage collector keep a smaller reserve than Go's
+// default, until stop is called. With GOGC in the environment collectEarly
+// changes nothing.
 func collectEarly(clustered bool) (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -38,8 +40,8 @@ func collectEarly(clustered bool) (stop func()) {
 	}
 }
 
-// collector sets the garbage collector's target after each collection. It has
-// no goroutine of its own.
+// collector sets the garbage collector's target after each collection. A
+// collector has no goroutine.
 type collector struct {
 	percent atomic.Int64 // as last set
 	stopped atomic.Bool
@@ -51,7 +53,7 @@ func (c *collector) adjust() {
 	if p := growthFor(live[0].Value.Uint64()); c.percent.Swap(int64(p)) != int64(p) {
 		debug.SetGCPercent(p)
 	}
-	// An object that nobody has is cleaned up after the next collection.
+	// The cleanup of an unreachable object runs after the next collection.
 	runtime.AddCleanup(new([64]byte), func(c *collector) {
 		if !c.stopped.Load() {
 			c.adjust()
@@ -59,8 +61,9 @@ func (c *collector) adjust() {
 	}, c)
 }
 
-// growthFor returns by how many percent a heap may grow of which so many bytes
-// are in use, in steps, because each change stops the gateway for a moment.
+// growthFor returns by how many percent a heap with live bytes in use may grow.
+// The result changes in steps, because each change stops the gateway for a
+// moment.
 func growthFor(live uint64) int {
 	const step = 25
 	p := uint64(mostGrowth)

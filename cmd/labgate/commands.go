@@ -9,13 +9,13 @@ import (
 	"github.com/labgate/labgate/internal/tensile"
 )
 
-// runner is a command whose options are set.
+// runner is a command with its options.
 type runner interface {
 	Run(ctx context.Context, out *Streams) error
 }
 
-// commandSpec is one command of labgate. Its options are those that the fields
-// of what new returns declare (package option).
+// commandSpec is one command of labgate. The tags on the fields of the struct
+// that new returns declare the options (package option).
 type commandSpec struct {
 	name    string
 	summary string
@@ -24,7 +24,7 @@ type commandSpec struct {
 	new     func() runner
 }
 
-// globalOptions go before or after the name of a command.
+// globalOptions may be given before or after the name of a command.
 type globalOptions struct {
 	Config   string `option:"config" type:"path" placeholder:"FILE" help:"JSON configuration file: option names as keys, with _ or - between words. A flag wins over a variable, a variable over the file."`
 	LogLevel string `option:"log-level" enum:"debug,info,warn,error" default:"info" help:"Lowest level of messages that the log shows."`
@@ -88,7 +88,7 @@ func commands() []*commandSpec {
 	}
 }
 
-// commandNamed returns the command of a name, nil if there is none.
+// commandNamed returns the command with a name, nil if there is none.
 func commandNamed(name string) *commandSpec {
 	for _, c := range commands() {
 		if c.name == name {
@@ -98,7 +98,7 @@ func commandNamed(name string) *commandSpec {
 	return nil
 }
 
-// unknownCommand names the command that may have been meant.
+// unknownCommand returns an error that suggests the nearest command.
 func unknownCommand(name string) error {
 	all := commands()
 	names := make([]string, len(all))
@@ -111,10 +111,10 @@ func unknownCommand(name string) error {
 	return fmt.Errorf("%q is not a command; use one of %s", name, strings.Join(names, ", "))
 }
 
-// variable returns the environment variable of an option, empty when the option
-// has none. A variable of serve is LABGATE_ and the option's name; that of
-// another command has the command's name between, because options of different
-// commands have equal names. spec is nil for global options.
+// variable returns the environment variable of an option, "" if the option has
+// none. A variable of serve is LABGATE_ and the option's name. A variable of
+// another command has the command's name in between, because different commands
+// have options of the same name. spec is nil for global options.
 func variable(spec *commandSpec, o *option.Option) string {
 	if o.Positional || onlyFlags[o.Name] {
 		return ""

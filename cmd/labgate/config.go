@@ -29,9 +29,9 @@ type configEntry struct {
 	value json.RawMessage
 }
 
-// readConfig reads a file and refuses keys that no option of any command has: a
-// misspelt limit that is ignored would be found only when the limit is missed.
-// Errors name file, line and key.
+// readConfig reads a file and refuses keys that belong to no option of any
+// command: an ignored misspelt limit would be noticed only when the limit is
+// needed. Errors name file, line and key.
 func readConfig(path string) (*configFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -55,8 +55,8 @@ func readConfig(path string) (*configFile, error) {
 	return c, nil
 }
 
-// withoutByteOrderMark takes the mark of UTF-8 away that some editors write, and
-// refuses files in UTF-16 by name.
+// withoutByteOrderMark removes the UTF-8 byte-order mark that some editors
+// write, and refuses files in UTF-16.
 func withoutByteOrderMark(data []byte) ([]byte, error) {
 	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
 		return nil, errors.New("the file is in UTF-16; save it as UTF-8")
@@ -69,10 +69,10 @@ func (c *configFile) parse(data []byte) error {
 		return 1 + bytes.Count(data[:min(max(offset, 0), int64(len(data)))], []byte("\n"))
 	}
 	key := ""
-	// fail names the line of an error of the JSON decoder and the key before it.
+	// fail adds the line and the last key to an error of the JSON decoder.
 	fail := func(dec *json.Decoder, err error) error {
 		where := lineAt(dec.InputOffset())
-		// The decoder counts from another place than the file's beginning.
+		// The decoder's offset does not count from the beginning of the file.
 		syntax := (*json.SyntaxError)(nil)
 		if errors.As(json.Unmarshal(data, new(json.RawMessage)), &syntax) {
 			where = lineAt(syntax.Offset - 1)
@@ -97,7 +97,7 @@ func (c *configFile) parse(data []byte) error {
 		if err != nil {
 			return fail(dec, err)
 		}
-		key = token.(string) // the decoder takes nothing else for a key
+		key = token.(string) // the decoder accepts only strings as keys
 		entry := configEntry{key: key, line: lineAt(dec.InputOffset())}
 		if err := dec.Decode(&entry.value); err != nil {
 			return fail(dec, err)
@@ -115,7 +115,7 @@ func (c *configFile) parse(data []byte) error {
 	return nil
 }
 
-// add refuses unknown keys and keys that are there already.
+// add refuses unknown keys and duplicate keys.
 func (c *configFile) add(entry configEntry, known []string) error {
 	name := strings.ReplaceAll(entry.key, "_", "-")
 	if first, twice := c.entries[name]; twice {
@@ -134,7 +134,7 @@ func (c *configFile) add(entry configEntry, known []string) error {
 	return fmt.Errorf("%s:%d: key %q is not an option; %s", c.path, entry.line, entry.key, meant)
 }
 
-// configKeys are the names that a file may use.
+// configKeys returns the keys that a file may use.
 func configKeys() []string {
 	var names []string
 	seen := map[string]bool{}
@@ -151,8 +151,8 @@ func configKeys() []string {
 	return names
 }
 
-// set gives an option the file's value, if the file has one. A nil file has
-// none.
+// set sets an option to the file's value, if the file has one. A nil file has
+// no values.
 func (c *configFile) set(o *option.Option) (bool, error) {
 	if c == nil {
 		return false, nil
@@ -171,7 +171,7 @@ func (c *configFile) set(o *option.Option) (bool, error) {
 	return true, nil
 }
 
-// texts returns the value as the command line would write it.
+// texts returns the value in the form of the command line.
 func (e *configEntry) texts(o *option.Option) ([]string, error) {
 	dec := json.NewDecoder(bytes.NewReader(e.value))
 	dec.UseNumber()

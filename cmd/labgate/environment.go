@@ -12,17 +12,18 @@ import (
 
 const (
 	variablePrefix = "LABGATE_"
-	// testPrefix begins variables of the tests, which labgate does not read.
+	// testPrefix is the prefix of variables of the tests, which labgate
+	// ignores.
 	testPrefix = "LABGATE_TEST_"
 )
 
-// linkVariable matches what Kubernetes and Docker put into the environment of
-// every container beside a service whose name begins with "labgate".
+// linkVariable matches variables that Kubernetes and Docker set in containers
+// when a service has a name that begins with "labgate".
 var linkVariable = regexp.MustCompile(`^LABGATE_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
 // labgateVariables returns the variables that begin with LABGATE_. A variable
-// that belongs to no option is refused: a misspelt limit that is ignored would be
-// found only when the limit is missed.
+// that belongs to no option is refused: an ignored misspelt limit would be
+// noticed only when the limit is needed.
 func labgateVariables(environment []string) (map[string]string, error) {
 	known := knownVariables()
 	values := map[string]string{}
@@ -43,8 +44,8 @@ func labgateVariables(environment []string) (map[string]string, error) {
 	return values, nil
 }
 
-// unknownVariable names the variables that may have been meant: those of other
-// commands that end alike, or the one that is spelt most alike.
+// unknownVariable returns an error that suggests variables: those of other
+// commands with the same ending, or the one with the nearest spelling.
 func unknownVariable(name string, known []string) error {
 	own := strings.TrimPrefix(name, variablePrefix)
 	var meant []string
@@ -67,7 +68,7 @@ func unknownVariable(name string, known []string) error {
 	return fmt.Errorf("the environment variable %s belongs to no option; did you mean %s?", name, strings.Join(meant, " or "))
 }
 
-// foreignVariable reports whether a variable is not meant for labgate.
+// foreignVariable reports whether labgate ignores a variable.
 func foreignVariable(name, value string) bool {
 	if strings.HasPrefix(name, testPrefix) || linkVariable.MatchString(name) {
 		return true
@@ -75,7 +76,7 @@ func foreignVariable(name, value string) bool {
 	return strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
 }
 
-// knownVariables are those of all options of all commands.
+// knownVariables returns the variables of all options of all commands.
 func knownVariables() map[string]bool {
 	known := map[string]bool{}
 	for _, o := range option.Of(&globalOptions{}) {

@@ -31,7 +31,8 @@ func (c *HelpCmd) Run(_ context.Context, out *Streams) error {
 // helpWidth is the width of the help in columns, that of a small terminal.
 const helpWidth = 80
 
-// groups are the headings of the options of labgate serve, in this order.
+// groups are the headings of the options of labgate serve, in the order of the
+// help.
 var groups = []struct{ key, title string }{
 	{"", "Options:"},
 	{"net", "Listeners and limits:"},
@@ -43,7 +44,7 @@ var groups = []struct{ key, title string }{
 	{"io", "Event loop:"},
 }
 
-// overview is the help of labgate without a command.
+// overview returns the help of labgate without a command.
 func overview() string {
 	var b strings.Builder
 	b.WriteString("Usage: labgate COMMAND [options]\n\n")
@@ -55,7 +56,7 @@ func overview() string {
 	return b.String()
 }
 
-// commandList is a line for each command.
+// commandList returns a line for each command.
 func commandList() string {
 	var b strings.Builder
 	b.WriteString("Commands:\n")
@@ -65,7 +66,7 @@ func commandList() string {
 	return b.String()
 }
 
-// commandHelp is the help of one command.
+// commandHelp returns the help of one command.
 func commandHelp(spec *commandSpec) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage: %s\n\n%s", usage(spec), wrap(spec.summary, 0))
@@ -90,7 +91,7 @@ func commandHelp(spec *commandSpec) string {
 	return b.String()
 }
 
-// usage is the form of a command's line.
+// usage returns the syntax of a command line.
 func usage(spec *commandSpec) string {
 	text := "labgate " + spec.name + " [options]"
 	for _, o := range option.Of(spec.new()) {
@@ -121,7 +122,8 @@ func writeOptions(b *strings.Builder, spec *commandSpec, title string, list []*o
 	}
 }
 
-// placeholder stands for the value of an option.
+// placeholder returns the word that the help shows in place of an option's
+// value.
 func placeholder(o *option.Option) string {
 	switch {
 	case o.Switch():
@@ -137,7 +139,7 @@ func placeholder(o *option.Option) string {
 	return o.Kind()
 }
 
-// explain is the help of an option with its bounds, its default and its
+// explain returns the help of an option with its bounds, its default and its
 // variable.
 func explain(spec *commandSpec, o *option.Option) string {
 	text := o.Help

@@ -7,7 +7,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// newLogger logs for people on a terminal, and JSON lines otherwise.
+// newLogger returns a logger that writes readable text to a terminal, and JSON
+// lines otherwise.
 func newLogger(w io.Writer, level string, asJSON bool) zerolog.Logger {
 	if isTerminal(w) && !asJSON {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}

@@ -29,8 +29,8 @@ const (
 	exitInterrupted = 130 // a signal ended the command before its work was done
 )
 
-// run is main without the process: arguments in, exit code out. restore gives
-// the signals their usual effect back, so that a second signal ends the process
+// run is main without the process: arguments in, exit code out. restore resets
+// the signals to their default effect, so that a second signal ends the process
 // at once.
 func run(ctx context.Context, restore func(), args []string, stdout, stderr io.Writer) int {
 	stopped := context.AfterFunc(ctx, restore)
@@ -55,7 +55,7 @@ func run(ctx context.Context, restore func(), args []string, stdout, stderr io.W
 	return exitOK
 }
 
-// refuse says what is wrong with a command line, and where help is.
+// refuse prints the error of a command line and how to get help.
 func refuse(stderr io.Writer, line *commandLine, err error) int {
 	fmt.Fprintln(stderr, "labgate:", err)
 	if rangeErr := (*option.RangeError)(nil); errors.As(err, &rangeErr) {

@@ -11,22 +11,22 @@ import (
 	"github.com/labgate/labgate/internal/option"
 )
 
-// commandLine is what the arguments, the environment and the configuration file
-// ask for.
+// commandLine is the parsed result of the arguments, the environment and the
+// configuration file.
 type commandLine struct {
 	global  globalOptions
 	spec    *commandSpec // nil until the command is known
 	command runner
 }
 
-// given collects what the command line says about one option, until it is known
-// which source counts.
+// given collects the values of one option on the command line, until resolve
+// decides which source wins.
 type given struct {
 	option *option.Option
 	texts  []string
 }
 
-// String, Set and Type are what pflag wants of a value.
+// String, Set and Type implement pflag.Value.
 func (g *given) String() string { return strings.Join(g.texts, ",") }
 
 // Set takes one occurrence of the flag.
@@ -35,7 +35,7 @@ func (g *given) Set(text string) error {
 	return nil
 }
 
-// Type is not shown: the help is not pflag's.
+// Type is unused: labgate prints its own help.
 func (g *given) Type() string { return "" }
 
 // parse reads the command line: global options, the name of a command, and its
@@ -83,14 +83,14 @@ func parse(args, environment []string) (*commandLine, error) {
 		return line, err
 	}
 	if len(flagsOf(own)) == 0 {
-		// help and version work whatever the environment says.
+		// help and version do not depend on the environment.
 		return line, setAll(own)
 	}
 	return line, line.resolve(global, own, environment)
 }
 
-// resolve gives every option its value: a flag wins over a variable, a variable
-// over the configuration file, the file over the default.
+// resolve sets every option: a flag wins over a variable, a variable over the
+// configuration file, and the file over the default.
 func (line *commandLine) resolve(global, own []*given, environment []string) error {
 	variables, err := labgateVariables(environment)
 	if err != nil {

@@ -58,7 +58,7 @@ func (c *SendCmd) Run(ctx context.Context, out *Streams) error {
 	if _, err := fmt.Fprintf(out.Out, "%s\n", text); err != nil {
 		return err
 	}
-	// A device says in the payload that it did not do what it was told.
+	// A device reports in the payload that it did not carry out the command.
 	var result struct {
 		OK    *bool  `json:"ok"`
 		Error string `json:"error"`
@@ -69,13 +69,13 @@ func (c *SendCmd) Run(ctx context.Context, out *Streams) error {
 	return nil
 }
 
-// bareWord matches a name that stands where JSON wants a string: what is left of
-// a quoted name when a shell has removed the quotes.
+// bareWord matches a name without quotes where JSON requires a string: the rest
+// of a quoted name after a shell has removed the quotes.
 var bareWord = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_.-]*`)
 
-// checkPayload says what is wrong with a payload that is not JSON. Most often
-// the shell has removed the double quotes, and then the hint is the payload as
-// it has to be written.
+// checkPayload returns an error for a payload that is not JSON. Usually the
+// shell has removed the double quotes; then the error shows how to write the
+// payload.
 func checkPayload(payload string) error {
 	var value any
 	err := json.Unmarshal([]byte(payload), &value)

@@ -63,8 +63,8 @@ func (c *ServeCmd) Run(ctx context.Context, out *Streams) error {
 	return nil
 }
 
-// prepare fills in what is no option, and makes the bus that joins the gateway
-// with others, if there is to be one; nothing is connected yet.
+// prepare sets the fields that are not options, and creates the bus to other
+// nodes if --redis is set; the bus does not connect yet.
 func (c *ServeCmd) prepare(out *Streams) (*cluster.Bus, error) {
 	c.Server.Version, c.Server.Logger = buildVersion(), out.Log
 	if c.Server.Node == "" {
@@ -81,7 +81,8 @@ func (c *ServeCmd) prepare(out *Streams) (*cluster.Bus, error) {
 	return bus, err
 }
 
-// warn says when strangers on the network can connect.
+// warn logs a warning if devices or front ends on the network can connect
+// without a credential.
 func (c *ServeCmd) warn(out *Streams, s *server.Server) {
 	if s.Exposed() {
 		out.Log.Warn().Str("listen", s.Addr()).Msg("INSECURE: anybody who reaches this address can connect and command every device; --insecure allows it. Give --device-token-file and --frontend-token-file, or keys for JWTs, and leave --insecure away")
@@ -91,7 +92,8 @@ func (c *ServeCmd) warn(out *Streams, s *server.Server) {
 	}
 }
 
-// explainListen adds what to do about an address that cannot be listened on.
+// explainListen adds advice to the error of an address that the gateway cannot
+// listen on.
 func explainListen(err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -104,9 +106,9 @@ func explainListen(err error) error {
 	return err
 }
 
-// spareProcessors makes sure that Go has more processors to run on than
-// pollers: a poller sleeps in the kernel with one, and with none left the rest
-// would wait until the scheduler notices.
+// spareProcessors raises GOMAXPROCS above the number of pollers: a poller that
+// sleeps in the kernel occupies a processor of Go's scheduler, and without a
+// free one other goroutines would wait until the scheduler takes it back.
 func (c *ServeCmd) spareProcessors(s *server.Server) {
 	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) <= s.Pollers() {
 		runtime.GOMAXPROCS(s.Pollers() + 1)

@@ -10,15 +10,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// gatewaySignals handles the signals of signal(7) that end a process by default,
-// for labgate serve. SIGINT and SIGTERM are main's. SIGHUP reads files again.
-// SIGXCPU and SIGPWR say that the gateway is about to be ended: it drains. SIGUSR1
-// and SIGUSR2 are used by other servers to open log files again: a line says what
-// they do here. SIGPIPE and SIGXFSZ come of a log that nobody reads or that has no
-// room, SIGTTOU of a terminal that the gateway may not write to: they are ignored,
-// and the write fails or succeeds. Go's runtime ignores SIGALRM, SIGVTALRM,
-// SIGPROF, SIGIO and the real-time signals, and ends the process with a dump of
-// all goroutines after SIGQUIT, SIGABRT and the signals of faults.
+// gatewaySignals handles the signals of signal(7) that end a process by
+// default, for labgate serve. SIGINT and SIGTERM are main's. SIGHUP reads files
+// again. SIGXCPU and SIGPWR announce that the gateway will be ended soon, so
+// the gateway drains. SIGUSR1 and SIGUSR2 make other servers reopen their log
+// files; here a line in the log says that they do nothing. SIGPIPE and SIGXFSZ
+// are caused by a log without a reader or a full log file, SIGTTOU by a
+// terminal that belongs to another process; these signals are ignored, and the
+// write fails or succeeds. Go's runtime ignores SIGALRM, SIGVTALRM, SIGPROF,
+// SIGIO and the real-time signals, and ends the process with a dump of all
+// goroutines after SIGQUIT, SIGABRT and the signals of faults.
 //
 // Goroutines: run, from reloadWith to stop.
 type gatewaySignals struct {
@@ -30,10 +31,10 @@ type gatewaySignals struct {
 	wait   sync.WaitGroup
 }
 
-// catchSignals handles signals from now on. The context ends with ctx, and when a
-// signal other than main's asks the gateway to leave.
+// catchSignals starts to handle signals. The context ends with ctx, or when
+// SIGXCPU or SIGPWR arrives.
 func catchSignals(ctx context.Context, log zerolog.Logger) (context.Context, *gatewaySignals) {
-	// One of each is kept: more of the same ask for the same.
+	// One pending signal of each kind is enough.
 	s := &gatewaySignals{
 		log: log, hangup: make(chan os.Signal, 1), unused: make(chan os.Signal, 1), leave: make(chan os.Signal, 1), quit: make(chan struct{}),
 	}
@@ -54,8 +55,9 @@ func catchSignals(ctx context.Context, log zerolog.Logger) (context.Context, *ga
 	return ctx, s
 }
 
-// reloadWith has SIGHUP read files again, also one that has come before. reload
-// returns how many files were read, and how many of them cannot be used.
+// reloadWith starts to call reload for each SIGHUP, including one that arrived
+// before. reload returns how many files were read, and how many of them cannot
+// be used.
 func (s *gatewaySignals) reloadWith(reload func() (read, failed int)) {
 	s.wait.Go(func() {
 		for {
@@ -76,8 +78,8 @@ func (s *gatewaySignals) reloadWith(reload func() (read, failed int)) {
 	})
 }
 
-// stop ends the goroutines. Ignored signals stay ignored: what is left of the log
-// is written after that.
+// stop ends the goroutines. Ignored signals stay ignored, because the rest of
+// the log is written after stop.
 func (s *gatewaySignals) stop() {
 	signal.Stop(s.unused)
 	signal.Stop(s.leave)

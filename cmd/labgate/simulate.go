@@ -26,15 +26,15 @@ type SimulateCmd struct {
 // temperature (°C).
 const channels = 3
 
-// produceEvery is how often the samples that have become due are made.
+// produceEvery is how often a tester produces the samples that are due.
 const produceEvery = 5 * time.Millisecond
 
-// reportEvery is how often a tester tells its state unasked.
+// reportEvery is how often a tester reports its state.
 const reportEvery = time.Second
 
-// produceMost is how many samples are made at a time: after a long pause of
-// the process commands are not kept waiting and memory stays bounded, while
-// the stream drops what is too old.
+// produceMost is the largest number of samples produced at a time: after a long
+// pause of the process, commands do not wait long and memory stays limited; the
+// stream drops samples that are too old.
 const produceMost = 4096
 
 // Run connects the testers and lets them report until ctx ends.
@@ -99,14 +99,14 @@ func (c *SimulateCmd) simulate(ctx context.Context, out *Streams, id string, see
 // tester is one simulated machine on its connection.
 type tester struct {
 	// mu guards the machine, which commands and the production of samples
-	// share. It is held while a change of state is queued, so that changes are
-	// told in order.
+	// share. mu is held while a change of state is queued, so that changes are
+	// reported in order.
 	mu      sync.Mutex
 	machine *tensile.Machine
-	dev     *client.Device // set when it connects, before its first command
+	dev     *client.Device // set on the first connection, before the first command
 }
 
-// produce makes samples as the clock makes them due.
+// produce produces the samples that are due.
 func (t *tester) produce(ctx context.Context, dev *client.Device, stream *client.Stream[float32], period time.Duration) error {
 	pacer, err := tensile.NewPacer(time.Now(), period)
 	if err != nil {
@@ -144,8 +144,7 @@ func (t *tester) produce(ctx context.Context, dev *client.Device, stream *client
 	}
 }
 
-// measure appends the next n samples to values and tells the changes of state
-// they brought.
+// measure appends the next n samples to values, and reports changes of state.
 func (t *tester) measure(values []float32, n int) ([]float32, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,8 +174,8 @@ type stateChange struct {
 	Sample   uint64        `json:"sample"` // index of the first sample in this state
 }
 
-// reportState tells the state after each connect: what changed while there was
-// none is told here.
+// reportState reports the state after each connect, because changes may have
+// happened without a connection.
 func (t *tester) reportState(dev *client.Device, _ protocol.Welcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -185,8 +184,8 @@ func (t *tester) reportState(dev *client.Device, _ protocol.Welcome) {
 	_ = t.tell(dev, "test.state_changed", stateChange{State: t.machine.State(), Reason: "connected", Sample: t.machine.Taken()})
 }
 
-// progress is the payload of test.state: where the test stands, for front ends
-// that came after the last change.
+// progress is the payload of test.state: the present state of the test, for
+// front ends that connected after the last change.
 type progress struct {
 	State     tensile.State `json:"state"`
 	Sample    uint64        `json:"sample"`       // samples taken since the start
@@ -199,8 +198,8 @@ func (t *tester) reportProgress() error {
 	return t.tell(t.dev, "test.state", progress{t.machine.State(), t.machine.Taken(), t.machine.Peak()})
 }
 
-// tellChanges reports the changes of state since the last call. The caller
-// holds mu.
+// tellChanges sends the changes of state since the last call. The caller holds
+// mu.
 func (t *tester) tellChanges() error {
 	for _, c := range t.machine.Changes() {
 		if err := t.tell(t.dev, "test.state_changed", stateChange{State: c.State, Previous: c.Previous, Reason: c.Reason, Sample: c.Sample}); err != nil {

@@ -12,19 +12,20 @@ import (
 	"github.com/labgate/labgate/client"
 )
 
-// Streams is where a command writes: results to Out, the rest to Err or Log.
+// Streams are the outputs of a command: results go to Out, everything else to
+// Err or Log.
 type Streams struct {
 	Out, Err io.Writer
 	Log      zerolog.Logger
 }
 
-// ClientOptions are the options of every command that connects to a gateway.
+// ClientOptions are the options of all commands that connect to a gateway.
 type ClientOptions struct {
 	URL       string `option:"url" placeholder:"URL" help:"The gateway's address: ws://, wss://, http:// or https://." default:"ws://127.0.0.1:8080"`
 	TokenFile string `option:"token-file" type:"path" placeholder:"FILE" help:"File whose first line is the token for the gateway. The file is read for each connection, and again when the token is about to expire."`
 }
 
-// config is that of a client which stays connected.
+// config returns the configuration of a client that reconnects.
 func (c *ClientOptions) config(log *zerolog.Logger) client.Config {
 	cfg := client.Config{URL: c.URL, Logger: log}
 	if c.TokenFile != "" {

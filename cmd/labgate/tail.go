@@ -15,15 +15,15 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// TailCmd watches what the gateway sends to front ends.
+// TailCmd prints what the gateway sends to front ends.
 type TailCmd struct {
 	ClientOptions
 	Device []string `option:"device" unset:"all" placeholder:"ID" help:"Watch only these devices."`
 	JSON   bool     `option:"json" help:"Print JSON lines."`
 }
 
-// Run prints messages as they come and a summary of the telemetry each second,
-// until ctx ends.
+// Run prints each message when it arrives, and a summary of the telemetry each
+// second, until ctx ends.
 func (c *TailCmd) Run(ctx context.Context, out *Streams) error {
 	if _, err := c.token(); err != nil {
 		return err
@@ -65,8 +65,8 @@ func (c *TailCmd) Run(ctx context.Context, out *Streams) error {
 	}
 }
 
-// watch prints. Its callbacks run on the connection's reading goroutine,
-// summarise on the command's.
+// watch prints messages and summaries. Its callbacks run on the connection's
+// reading goroutine; summarise runs on the command's goroutine.
 type watch struct {
 	out  io.Writer
 	json bool
@@ -93,7 +93,7 @@ type streamSummary struct {
 func (w *watch) connected(_ *client.Frontend, welcome protocol.Welcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// Stream numbers belong to the node's run: start anew.
+	// Another node has other stream numbers: start anew.
 	clear(w.streams)
 	names := make([]string, len(welcome.Devices))
 	for i, d := range welcome.Devices {
@@ -162,9 +162,9 @@ func (w *watch) stream(n uint32) *streamSummary {
 	return s
 }
 
-// telemetryLine is a second of one stream as --json prints it. Gaps counts the
-// samples missing from the sequence, Lost those of them that the gateway told
-// of.
+// telemetryLine is one second of one stream, as --json prints it. Gaps counts
+// the samples that are missing from the sequence, Lost those that the gateway
+// reported as lost.
 type telemetryLine struct {
 	Device  string    `json:"device"`
 	Stream  uint32    `json:"stream"`

@@ -11,7 +11,7 @@ import (
 	"github.com/labgate/labgate/internal/access"
 )
 
-// TokenCmd makes a token and the line of a token file that lets its bearer in.
+// TokenCmd makes a token and its line for a token file.
 type TokenCmd struct {
 	Role        string   `option:"role" enum:"device,frontend,admin" required:"true" help:"What the token is for: a device, a front end, or the admin listener."`
 	Name        string   `option:"name" unset:"any" placeholder:"DEVICE" help:"The only device id for which the token is valid."`
@@ -22,13 +22,14 @@ type TokenCmd struct {
 	Hash        bool     `option:"hash" help:"Read an existing token from standard input and print only its line."`
 	Append      string   `option:"append" type:"path" placeholder:"FILE" help:"Add the line to the end of this file and print only the token. The file is created if it does not exist. A gateway that uses the file notices the change by itself."`
 
-	// stdin is where --hash reads from; nil: the process's.
+	// stdin is the input of --hash; nil means the standard input of the
+	// process.
 	stdin io.Reader
 }
 
-// Run writes two things to two places: the line for the gateway's file, and the
-// token, which is kept nowhere. Standard output gets only one of them, so that
-// it can go into a file: the line, or the token when --append takes the line.
+// Run writes the line for the gateway's file and the token to two places.
+// Standard output gets only one of them, so that it can be redirected to a
+// file: the line, or with --append the token.
 func (c *TokenCmd) Run(_ context.Context, out *Streams) error {
 	grant, err := c.grant()
 	if err != nil {
@@ -72,9 +73,8 @@ func (c *TokenCmd) printBoth(out *Streams, role access.Role, token, line string)
 	return err
 }
 
-// appendLine adds a line to a file with one write, so that a gateway that reads
-// the file never sees half of the line. Only the owner may read a file that is
-// made for it.
+// appendLine appends a line to a file with one write, so that a gateway never
+// reads half of the line. Only the owner may read a new file.
 func appendLine(path, line string) (err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
@@ -130,14 +130,14 @@ func (c *TokenCmd) grant() (access.Grant, error) {
 	return g, nil
 }
 
-// readToken reads one line; it may lack its line break.
+// readToken reads one line, with or without a line break.
 func (c *TokenCmd) readToken() (string, error) {
 	in := c.stdin
 	if in == nil {
 		in = os.Stdin
 	}
-	// Room for a token that is too long and for a line break: the check that
-	// follows says what is wrong.
+	// The limit leaves room for a token that is too long, because the check
+	// below gives the better error.
 	data, err := io.ReadAll(io.LimitReader(in, 2*access.MaxTokenLen))
 	if err != nil {
 		return "", fmt.Errorf("standard input: %w", err)

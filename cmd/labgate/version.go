@@ -23,8 +23,8 @@ func (*VersionCmd) Run(_ context.Context, out *Streams) error {
 	return err
 }
 
-// buildVersion returns the version given at build time, or the revision that
-// Go recorded.
+// buildVersion returns the version that was set at build time, or the revision
+// that Go recorded.
 func buildVersion() string {
 	if version != "" {
 		return version

@@ -16,10 +16,10 @@ const expected = 10_000 * Number(seconds)
 const seen = { samples: 0, frames: 0, gaps: 0, repeated: 0, lost: 0, connections: 0, answer: null, finished: false }
 let ws = null
 let attempt = 0
-let pause = 0 // what the gateway asks for before the next attempt, milliseconds
+let pause = 0 // pause that the gateway requests before the next attempt, milliseconds
 let stream = null // the device's number in telemetry frames
 let started = false
-let next = 0n // the sample that must come next
+let next = 0n // number of the next sample if none is missing
 
 const timer = setTimeout(() => end('timed out'), (Number(seconds) + 20) * 1000)
 connect()
@@ -58,7 +58,7 @@ function onMessage (message) {
   check()
 }
 
-// Once the device is there, its number is known and it can be commanded.
+// The device is connected: note the number of its stream and send the command.
 function found (info) {
   if (info.device_id !== device) return
   stream = info.stream

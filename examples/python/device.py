@@ -18,7 +18,8 @@ import websockets
 
 RATE = 10_000  # samples per second
 HEADER = struct.Struct("<BBBBIQqIHH")  # docs/protocol.md, "Telemetry"
-# Close codes and refusals after which the same would only happen again.
+# No reconnect after these close codes and refusals: they would only be
+# repeated.
 STAY_AWAY = {1000, 1002, 1003, 1007, 1009, 4000, 4001, 4005, 4008, 400, 401, 403, 404}
 
 

@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// The commands that a machine understands.
+// The commands of a machine.
 const (
 	CommandStart = "test.start" // payload {"speed_mm_min": 5}
 	CommandStop  = "test.stop"
@@ -34,14 +34,14 @@ type Result struct {
 	PeakForce float64 `json:"peak_force_n"` // N, greatest so far in this test
 }
 
-// startParams is the payload of test.start. The pointer tells a missing speed
-// from a speed of 0.
+// startParams is the payload of test.start. With the pointer a missing speed
+// differs from a speed of 0.
 type startParams struct {
 	SpeedMMMin *float64 `json:"speed_mm_min"`
 }
 
-// Do carries out one command with its raw JSON payload, nil where there is
-// none. The errors say what the sender has to change.
+// Do carries out one command with its raw JSON payload, nil if there is none.
+// The errors say what the sender must change.
 func (m *Machine) Do(command string, payload []byte) (Result, error) {
 	var err error
 	switch command {
@@ -66,8 +66,8 @@ func (m *Machine) Do(command string, payload []byte) (Result, error) {
 	return Result{OK: true, State: m.state, Sample: m.taken, PeakForce: m.peak}, nil
 }
 
-// decode reads one JSON object and refuses fields that nothing would read: a
-// misspelt speed must not start a test at a default.
+// decode reads one JSON object and refuses unknown fields: a misspelt speed
+// must not start a test at a default speed.
 func decode(payload []byte, into any) error {
 	if len(bytes.TrimSpace(payload)) == 0 {
 		return nil

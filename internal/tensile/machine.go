@@ -9,8 +9,8 @@ import (
 // State is what the tester is doing.
 type State string
 
-// The states. A test goes idle → running → fractured or stopped, and a reset,
-// which puts in a new specimen, leads back to idle.
+// The states. A test goes from idle to running, and then to fractured or
+// stopped; a reset puts in a new specimen and leads back to idle.
 const (
 	Idle      State = "idle"
 	Running   State = "running"
@@ -48,8 +48,9 @@ const (
 	MaxSpeed = 1000
 )
 
-// The measurement chain and the surroundings. The collapse is written in time,
-// not in samples: at 10 kHz half of the load is gone with each sample.
+// The measurement chain and the surroundings. The collapse is defined in time,
+// not in samples: at 10 kHz each sample has half of the load of the previous
+// sample.
 const (
 	forceNoise       = 2.0    // N, standard deviation
 	extensionNoise   = 0.0002 // mm
@@ -60,8 +61,8 @@ const (
 	scatter          = 0.01   // relative standard deviation between specimens
 )
 
-// Machine is a tensile tester with a specimen in it. It is advanced sample by
-// sample and is not safe for concurrent use.
+// Machine is a tensile tester with a mounted specimen. Each call of Next
+// advances a Machine by one sample. A Machine is not safe for concurrent use.
 type Machine struct {
 	opts Options
 	rng  *rand.Rand
@@ -116,7 +117,7 @@ func (m *Machine) Taken() uint64 { return m.taken }
 // Peak is the greatest force in N of the present test, without noise.
 func (m *Machine) Peak() float64 { return m.peak }
 
-// Specimen is the test piece that is mounted, with its scatter.
+// Specimen is the mounted specimen, with its scatter.
 func (m *Machine) Specimen() Specimen { return m.curve.Specimen }
 
 // Changes returns the changes of state since the last call, oldest first.
@@ -205,7 +206,7 @@ func (m *Machine) pull() {
 	m.temperature += taylorQuinney * work / m.curve.HeatCapacity
 }
 
-// mount puts in a new specimen, a little different from the one before.
+// mount puts in a new specimen, a little different from the previous one.
 func (m *Machine) mount() {
 	s := m.opts.Specimen
 	if !m.opts.Exact {
@@ -221,7 +222,8 @@ func (m *Machine) mount() {
 	m.temperature = m.opts.Ambient
 }
 
-// vary is a factor close to 1; the tails are cut at three deviations.
+// vary returns a random factor close to 1; the tails are cut at three standard
+// deviations.
 func (m *Machine) vary() float64 {
 	return 1 + scatter*math.Max(-3, math.Min(3, m.rng.NormFloat64()))
 }

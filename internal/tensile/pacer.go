@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// Pacer says how many samples a clock has made due. Because it counts from the
-// start and not from the last call, a late tick is caught up and nothing
-// drifts, however irregular the ticks are.
+// Pacer computes how many samples are due. A Pacer counts from the start and
+// not from the last call, so a late call gets the missed samples too, and
+// irregular calls cause no drift.
 type Pacer struct {
 	start  time.Time
 	period time.Duration
 	issued uint64
 }
 
-// NewPacer paces samples with the given time between them; the first is due at
-// start.
+// NewPacer returns a Pacer for samples with the given time between them; the
+// first sample is due at start.
 func NewPacer(start time.Time, period time.Duration) (*Pacer, error) {
 	if period <= 0 {
 		return nil, fmt.Errorf("tensile: sample period is %v, must be positive", period)
@@ -23,9 +23,8 @@ func NewPacer(start time.Time, period time.Duration) (*Pacer, error) {
 	return &Pacer{start: start, period: period}, nil
 }
 
-// Due returns the index of the first sample not yet handed out and how many
-// have become due since the last call, and takes them as handed out. A clock
-// that went back gives none.
+// Due returns the index of the first new sample, and how many samples have
+// become due since the last call. If the clock went back, n is 0.
 func (p *Pacer) Due(now time.Time) (first uint64, n int) {
 	elapsed := now.Sub(p.start)
 	if elapsed < 0 {

@@ -1,16 +1,16 @@
 // Package tensile models a tensile tester: a machine that pulls a specimen
 // apart at constant speed and reports force, extension and temperature.
 //
-// It is the physics behind `labgate simulate` and behind tests that need a
-// device which behaves: force rises along Hooke's line, bends at the yield
-// point, hardens up to a maximum, falls while the specimen necks, and
-// collapses within a few samples when it breaks. That last part is why it
-// exists: a peak that is gone within a millisecond shows whether a telemetry
-// path that thins out its data can be trusted.
+// `labgate simulate` and tests use the package as a realistic device: the force
+// rises linearly (Hooke's law), bends at the yield point, rises further with
+// hardening up to a maximum, falls while the specimen necks, and collapses
+// within a few samples at the fracture. The collapse is the important part: a
+// peak that lasts less than a millisecond shows whether a telemetry path that
+// decimates data keeps the extremes.
 //
 // Everything is deterministic: equal options and equal commands between equal
-// sample counts give equal samples. Nothing here reads a clock, starts a
-// goroutine or locks; a [Machine] belongs to one goroutine.
+// sample counts give equal samples. The model reads no clock, starts no
+// goroutine and has no lock; a [Machine] belongs to one goroutine.
 package tensile
 
 import (
@@ -92,8 +92,8 @@ func (s Specimen) MaxLoad() (force, extension float64) {
 // FractureExtension is the extension in mm at which the specimen breaks.
 func (s Specimen) FractureExtension() float64 { return s.FractureStrain * s.GaugeLength }
 
-// Force is the load in N at an extension in mm of an intact specimen that is
-// only ever pulled, 0 at and beyond the fracture and below 0 mm.
+// Force returns the load in N at an extension in mm of a specimen that has only
+// been pulled; 0 at and beyond the fracture, and below 0 mm.
 func (s Specimen) Force(extension float64) float64 {
 	c := newCurve(s)
 	force, _ := c.advance(extension)
