@@ -2,8 +2,8 @@ package bench
 
 import "time"
 
-// clock gives nanoseconds since 1970 that never step: the wall time is read
-// once and carried on by the monotonic clock.
+// clock returns nanoseconds since 1970 without steps: the wall time is read
+// once, and the monotonic clock is added.
 type clock struct {
 	base time.Time
 	wall int64

@@ -130,7 +130,7 @@ func compareGroups(table *compareTable, a, b *reportGroup, threshold float64) (w
 		}
 	}
 	table.begin(a.key + notes)
-	first, second := gather(a.good()), gather(b.good())
+	first, second := collect(a.good()), collect(b.good())
 	for _, f := range first {
 		i := slices.IndexFunc(second, func(g *figureSet) bool { return g.name == f.name })
 		if i < 0 {

@@ -22,8 +22,8 @@ type figureSet struct {
 	values []float64
 }
 
-// gather collects the figures of reports of one case.
-func gather(reports []*Report) (all []*figureSet) {
+// collect returns the figures of the reports of one case.
+func collect(reports []*Report) (all []*figureSet) {
 	for _, r := range reports {
 		for _, f := range figures(r) {
 			i := slices.IndexFunc(all, func(s *figureSet) bool { return s.name == f.name })

@@ -30,7 +30,7 @@ func mannWhitney(a, b []float64) (u, p float64) {
 	if variance <= 0 {
 		return u, 1 // all values are equal
 	}
-	// Half a rank for what lies between two values of u.
+	// The continuity correction: half a rank.
 	z := max(math.Abs(u-float64(n*m)/2)-0.5, 0) / math.Sqrt(variance)
 	return u, math.Erfc(z / math.Sqrt2)
 }

@@ -65,7 +65,7 @@ func (t *compareTable) writeMarkdown(out io.Writer) error {
 	return err
 }
 
-// figure3 keeps three decimals where they say something.
+// figure3 formats a number with three significant digits.
 func figure3(v float64) string {
 	if v != 0 && math.Abs(v) < 100 {
 		return fmt.Sprintf("%.3f", v)

@@ -46,7 +46,7 @@ type conn struct {
 	hs      *handshake // until the connection is open
 	session string     // from gateway.welcome
 
-	receiver // account of what front ends and unicast devices received
+	receiver // counts of the messages that front ends and unicast devices received
 }
 
 // open begins to connect.
@@ -62,7 +62,7 @@ func (c *conn) open(dst netip.AddrPort, src netip.Addr) error {
 	return nil
 }
 
-// write sends b or keeps what the kernel does not take.
+// write sends b, and keeps the bytes that the kernel does not accept.
 func (c *conn) write(b []byte) {
 	if c.state == stateClosed {
 		return
@@ -94,7 +94,7 @@ func (c *conn) onWritable(now int64) {
 	}
 }
 
-// onReadable makes one read and takes the frames out of it.
+// onReadable makes one read and processes its frames.
 func (c *conn) onReadable() {
 	w := c.w
 	data, n, err := c.sock.Read(&w.buf)

@@ -97,8 +97,8 @@ func (f *commandFlow) build(dst []byte, s *sender, g uint64, due int64) []byte {
 	return append(dst, wire...)
 }
 
-// state is the account of a command that was sent by a front end; nil: there
-// is no such command.
+// state returns the state of a command, nil if no front end sent such a
+// command.
 func (f *commandFlow) state(cf *checkFields) *commandState {
 	n := uint64(len(f.w.frontends))
 	if cf.seq >= uint64(len(f.states)) || f.states[cf.seq] == 0 || cf.seq%n != uint64(cf.index) {
@@ -107,7 +107,7 @@ func (f *commandFlow) state(cf *checkFields) *commandState {
 	return &f.states[cf.seq]
 }
 
-// atDevice takes a command at a device and answers it.
+// atDevice processes a command at a device and answers it.
 func (f *commandFlow) atDevice(c *conn, raw []byte, cf *checkFields) {
 	st := f.state(cf)
 	if st == nil || f.w.commanded(cf.index) != c.index {
@@ -143,7 +143,7 @@ func (f *commandFlow) atDevice(c *conn, raw []byte, cf *checkFields) {
 	c.write(f.wire)
 }
 
-// atFrontend takes an answer.
+// atFrontend processes an answer.
 func (f *commandFlow) atFrontend(c *conn, raw []byte, cf *checkFields, now int64) {
 	st := f.state(cf)
 	re, ok := parseHex(field(raw, `"re":`))
@@ -169,8 +169,8 @@ func (f *commandFlow) record(g uint64, now int64) {
 	lat.record(f.gen.sched.due(g), now)
 }
 
-// failed takes gateway.error in place of an answer. It returns false when re is
-// no command of this run.
+// failed processes a gateway.error in place of an answer, and returns false if
+// re is no command of this run.
 func (f *commandFlow) failed(c *conn, re []byte, p *protocol.ErrorPayload) bool {
 	g, ok := parseHex(re)
 	st := f.state(&checkFields{seq: g, index: c.index})
@@ -187,12 +187,12 @@ func (f *commandFlow) failed(c *conn, re []byte, p *protocol.ErrorPayload) bool 
 	return true
 }
 
-// settled says whether everything due was written and has an answer.
+// settled reports whether all due commands were written and have an answer.
 func (f *commandFlow) settled() bool {
 	return !f.gen.pending() && f.answered+f.refused >= f.gen.sent()
 }
 
-// finish names the commands without an answer.
+// finish reports the commands without an answer.
 func (f *commandFlow) finish() {
 	sent := f.gen.sent()
 	if open := sent - f.answered - f.refused; open > 0 {

@@ -14,8 +14,8 @@ const (
 
 // telemetryFlow sends telemetry from every device and checks it at every front
 // end. The header's t0 carries the time at which the frame was due, and the
-// frame's last value is a check word over device and seq, so that a header put
-// on another frame's body is noticed.
+// frame's last value is a check word over device and seq, so that a header with
+// another frame's body is detected.
 type telemetryFlow struct {
 	w       *world
 	gen     *generator
@@ -25,7 +25,7 @@ type telemetryFlow struct {
 	shape   uint64 // dt, channels and count as sent
 	lat     recorder
 	foreign int64 // frames of streams that are not ours
-	corrupt int64 // frames that are not as they were sent
+	corrupt int64 // frames that differ from the frame sent
 }
 
 func newTelemetryFlow(w *world, sched schedule, until int64) *telemetryFlow {
@@ -71,7 +71,7 @@ func checkWord(device int, seq uint64) uint32 {
 	return uint32(seq)*0x9e3779b1 ^ uint32(device)*0x85ebca6b
 }
 
-// receive takes a frame that arrived at a front end.
+// receive processes a frame that arrived at a front end.
 func (f *telemetryFlow) receive(c *conn, frame []byte, now int64) {
 	if len(frame) < headerSize {
 		f.damaged(c, -1, frame)
@@ -99,7 +99,8 @@ func (f *telemetryFlow) receive(c *conn, frame []byte, now int64) {
 	f.lat.record(int64(binary.LittleEndian.Uint64(frame[16:])), now)
 }
 
-// damaged notes a frame that no device sent like this; device -1: unknown.
+// damaged counts a frame that differs from every sent frame; device -1:
+// unknown.
 func (f *telemetryFlow) damaged(c *conn, device int, frame []byte) {
 	f.corrupt++
 	var h protocol.TelemetryHeader
@@ -110,7 +111,7 @@ func (f *telemetryFlow) damaged(c *conn, device int, frame []byte) {
 	f.w.problems.add(problemCorrupt, "%s: frame of device %d, seq %d is not as it was sent", c, device, h.Seq)
 }
 
-// lost takes gateway.lost at a front end.
+// lost processes gateway.lost at a front end.
 func (f *telemetryFlow) lost(c *conn, l *protocol.Lost) {
 	device, ok := c.table.device(l.Stream)
 	if !ok || device >= len(c.streams) {
@@ -127,8 +128,8 @@ func (f *telemetryFlow) sent() (n uint64) {
 	return n
 }
 
-// settled says whether everything due was written and is accounted for at
-// every front end still open.
+// settled reports whether all due frames were written and are received or
+// reported as lost at every open front end.
 func (f *telemetryFlow) settled() bool {
 	if f.gen.pending() {
 		return false
@@ -142,7 +143,7 @@ func (f *telemetryFlow) settled() bool {
 	return true
 }
 
-// finish closes every stream's account.
+// finish completes the counts of every stream.
 func (f *telemetryFlow) finish() {
 	for _, c := range f.w.frontends {
 		for i := range c.streams {

@@ -26,7 +26,7 @@ func (f *unicastFlow) build(dst []byte, s *sender, _ uint64, due int64) []byte {
 	return append(dst, s.wire...)
 }
 
-// receive takes a message that arrived at a device.
+// receive processes a message that arrived at a device.
 func (f *unicastFlow) receive(c *conn, raw []byte, cf *checkFields, now int64) {
 	if cf.index != c.index {
 		f.w.problems.add(problemMisrouted, "%s: got a message for device %d", c, cf.index)

@@ -3,21 +3,21 @@ package bench
 // maxBatch bounds the messages that a sender joins into one write, in bytes.
 const maxBatch = 64 << 10
 
-// generator hands the messages of one schedule to its senders in turn: message
-// g belongs to sender g mod n, so that the senders are spread evenly in time.
-// While the gateway does not read, due messages are only counted; they keep
-// the time at which they were due.
+// generator distributes the messages of one schedule over its senders in turn:
+// message g belongs to sender g mod n, so that the senders are spread evenly in
+// time. While the gateway does not read, due messages are only counted; they
+// keep the time at which they were due.
 type generator struct {
 	// Static after creation.
 	sched   schedule
-	until   int64 // nothing is due from here on
+	until   int64 // no message is due from this time on
 	senders []*sender
 	build   func(dst []byte, s *sender, g uint64, due int64) []byte // one wire frame
 
-	next  uint64 // first message not handed to its sender
+	next  uint64 // first message not given to its sender
 	ready []*sender
 	lag   recorder // from due to written; includes late
-	late  recorder // from due to the tick that handed it over: the load generator's own delay
+	late  recorder // from due to the tick that gave the message to its sender: the load generator's own delay
 }
 
 // sender is the sending side of one connection.
@@ -92,7 +92,7 @@ func (s *sender) flush(now int64) {
 	}
 }
 
-// pending says whether messages are left to write: of the schedule, or owed.
+// pending reports whether messages are left to write, scheduled or owed.
 func (g *generator) pending() bool { return g.nextDue() != never || g.owed() > 0 }
 
 // owed is how many messages open connections have not written yet.

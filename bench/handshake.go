@@ -5,7 +5,7 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// handshake is what a connection needs until it is open.
+// handshake is the state of a connection until it is open.
 type handshake struct {
 	wsconn.Handshake
 	ramp  *ramp
@@ -32,8 +32,9 @@ func (o *Options) subprotocol() string {
 	return protocol.Subprotocol
 }
 
-// readUpgrade takes the HTTP response from the front of data and returns what
-// follows; the state stays stateUpgrade while the response is incomplete.
+// readUpgrade parses the HTTP response at the beginning of data and returns the
+// bytes after it; the state stays stateUpgrade while the response is
+// incomplete.
 func (c *conn) readUpgrade(data []byte) (rest []byte, err error) {
 	rest, done, err := c.hs.Response(data)
 	if err != nil || !done {

@@ -2,8 +2,8 @@ package bench
 
 import "github.com/labgate/labgate/bench/internal/stats"
 
-// recorder sorts latencies by the phase in which the message was due, however
-// late it arrived.
+// recorder stores latencies by the phase in which the message was due, however
+// late the message arrived.
 type recorder struct {
 	phases []latencyPhase
 }

@@ -41,8 +41,8 @@ type Options struct {
 	// password, for the scenario cluster; empty: nothing to compare with.
 	Redis string `json:"redis,omitempty" option:"redis-addr" placeholder:"HOST:PORT" help:"cluster: address of the nodes' Redis, to measure its speed without gateways for comparison."`
 
-	// Devices send or answer; Frontends receive or ask; Connections are those of
-	// idle and storm besides.
+	// Devices send telemetry or answer commands; Frontends receive telemetry or
+	// send messages; Connections are additional connections of idle and storm.
 	Devices     int `json:"devices,omitempty" option:"devices" min:"0" max:"20000" unset:"fanout, telemetry 1; commands, storm 10; cluster 20; unicast as many as front ends" help:"Number of devices."`
 	Frontends   int `json:"frontends,omitempty" option:"frontends" min:"0" max:"20000" unset:"fanout, unicast 200; telemetry, cluster 20; commands, storm 10" help:"Number of front ends."`
 	Connections int `json:"connections,omitempty" option:"connections" min:"0" max:"20000" unset:"idle 10000; storm 5000" help:"idle, storm: number of further connections, which idle keeps open and storm drops."`
@@ -58,23 +58,23 @@ type Options struct {
 	Size int `json:"size,omitempty" option:"size" min:"0" max:"1048576" unset:"128" placeholder:"BYTES" help:"fanout: size of a telemetry frame with its header. All others: size of a text payload."`
 
 	// CommandRate adds commands/s to fanout and telemetry.
-	CommandRate float64 `json:"command_rate,omitempty" option:"command-rate" min:"0" max:"50000000" help:"fanout, telemetry: commands/s that front ends send in addition."`
-	// CommandDevices adds devices to fanout and telemetry that send none, for the
-	// commands: their answers do not stand behind telemetry in one connection.
-	// 0: the commands are for those that send it.
-	CommandDevices int           `json:"command_devices,omitempty" option:"command-devices" min:"0" max:"20000" unset:"none: the commands go to the devices that send telemetry" help:"Number of further devices that send no telemetry and get the commands of --command-rate."`
-	UrgentShare    float64       `json:"urgent_share,omitempty" option:"urgent-share" min:"0" max:"1" help:"Share of the commands that are urgent, from 0 to 1."`
+	CommandRate float64 `json:"command_rate,omitempty" option:"command-rate" min:"0" max:"50000000" help:"fanout, telemetry: commands/s in addition to the telemetry."`
+	// CommandDevices adds devices to fanout and telemetry that answer commands
+	// and send no telemetry, so that answers do not wait behind telemetry in
+	// one connection. 0: the devices that send telemetry get the commands.
+	CommandDevices int           `json:"command_devices,omitempty" option:"command-devices" min:"0" max:"20000" unset:"none: the devices that send telemetry get the commands" help:"Number of devices that answer the commands of --command-rate and send no telemetry."`
+	UrgentShare    float64       `json:"urgent_share,omitempty" option:"urgent-share" min:"0" max:"1" help:"Fraction of the commands that are urgent."`
 	CommandTimeout time.Duration `json:"command_timeout_ns,omitempty" option:"command-timeout" default:"10s" min:"1ms" max:"10m" help:"How long a command waits for its answer (timeout_ms)."`
 
-	// Duration is measured. Warmup comes before, sent and verified but not
-	// measured; Drain after, the longest wait without progress for what is still
-	// under way. Timeout is for the whole run.
-	Duration time.Duration `json:"duration_ns" option:"duration" default:"10s" min:"1ms" max:"24h" help:"Measured time."`
-	Warmup   time.Duration `json:"warmup_ns" option:"warmup" min:"0s" max:"1h" unset:"500ms" help:"Time before the measured time; what is sent is verified but not measured."`
-	Drain    time.Duration `json:"drain_ns" option:"drain" default:"2s" min:"1ms" max:"1h" help:"After the last message was sent, the run waits for missing ones until nothing has arrived for this long."`
+	// Duration is the length of the measurement. The messages of Warmup, before
+	// it, are verified but not measured. After it, Drain is the longest wait
+	// without progress for messages on their way. Timeout limits the whole run.
+	Duration time.Duration `json:"duration_ns" option:"duration" default:"10s" min:"1ms" max:"24h" help:"Length of the measurement."`
+	Warmup   time.Duration `json:"warmup_ns" option:"warmup" min:"0s" max:"1h" unset:"500ms" help:"Time before the measurement; its messages are verified but not measured."`
+	Drain    time.Duration `json:"drain_ns" option:"drain" default:"2s" min:"1ms" max:"1h" help:"How long to wait at the end for messages that are still on their way; each delivery starts the wait again."`
 	Timeout  time.Duration `json:"timeout_ns" option:"timeout" min:"1ms" max:"25h" unset:"duration, warm-up and 1m; 5m with --saturate and for cluster" help:"Longest time for the whole run."`
-	// Tick is the least time between two passes over the senders; what becomes
-	// due within one goes out in one write per connection.
+	// Tick is the least time between two passes over the senders; messages of
+	// one connection that become due within a tick leave in one write.
 	Tick time.Duration `json:"tick_ns" option:"tick" min:"1us" max:"1s" unset:"100us; 500us with --saturate" help:"Messages of one connection that are due within this time leave in one write."`
 
 	ConnectRate        float64       `json:"connect_rate,omitempty" option:"connect-rate" min:"0" max:"1000000" unset:"as many as --connect-concurrency allows" help:"Connections that are opened per second."`
@@ -104,20 +104,21 @@ type Options struct {
 	// ServerPID is the gateway's process, for CPU and memory; 0: unknown.
 	// AdminURL is its admin listener, for its goroutines.
 	ServerPID int `json:"server_pid,omitempty" option:"server-pid" min:"0" placeholder:"PID" help:"Process id of the gateway, whose CPU time and memory are reported."`
-	// FrontendPID is the gateway at FrontendTarget: both are added up.
+	// FrontendPID is the process of the gateway at FrontendTarget: its CPU time
+	// and memory are added.
 	FrontendPID int    `json:"frontend_pid,omitempty" option:"frontend-pid" min:"0" placeholder:"PID" help:"Process id of the gateway at --frontend-target; its CPU time and memory are added."`
 	AdminURL    string `json:"admin_url,omitempty" option:"admin-url" placeholder:"URL" help:"URL of the gateway's admin listener, to report the number of its goroutines."`
 
 	DeviceToken   string `json:"-" option:"device-token" placeholder:"TOKEN" help:"Bearer token of devices."`
 	FrontendToken string `json:"-" option:"frontend-token" placeholder:"TOKEN" help:"Bearer token of front ends."`
 
-	// Label is what the report calls the case; empty: nothing.
-	Label string `json:"-" option:"label" help:"Name of the case in the report; compare treats reports of one name as runs of one case."`
+	// Label is the name of the case in the report; empty: none.
+	Label string `json:"-" option:"label" help:"Name of the case in the report; compare groups reports by this name."`
 	// Progress gets a line that overwrites itself; nil: none.
 	Progress io.Writer `json:"-"`
 }
 
-// Limits that no declaration of an option holds.
+// Limits that are not part of an option's declaration.
 const (
 	maxPairs         = 4 << 20 // receivers × streams, each with a state of its own
 	maxRate          = 50e6
@@ -189,7 +190,7 @@ type optionError struct{ option, problem string }
 
 func (e *optionError) Error() string { return fmt.Sprintf("bench: option %s: %s", e.option, e.problem) }
 
-// knowsProcess says whether the gateway's CPU time and memory can be read.
+// knowsProcess reports whether the gateway's CPU time and memory can be read.
 func (o *Options) knowsProcess() bool { return o.ServerPID > 0 || o.FrontendPID > 0 }
 
 // check refuses options that cannot be run. o has its defaults.
@@ -265,7 +266,7 @@ func (o *Options) checkTraffic(bad func(option, format string, args ...any) erro
 	return nil
 }
 
-// bareFits says whether the bare server, if it is one, can do the scenario.
+// bareFits reports whether a bare server, if chosen, supports the scenario.
 func (o *Options) bareFits() bool {
 	switch o.Bare {
 	case "":
@@ -280,18 +281,18 @@ func (o *Options) bareFits() bool {
 	return false
 }
 
-// fansOut says whether telemetry goes to every front end.
+// fansOut reports whether telemetry goes to every front end.
 func (o *Options) fansOut() bool {
 	return o.Scenario == ScenarioFanout || o.Scenario == ScenarioTelemetry
 }
 
-// hasText says whether text messages with check fields are sent.
+// hasText reports whether text messages with check fields are sent.
 func (o *Options) hasText() bool {
 	return o.CommandRate > 0 || o.Scenario == ScenarioUnicast || o.Scenario == ScenarioCluster || o.commandsPerSecond() > 0
 }
 
-// textSize is the payload size of text messages. In fanout Size is the
-// telemetry frame, so that the commands besides keep a size of their own.
+// textSize is the payload size of text messages. In fanout Size is the size of
+// the telemetry frame, and the additional commands have a fixed size.
 func (o *Options) textSize() int {
 	if o.Scenario == ScenarioFanout {
 		return telemetryPayload
@@ -327,7 +328,7 @@ func (o *Options) connections() int {
 	return o.allDevices() + o.Frontends
 }
 
-// allDevices is how many devices there are, whatever they do.
+// allDevices is the number of all devices.
 func (o *Options) allDevices() int { return o.Devices + o.CommandDevices }
 
 func orInt(p *int, d int) {

@@ -29,7 +29,7 @@ func newProgress(w *world) *progress {
 	return p
 }
 
-// begin names what runs now and when it is to end.
+// begin starts the line for a part of the run that ends at until.
 func (p *progress) begin(what string, from, until int64) {
 	if p == nil {
 		return
@@ -45,7 +45,7 @@ func (p *progress) count() uint64 {
 	return w.accountedFrames()
 }
 
-// show draws the line when it is time.
+// show draws the line if the last drawing is old enough.
 func (p *progress) show(now int64) {
 	if p == nil || now < p.next {
 		return
@@ -72,7 +72,7 @@ func (p *progress) show(now int64) {
 	p.drawn = true
 }
 
-// end takes the line away.
+// end removes the line.
 func (p *progress) end() {
 	if p != nil && p.drawn {
 		fmt.Fprint(p.w.o.Progress, "\r\x1b[K")

@@ -18,8 +18,8 @@ type PublishResult struct {
 	// PerSecond is the rate of fifty connections that each publish one message
 	// at a time, as redis-benchmark does.
 	PerSecond float64 `json:"per_s"`
-	// Pipelined is the rate of one connection with 256 commands in flight, which
-	// is close to the most that a client gets from this Redis.
+	// Pipelined is the rate of one connection with 256 commands in flight,
+	// which is close to the highest rate of a client with this Redis.
 	Pipelined float64 `json:"pipelined_per_s"`
 }
 
@@ -126,7 +126,7 @@ func (c *redisConn) call(args ...string) error {
 	return err
 }
 
-// line reads one line; an error of Redis's is one.
+// line reads one line; an error line of Redis becomes an error.
 func (c *redisConn) line() (string, error) {
 	text, err := c.in.ReadString('\n')
 	if err != nil {

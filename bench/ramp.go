@@ -20,9 +20,9 @@ type peer struct {
 	path     string
 }
 
-// ramp makes connections at a rate and with a bound on those under way. With a
-// rate, connect time counts from when an attempt was due; without one, from
-// when it began. It ends with gateway.welcome.
+// ramp makes connections at a rate, and limits the attempts at the same time.
+// With a rate, connect time counts from when an attempt was due; without one,
+// from when it began. The connect time ends with gateway.welcome.
 type ramp struct {
 	// Static after begin.
 	w           *world
@@ -75,8 +75,8 @@ func (c *Connects) merge(o *Connects) {
 }
 
 const (
-	// perTick bounds the attempts of one tick: a connect costs tens of
-	// microseconds, and thousands at once would make the senders late.
+	// perTick limits the attempts of one tick: a connect takes tens of
+	// microseconds, and thousands at once would delay the senders.
 	perTick   = 16
 	retryBase = 50 * time.Millisecond // a retry waits between once and twice this time
 	connected = "connected"           // phase of the recorder

@@ -9,7 +9,7 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// receiver is the account of what a connection received.
+// receiver counts what a connection received.
 type receiver struct {
 	tally  tally
 	frames uint64 // telemetry frames or text messages, as sent
@@ -61,18 +61,18 @@ func (t *streamTable) device(stream uint32) (int, bool) {
 	return d, ok
 }
 
-// onBinary takes a whole binary message.
+// onBinary processes a whole binary message.
 func (c *conn) onBinary(payload []byte, now int64) {
 	if c.role == roleFrontend && c.w.telemetry != nil && c.state == stateOpen {
 		c.w.telemetry.receive(c, payload, now)
 	}
 }
 
-// noticePrefix is the start of the presence messages. A run gets many of them
-// and needs few.
+// noticePrefix is the start of the presence messages. A run receives many of
+// them and needs few.
 var noticePrefix = []byte(`{"type":"gateway.device_`)
 
-// onText takes a whole text message.
+// onText processes a whole text message.
 func (c *conn) onText(payload []byte, now int64) error {
 	if i := bytes.Index(payload, []byte(checkMarker)); i >= 0 {
 		c.onCheckedText(payload, payload[i+len(checkMarker):], now)
@@ -116,7 +116,7 @@ func (c *conn) decode(e *protocol.Envelope, into any) bool {
 	return true
 }
 
-// onWelcome takes gateway.welcome: the connection is open.
+// onWelcome processes gateway.welcome: the connection is open.
 func (c *conn) onWelcome(e *protocol.Envelope, now int64) {
 	var p protocol.Welcome
 	if c.state != stateGreeting || c.hs == nil {
@@ -157,7 +157,7 @@ func (c *conn) learn(id string, stream uint32) {
 	}
 }
 
-// onError takes gateway.error: about a command, or about the run itself.
+// onError processes gateway.error, which concerns a command or the run itself.
 func (c *conn) onError(e *protocol.Envelope, p *protocol.ErrorPayload) {
 	if e.Re != nil && c.role == roleFrontend && c.w.commands != nil && c.w.commands.failed(c, e.Re, p) {
 		return

@@ -9,8 +9,8 @@ import (
 // standard streams, epoll, /proc, the admin listener, the runtime's own.
 const spareFiles = 64
 
-// raiseFileLimit raises the soft limit of open files to the hard one and
-// refuses more connections than that leaves room for.
+// raiseFileLimit raises the soft limit of open files to the hard limit, and
+// returns an error if the connections exceed it.
 func raiseFileLimit(connections int) error {
 	var lim syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {

@@ -22,13 +22,13 @@ type runner struct {
 	goros  int64        // likewise
 }
 
-// Run runs one scenario and returns its report. The error is an *Error when
-// the run finished but something was lost, damaged, unanswered or closed that
-// should not have been; then, and when the run ended early, the report is
+// Run runs one scenario and returns its report. The error is an *Error when the
+// run finished but a message was lost, damaged or unanswered, or a connection
+// was closed unexpectedly; then, and when the run ended early, the report is
 // partial. The report is nil only when the options are invalid.
 //
-// Run keeps the calling goroutine busy until Options.Timeout at the latest and
-// leaves nothing behind.
+// Run occupies the calling goroutine until Options.Timeout at the latest, and
+// leaves no goroutine or connection behind.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
@@ -121,8 +121,8 @@ func loadResult(a, b mark) *LoadResult {
 	return l
 }
 
-// goroutines completes s while the connections are open. A gateway that has
-// ended shows in other problems.
+// goroutines completes s while the connections are open. Other problems show if
+// the gateway has ended.
 func (r *runner) goroutines(s *ServerResult) {
 	if s != nil {
 		s.Goroutines, _ = sampleGoroutines(&r.o)

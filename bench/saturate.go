@@ -51,9 +51,8 @@ func (r *runner) saturate(ctx context.Context, found *problems) error {
 	return err
 }
 
-// highest opens a new population for every rate tried, so that no rate suffers
-// from the one before. It returns the best trial, nil when none
-// was clean.
+// highest opens a new population for each rate, so that a rate does not affect
+// the next. It returns the best trial, nil if no rate was clean.
 func (r *runner) highest(ctx context.Context, at *Options, prefix string, found *problems) (*trial, *Saturation, error) {
 	var best *trial
 	n := 0
@@ -90,8 +89,8 @@ func (r *runner) highest(ctx context.Context, at *Options, prefix string, found 
 }
 
 // search raises the rate by steps until one is not clean, then narrows the
-// highest clean rate down between the last two. A rate is given up after two trials that were not clean: a busy
-// machine may spoil one.
+// highest clean rate down between the last two rates. A rate counts as not
+// clean after two trials that were not clean: a busy machine may spoil one.
 func search(rate float64, try func(rate float64) (Step, error)) (*Saturation, error) {
 	sat := &Saturation{}
 	clean, unclean := 0.0, 0.0
@@ -128,8 +127,8 @@ func search(rate float64, try func(rate float64) (Step, error)) (*Saturation, er
 	return sat, nil
 }
 
-// judge says whether the load generator ended the search: whether it was not
-// up to the lowest rate given up.
+// judge sets LoadLimited: the load generator was too slow for the lowest rate
+// that was not clean.
 func (s *Saturation) judge(backlog time.Duration) {
 	lowest := 0.0
 	for _, st := range s.Steps {
@@ -140,7 +139,7 @@ func (s *Saturation) judge(backlog time.Duration) {
 	}
 }
 
-// loadLimited says whether the load generator was not up to the step.
+// loadLimited reports whether the load generator was too slow for the step.
 func (s *Step) loadLimited(backlog time.Duration) bool {
 	return s.LoadShare > loadLimit || s.LateP99*1e3 > float64(backlog)
 }

@@ -12,7 +12,8 @@ import (
 const wholeBinary = 0x80 | byte(wsframe.OpBinary)
 
 // maxIncoming is the largest message accepted from the gateway, in bytes. The
-// welcome of a front end lists every device, so it is well above a frame's.
+// welcome of a front end lists every device, so the limit is far above the size
+// of a frame.
 const maxIncoming = 32 << 20
 
 var (
@@ -23,8 +24,8 @@ var (
 // closeFrame ends a connection from our side: 1000, mask key 0.
 var closeFrame = wsframe.AppendMaskedFrame(nil, wsframe.OpClose, 0, []byte{0x03, 0xe8})
 
-// scan takes the complete frames out of data and returns the unfinished rest.
-// Whole binary messages, which are nearly all, take the short way.
+// scan processes the complete frames in data and returns the unfinished rest.
+// Whole binary messages, which are nearly all messages, have a fast path.
 func (c *conn) scan(data []byte, now int64) (rest []byte, err error) {
 	for {
 		h, err := wsconn.ParseHeader(data, maxIncoming)

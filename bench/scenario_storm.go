@@ -16,16 +16,16 @@ type StormResult struct {
 	After     *Latency  `json:"latency_after"`
 }
 
-// Phases of the established sessions' commands. Before lasts a third of the
-// duration, after until its end, but at least a third.
+// Phases of the established sessions' commands. The phase before lasts a third
+// of the duration; the phase after lasts until the end of the duration, but at
+// least a third.
 const (
 	phaseBefore = "before"
 	phaseDuring = "during"
 	phaseAfter  = "after"
 )
 
-// storm keeps commands going while other connections are dropped and come
-// back.
+// storm sends commands while other connections are dropped and reconnect.
 func (r *runner) storm(ctx context.Context, found *problems) error {
 	o := &r.o
 	w, err := newWorld(ctx, o, o.Prefix)
@@ -54,8 +54,8 @@ func (r *runner) storm(ctx context.Context, found *problems) error {
 	start := w.clock.now() + int64(startDelay)
 	from := start + int64(o.Warmup)
 	dropAt := from + int64(o.Duration)/3
-	// The end is not known before the last connection is back, but the flow
-	// needs one: it is set so that the longest storm allowed fits.
+	// The flow needs an end, which is not known before the last connection is
+	// back: the end is set late enough for the longest possible storm.
 	deadline, _ := ctx.Deadline()
 	longest := int64(o.Duration) * 2 / 3
 	if left := deadline.Sub(w.clock.base).Nanoseconds() + w.clock.wall - dropAt; left > longest {

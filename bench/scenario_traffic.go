@@ -108,7 +108,7 @@ func (w *world) finishTraffic(t *trial, a, b mark) {
 	}
 }
 
-// newDelivery sums up what receivers got of a generator's messages.
+// newDelivery sums up the receivers' counts of a generator's messages.
 func newDelivery(g *generator, receivers []*conn) (*DeliveryResult, tally) {
 	d, sum := &DeliveryResult{}, tally{}
 	for _, s := range g.senders {
@@ -125,8 +125,8 @@ func newDelivery(g *generator, receivers []*conn) (*DeliveryResult, tally) {
 	return d, sum
 }
 
-// judge turns an account into problems. When the drain was cut short,
-// messages in flight do not count as missing.
+// judge adds problems for wrong counts. When the drain was cut short, messages
+// in flight do not count as missing.
 func (w *world) judge(t *trial, sum *tally, unsent uint64, what string) {
 	if t.rest == cutRest {
 		sum.missing = 0

@@ -2,8 +2,8 @@ package bench
 
 import "math"
 
-// schedule fixes when the messages of a generator are due. It does not wait
-// for anything: a late sender catches up, and its messages keep their times.
+// schedule defines when the messages of a generator are due. The schedule never
+// waits: a late sender catches up, and its messages keep their times.
 type schedule struct {
 	start    int64   // ns; message 0 is due here
 	interval float64 // ns between two messages
@@ -31,5 +31,5 @@ func (s *schedule) count(until int64) uint64 {
 	return n
 }
 
-// never is a time that does not come.
+// never is later than any time of a run.
 const never = math.MaxInt64

@@ -13,8 +13,8 @@ import (
 	"github.com/labgate/labgate/bench/internal/host"
 )
 
-// serverSample is what the system says of the gateway's processes at a moment;
-// the zero value: nothing is known.
+// serverSample is the state of the gateway's processes at one moment; the zero
+// value means unknown.
 type serverSample struct {
 	cpuSeconds float64
 	rssKiB     int64
@@ -44,8 +44,8 @@ func sampleServer(o *Options) (s serverSample) {
 	return s
 }
 
-// sampleGoroutines asks the admin listener, which costs the gateway more than
-// reading /proc does and is therefore not part of every sample.
+// sampleGoroutines asks the admin listener. The request costs the gateway more
+// than reading /proc, so it is not part of every sample.
 func sampleGoroutines(o *Options) (int64, error) {
 	if o.AdminURL == "" {
 		return 0, nil

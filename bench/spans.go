@@ -7,8 +7,8 @@ type span struct{ from, to uint64 }
 
 func (s span) size() uint64 { return s.to - s.from }
 
-// spans is a set of samples: sorted, disjoint, not touching. It is short in
-// practice, for gaps and their reports cancel out.
+// spans is a set of samples: sorted, disjoint, not touching. The set is small
+// in practice, because gaps and their reports cancel out.
 type spans []span
 
 // add adds the samples of n and returns how many were new.

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// WriteTable writes the report for people.
+// WriteTable writes the report as a readable table.
 func (r *Report) WriteTable(out io.Writer) error {
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(cells ...string) { fmt.Fprintln(tw, strings.Join(cells, "\t")) }
@@ -116,7 +116,7 @@ func saturationRows(row rowFunc, s *Saturation) {
 	row("saturation", fmt.Sprintf("rate %s, %s deliveries/s%s", count(s.Rate), count(s.PerSecond), limit))
 }
 
-// describe is the part of the options that names the work.
+// describe returns the options that define the load.
 func (o *Options) describe() string {
 	var b strings.Builder
 	add := func(format string, args ...any) { fmt.Fprintf(&b, ", "+format, args...) }

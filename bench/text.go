@@ -10,10 +10,10 @@ import (
 )
 
 // Text messages carry check fields of fixed width at the start of their
-// payload, {"bench":"KSSSSSSSSSSSSSSSSTTTTTTTTTTTTTTTTIIIIIIII","pad":"..."}:
-// a kind letter, then in hexadecimal the sequence number, the time at which
-// the message was due in ns, and the sender's index. They are patched into the
-// prepared wire frame in place and found again by their marker, because the
+// payload, {"bench":"KSSSSSSSSSSSSSSSSTTTTTTTTTTTTTTTTIIIIIIII","pad":"..."}: a
+// kind letter, then in hexadecimal the sequence number, the time at which the
+// message was due in ns, and the sender's index. The sender writes them into a
+// prepared wire frame; the receiver finds them by their marker, because the
 // gateway forwards a payload byte for byte.
 const (
 	checkMarker = `"bench":"`
@@ -44,7 +44,7 @@ func (f *checkFields) put(b []byte) {
 	putHex(b[33:41], uint64(f.index))
 }
 
-// read takes the fields from what follows the marker.
+// read parses the fields after the marker.
 func (f *checkFields) read(b []byte) bool {
 	if len(b) < checkWidth {
 		return false
@@ -85,9 +85,10 @@ func quoted(s string) string {
 	return string(b)
 }
 
-// field is the value of a string field in raw, which has no escapes in it; key
-// is quoted with its colon. It looks for the first occurrence only: the
-// messages are our own but for src, which the gateway splices in.
+// field returns the value of a string field without escapes in raw; key
+// includes the quotes and the colon. field finds only the first occurrence,
+// which is enough: except for src, which the gateway inserts, all fields are
+// the load generator's own.
 func field(raw []byte, key string) []byte {
 	i := bytes.Index(raw, []byte(key))
 	if i < 0 {
@@ -130,7 +131,8 @@ func parseHex(b []byte) (v uint64, ok bool) {
 	return v, true
 }
 
-// onCheckedText takes a message of ours; check is what follows the marker.
+// onCheckedText processes a message of this run; check is the text after the
+// marker.
 func (c *conn) onCheckedText(raw, check []byte, now int64) {
 	var f checkFields
 	w := c.w

@@ -74,8 +74,8 @@ func (w *world) extraPeers(n int, asRole string) []peer {
 	return peers
 }
 
-// populate opens devices, then front ends, and waits until every front end
-// knows every device when telemetry needs that.
+// populate opens devices, then front ends. With telemetry, populate waits until
+// every front end knows every device.
 func (w *world) populate(ctx context.Context) (*Connects, error) {
 	telemetry := "none"
 	if w.o.fansOut() {
@@ -169,7 +169,7 @@ func (w *world) lateness(phase string) (worst *Latency) {
 	return worst
 }
 
-// settled says whether all flows are accounted for.
+// settled reports whether all messages of all flows are accounted for.
 func (w *world) settled() bool {
 	return (w.telemetry == nil || w.telemetry.settled()) &&
 		(w.unicast == nil || w.unicast.settled()) &&

@@ -80,7 +80,7 @@ func (s *streamState) observeSlow(t *tally, seq, count uint64) {
 	s.settle(t)
 }
 
-// skipTo moves next up to seq: what lies between is missing unless reported.
+// skipTo moves next up to seq: samples in between are missing unless reported.
 func (s *streamState) skipTo(seq uint64) {
 	gap := span{s.next, seq}
 	if gap.from >= gap.to {
@@ -120,7 +120,7 @@ func (s *streamState) report(t *tally, from, to uint64) {
 	s.settle(t)
 }
 
-// settle frees empty sets, so that observe takes its fast path again.
+// settle frees empty sets, so that observe uses its fast path again.
 func (s *streamState) settle(t *tally) {
 	if len(s.open.missing)+len(s.open.reported) > maxOpenSpans {
 		t.overflow++
@@ -131,7 +131,7 @@ func (s *streamState) settle(t *tally) {
 	}
 }
 
-// finish closes the account: sent is how many samples the stream had.
+// finish completes the counts: sent is the number of samples of the stream.
 func (s *streamState) finish(t *tally, sent uint64) {
 	if s.open == nil && s.next == sent {
 		return

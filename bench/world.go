@@ -11,7 +11,7 @@ import (
 const (
 	// readBuffer is shared by all connections: one read takes all that has arrived.
 	readBuffer = 256 << 10
-	// maxSleep bounds how late a cancelled context is noticed.
+	// maxSleep limits the delay until a cancelled context is noticed.
 	maxSleep = 50 * time.Millisecond
 	// Sockets served in one round: all measured ones, but few of the crowd.
 	pollEvents  = 512
@@ -138,7 +138,7 @@ func (w *world) tick(now int64) {
 		next = min(next, t.nextDue())
 	}
 	// Waking the senders for every message would leave no time for the
-	// receivers: due messages are gathered for at least a tick.
+	// receivers, so due messages are collected for at least a tick.
 	w.nextTick = max(next, now+int64(w.o.Tick))
 }
 
@@ -190,7 +190,7 @@ func (w *world) serve(fd int, readable, writable bool) {
 	}
 }
 
-// register makes a connection known by its descriptor.
+// register stores a connection by its descriptor.
 func (w *world) register(c *conn) {
 	fd := c.sock.FD()
 	for len(w.conns) <= fd {

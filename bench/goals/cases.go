@@ -52,7 +52,7 @@ func limitOf(sockets string) []string {
 
 func benchRun(args ...string) []load { return []load{{args: args}} }
 
-// search finds the saturation rate; the first rate must be clean on any machine.
+// search finds the saturation rate; the first rate is clean on any machine.
 func search(rate string, args ...string) []load {
 	return benchRun(append(args, "--saturate", "--rate", rate)...)
 }
@@ -104,9 +104,9 @@ var cases = []testCase{
 		{label: workLow, server: gateway(), loads: benchRun("fanout", "--frontends", "10", "--rate", "100")},
 		// The echo passes 1000 messages/s, each in one write, evenly spread in
 		// time and over ten connections. The gateway does the same amount in
-		// two ways. To ten front ends at once, half of the ten have gone out
-		// and been read before a message of the middle is: the echo never has
-		// to do that, so this comparison is strict. From ten devices to one
+		// two ways. To ten front ends at once, a message in the middle waits
+		// until half of the ten have been written and read. The echo never has
+		// this wait, so this comparison is strict. From ten devices to one
 		// front end the work is equal: one message in, one out, then a pause.
 		{label: workLowNow, server: gateway("--flush-interval", "0"), loads: benchRun("fanout", "--frontends", "10", "--rate", "100")},
 		{label: workEcho, server: reference("echo"), loads: benchRun("unicast", "--bare", "echo", "--frontends", "10", "--rate", "1000")},
@@ -121,9 +121,10 @@ var cases = []testCase{
 	{name: "unicast", workloads: []workload{
 		{label: workUnicast, server: gateway(), loads: search("20000", "unicast")},
 		{label: workRelay, server: reference("relay"), loads: search("20000", "unicast", "--bare", "relay")},
-		// What a message costs at a rate that both carry with time to spare:
-		// at saturation the load program may be the limit, and servers that
-		// join what waits get cheaper the later they are.
+		// The cost of a message at a rate well below saturation of both: at
+		// saturation the load program may be the limit, and servers that join
+		// waiting messages need less CPU for each message the longer messages
+		// wait.
 		{label: workRelayFixed, server: reference("relay"), loads: benchRun("unicast", "--bare", "relay", "--rate", "50000")},
 		{label: workUnicastFixed, server: gateway(), loads: benchRun("unicast", "--rate", "50000")},
 	}},
@@ -133,15 +134,16 @@ var cases = []testCase{
 		{label: workRelayCommands, server: reference("relay"), loads: benchRun("commands", "--bare", "relay")},
 	}},
 	{name: "urgent", after: []string{"fanout"}, workloads: []workload{
-		// Nine tenths of what fan-out was found to sustain: all but all of the
-		// server's core, and the load program still keeps its schedule. At
-		// more than that a queue would grow in front of the server, and the
-		// figure would be the length of the run. The load program's lateness
-		// is part of every round trip and is shown with it. The commands are for
-		// devices that send no telemetry: an answer of one that does stands
-		// behind it in the device's own connection, which no gateway can change. Telemetry that
-		// a moment of somebody else's work costs, and that the gateway reports
-		// exactly, is shown too and is no fault here.
+		// Nine tenths of the rate that fan-out sustains: nearly all of the
+		// server's core, while the load program still keeps its schedule. At a
+		// higher rate a queue would grow before the server, and the latency
+		// would depend on the length of the run. The load program's lateness is
+		// part of every round trip and is shown with it. The commands are for
+		// devices that send no telemetry: an answer of one that does waits
+		// behind the telemetry in the device's own connection, which no gateway
+		// can change. Telemetry that is lost because another program ran for a
+		// moment, and that the gateway reports exactly, is shown too and is no
+		// fault here.
 		{label: workUrgent, server: gateway(), loads: []load{{
 			args: []string{"fanout", "--command-rate", "200", "--command-devices", "10", "--urgent-share", "1", "--tick", "500us", "--allow-loss"},
 			rate: func(r *runner) (float64, error) { return r.saturation(workFanout, 0.9) },
@@ -155,8 +157,9 @@ var cases = []testCase{
 	}},
 	{name: "storm", workloads: []workload{
 		// A little less than 10,000, as for a moment each client has two
-		// descriptors, the old one and the new one, and 20,000 is a usual limit.
-		// Ten devices and ten front ends go on with their commands meanwhile.
+		// descriptors, the old one and the new one, and 20,000 is a usual
+		// limit. Ten devices and ten front ends continue with their commands
+		// meanwhile.
 		{label: workStorm, server: gateway(), loads: benchRun("storm", "--connections", "9900")},
 	}},
 	{name: "small", rounds: 1, workloads: []workload{
@@ -167,24 +170,24 @@ var cases = []testCase{
 	}},
 	{name: "cluster", rounds: 3, workloads: []workload{
 		// Two gateways, Redis and the load share both processors, as Redis and
-		// the load do alone. One front end takes all the telemetry: 1 MiB of it,
-		// the default, is there in a few milliseconds, and somebody else may
-		// have the processor for that long.
+		// the load do alone. One front end takes all the telemetry: 1 MiB of
+		// it, the default, is there in a few milliseconds, and another program
+		// may have the processor for that long.
 		{label: workCluster, server: gateway("--telemetry-bytes", "4194304"), nodes: true, loads: benchRun("cluster")},
 	}},
 	{name: "scaling", workloads: []workload{
-		// A million deliveries/s each, and as far as can be the same number of
-		// frames a write: messages that are due within --tick leave the device
-		// together, ten at a time, so that 100, 1,000 and 10,000 front ends all
-		// make 100,000 writes/s. (Ten front ends cannot: the flush interval
-		// gives them 1,000 writes/s each, of a hundred frames.) Latency counts
-		// from when a message was due and means nothing here.
+		// A million deliveries/s each, and as far as possible the same number
+		// of frames in each write: messages that are due within --tick leave
+		// the device together, ten at a time, so that 100, 1,000 and 10,000
+		// front ends all make 100,000 writes/s. (Ten front ends cannot: the
+		// flush interval gives them 1,000 writes/s each, of a hundred frames.)
+		// Latency counts from when a message was due and means nothing here.
 		{label: workScale10, server: gateway(), loads: benchRun("fanout", "--frontends", "10", "--rate", "100000", "--tick", "1ms")},
 		{label: workScale100, server: gateway(), loads: benchRun("fanout", "--frontends", "100", "--rate", "10000", "--tick", "1ms")},
 		{label: workScale1000, server: gateway(), loads: benchRun("fanout", "--frontends", "1000", "--rate", "1000", "--tick", "10ms")},
 		{label: workScale10000, server: gateway(), loads: benchRun("fanout", "--frontends", "10000", "--rate", "100", "--tick", "100ms")},
-		// The same bytes to as many plain sockets, ten frames a write: what the
-		// kernel charges for more sockets.
+		// The same bytes to the same number of plain sockets, ten frames in
+		// each write: the kernel's cost of more sockets.
 		{label: workLimit100, server: limitOf("100")},
 		{label: workLimit1000, server: limitOf("1000")},
 		{label: workLimit10000, server: limitOf("10000")},

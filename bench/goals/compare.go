@@ -126,8 +126,8 @@ func compareResults(o *Options, sides [2]*runner) (table []byte, err error) {
 	return text.Bytes(), err
 }
 
-// complete is an error when a case has no figures: a case that was not measured
-// must not pass as equal.
+// complete returns an error if a case has no figures: a case that was not
+// measured must not count as unchanged.
 func (r *runner) complete() error {
 	for _, c := range r.plan() {
 		for _, w := range c.workloads {

@@ -8,12 +8,12 @@ import (
 	"github.com/labgate/labgate/bench"
 )
 
-// figure takes a number from a sample; not a number when there is none.
+// figure returns a number from a sample, NaN if there is none.
 type figure func(*Sample) float64
 
 var none = math.NaN()
 
-// of finds the first report in which f sees something.
+// of returns the first value of f over all reports that is not NaN.
 func of(s *Sample, f func(*bench.Report) float64) float64 {
 	for _, r := range s.reports {
 		if v := f(r); !math.IsNaN(v) {
@@ -62,8 +62,8 @@ func serverCPU(s *Sample) float64 {
 	})
 }
 
-// serverShare is in percent of a core. Works with several loads run at once:
-// the one with traffic measures the time that counts.
+// serverShare is in percent of a core. Of several loads that run at once, the
+// load with traffic measures the time.
 func serverShare(s *Sample) float64 {
 	return most(s, func(r *bench.Report) float64 {
 		if r.Results.Server == nil || r.Results.Telemetry == nil {
@@ -73,8 +73,8 @@ func serverShare(s *Sample) float64 {
 	})
 }
 
-// saturationRate is the rate that was asked for in the best step and given: what
-// was delivered in the step itself may contain a backlog of its warm-up.
+// saturationRate is the scheduled rate of the best step. The deliveries of the
+// step itself may contain a backlog of the warm-up.
 func saturationRate(s *Sample) float64 {
 	return of(s, func(r *bench.Report) float64 {
 		sat := r.Results.Saturation
@@ -240,7 +240,7 @@ func faults(s *Sample) float64 {
 	return float64(n)
 }
 
-// loadLimited says of a search that the load program ended it.
+// loadLimited reports whether the load program ended a search.
 func loadLimited(s *Sample) bool {
 	for _, r := range s.reports {
 		if sat := r.Results.Saturation; sat != nil && sat.LoadLimited {

@@ -2,7 +2,7 @@
 
 package main
 
-// A goal is one line of the result: a figure, and what it has to be.
+// A goal is one line of the result: a figure, and its limit.
 type goal struct {
 	of     string // case
 	name   string
@@ -11,9 +11,9 @@ type goal struct {
 	figure figure
 	worst  bool // the highest of all rounds counts, not the median
 	// reference is the workload whose figure divides this one, round by round;
-	// empty: the figure counts as it is.
+	// empty: the figure itself counts.
 	reference string
-	text      string // of the goal; empty: the figure is only stated
+	text      string // of the goal; empty: the figure is shown without a goal
 	limit     float64
 	least     bool // limit is the least allowed, not the most
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/labgate/labgate/bench/internal/host"
 )
 
-// Head is the first line of the result: where and of what the figures are.
+// Head is the first line of the result: the machine and the gateway that were
+// measured.
 type Head struct {
 	Type       string  `json:"type"` // "run"
 	Date       string  `json:"date"`

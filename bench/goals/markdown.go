@@ -46,7 +46,7 @@ func (v *Verdict) row() string {
 		v.Case, v.Name, quantity(v.Median, v.Unit), number(v.Min), number(v.Max), ratio, reference, v.Goal, verdict)
 }
 
-// intro says where the figures are from and how much they are worth.
+// intro describes the machine, and how precise the figures are.
 func intro(b *strings.Builder, title string, h *Head, samples []*Sample) {
 	fmt.Fprintf(b, "# %s, %s\n\n", title, h.Date)
 	fmt.Fprintf(b, "Host %s: %s, %d processors, Linux %s, %s. Commit %s. Server on processor %d, load on %d. %d rounds of %g s.\n\n",
@@ -59,7 +59,7 @@ func intro(b *strings.Builder, title string, h *Head, samples []*Sample) {
 	}
 	if len(others) > 0 {
 		fmt.Fprintf(b, "Others on the machine took %.1f %% of a core during a measurement (median; %.0f %% at most).", stats.Median(others)*100, highest*100)
-		if highest > foreignShare {
+		if highest > otherShare {
 			b.WriteString(" Take the figures as a hint.")
 		}
 		b.WriteString("\n\n")

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// foreignShare is the share of a core that other programs may take without
+	// otherShare is the share of a core that other programs may take without
 	// disturbing a measurement.
-	foreignShare = 0.1
+	otherShare = 0.1
 	// idleTime is how long idle connections are kept: memory does not change.
 	idleTime = time.Second
 	// stormTime is the least that a storm's three phases need.

@@ -26,8 +26,8 @@ type nodes struct {
 	other *server
 }
 
-// startNodes starts them and returns the workload of the first gateway, with the
-// options that join the second gateway and point the loads to it.
+// startNodes starts both and returns the workload of the first gateway, with
+// the options that join the second gateway and point the loads to it.
 func startNodes(o *Options, w *workload) (*nodes, *workload, error) {
 	n := &nodes{}
 	if err := n.startRedis(o); err != nil {
@@ -88,7 +88,7 @@ func (n *nodes) startRedis(o *Options) error {
 	}
 }
 
-// ended is an error when the second gateway has ended.
+// ended returns an error if the second gateway has ended.
 func (n *nodes) ended() error {
 	if err := n.other.ended(); err != nil {
 		return errors.Join(errors.New("the second node"), err)

@@ -66,7 +66,7 @@ func (w *output) sample(s *Sample) error {
 	return errors.Join(errs...)
 }
 
-// brief is a measurement in a few words.
+// brief returns a short description of a measurement.
 func brief(s *Sample) string {
 	parts := make([]string, 0, 5)
 	for _, f := range []struct {

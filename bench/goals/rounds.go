@@ -15,7 +15,8 @@ import (
 // maxAgain is the default of runner.maxAgain.
 const maxAgain = 5 * time.Minute
 
-// runner carries out a run. It belongs to one goroutine; loads only read it.
+// runner executes a run. A runner belongs to one goroutine; the goroutines of
+// loads only read it.
 type runner struct {
 	o       *Options
 	out     *output
@@ -65,7 +66,7 @@ func (r *runner) plan() (plan []testCase) {
 // less disturbed measurement counts. A failed measurement always counts.
 func (r *runner) work(ctx context.Context, round int, w *workload) error {
 	s := r.measure(ctx, w)
-	if s.Error == "" && s.Other > foreignShare && w.repeatable() && r.again < r.maxAgain {
+	if s.Error == "" && s.Other > otherShare && w.repeatable() && r.again < r.maxAgain {
 		begun := time.Now()
 		if again := r.measure(ctx, w); again.Error != "" || again.Other < s.Other {
 			s = again
@@ -88,8 +89,8 @@ func (w *workload) repeatable() bool {
 	return len(w.loads) == 0 || len(w.loads) == 1 && !slices.Contains(w.loads[0].args, "--saturate")
 }
 
-// saturation is a part of the median rate that the searches of a label have found
-// so far.
+// saturation returns part × the median rate that the searches of a label have
+// found so far.
 func (r *runner) saturation(label string, part float64) (float64, error) {
 	var rates []float64
 	for _, s := range r.samples {

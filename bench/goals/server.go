@@ -20,7 +20,7 @@ import (
 
 const (
 	startWithin = 10 * time.Second
-	stopWithin  = 3 * time.Second // then it is killed
+	stopWithin  = 3 * time.Second // after that the process is killed
 	fillWithin  = 30 * time.Second
 	logLines    = 20 // of a server's log that an error quotes
 )
@@ -45,7 +45,7 @@ type ready struct {
 
 // pinned is a program on given processors: a path, or a name in the directory
 // bin. It ends with this process at the latest. taskset becomes the program, so
-// the process id stays.
+// the process id does not change.
 func pinned(ctx context.Context, bin, processors string, argv, env []string) *exec.Cmd {
 	program := argv[0]
 	if !filepath.IsAbs(program) {
@@ -129,7 +129,7 @@ func watchLog(log io.Reader, first chan<- ready) (last []string) {
 
 func (s *server) pid() int { return s.cmd.Process.Pid }
 
-// ended is an error when the server is gone.
+// ended returns an error if the server has ended.
 func (s *server) ended() error {
 	select {
 	case <-s.done:
@@ -139,7 +139,7 @@ func (s *server) ended() error {
 	}
 }
 
-// holds waits until the server has at least so many descriptors.
+// holds waits until the server has at least the given number of descriptors.
 func (s *server) holds(ctx context.Context, descriptors int) error {
 	for deadline := time.Now().Add(fillWithin); ; {
 		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.pid()))

@@ -86,8 +86,7 @@ func (r *relay) message(c *websocket.Conn, typ websocket.MessageType, data []byt
 	r.count.sent(other.WriteMessage(typ, data))
 }
 
-// closed ends the pair as a whole: who comes to its path from now on is of a
-// new one.
+// closed ends the whole pair: later connections of the path form a new pair.
 func (r *relay) closed(session any) {
 	e := session.(*end)
 	r.mu.Lock()
@@ -112,7 +111,7 @@ func (e *echo) message(c *websocket.Conn, typ websocket.MessageType, data []byte
 	e.count.sent(c.WriteMessage(typ, data))
 }
 
-// idle keeps connections and counts what they say.
+// idle keeps connections open and counts their messages.
 type idle struct{ count *counters }
 
 func (*idle) admit(string) (any, error)   { return nil, nil }

@@ -8,7 +8,7 @@ import (
 	"github.com/labgate/labgate/bench/internal/host"
 )
 
-// Host describes where a figure was taken.
+// Host describes the machine of a measurement.
 type Host struct {
 	host.Facts
 	Go string `json:"go"` // version

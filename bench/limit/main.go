@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command limit has the references for the gateway's figures: plain sockets, and
-// nbio without a gateway.
+// Command limit contains the reference programs for the gateway's figures:
+// plain sockets, and nbio without a gateway.
 //
 //	limit stream   plain sockets, the same bytes to each in 64 KiB writes
 //	limit receive  the other end of stream

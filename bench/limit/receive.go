@@ -18,7 +18,7 @@ import (
 // readBuffer is how much one read takes at most, as in the load generators.
 const readBuffer = 256 << 10
 
-// ReceiveReport is a receiver's account, from its first byte to the last.
+// ReceiveReport is the result of a receiver, from the first byte to the last.
 type ReceiveReport struct {
 	Case     string  `json:"case"` // "receive"
 	Bytes    int64   `json:"bytes"`

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tick bounds how late the end of ctx is noticed.
+// tick limits the delay until the end of ctx is noticed.
 const tick = 50 * time.Millisecond
 
 // sockets are plain non-blocking connections and the epoll instance that

@@ -42,7 +42,7 @@ type StreamReport struct {
 	PerSecond     float64 `json:"deliveries_per_s"`
 	CPUPerDeliver float64 `json:"cpu_us_per_delivery"` // of this process
 	CPUShare      float64 `json:"cpu_share"`           // of one core, this process
-	// Receiver is the other process; nil when it was started by someone else.
+	// Receiver is the other process; nil when this program did not start it.
 	Receiver *ReceiveReport `json:"receiver,omitempty"`
 	Verified bool           `json:"verified"` // the receiver got every byte that was sent
 	Host     Host           `json:"host"`
@@ -124,7 +124,7 @@ func runStream(ctx context.Context, args []string, out, log io.Writer) error {
 	return err
 }
 
-// newStream prepares the bytes that every socket gets over and over.
+// newStream prepares the bytes that every socket gets repeatedly.
 func newStream(payload, write, receivers int) (*stream, error) {
 	socks, err := newSockets()
 	if err != nil {
@@ -190,7 +190,7 @@ func (s *stream) complete(ctx context.Context) error {
 	return nil
 }
 
-// write sends block from where socket i is up to end.
+// write sends block from the position of socket i up to end.
 func (s *stream) write(i, end int) error {
 	n, err := unix.Write(s.socks.fds[i], s.block[s.offset[i]:end])
 	switch {
@@ -212,8 +212,8 @@ type receiver struct {
 	out bytes.Buffer
 }
 
-// startReceiver runs this program as a receiver, on a processor of its own if
-// wanted. It ends with ctx at the latest.
+// startReceiver runs this program as a receiver, pinned to a processor if cpu
+// is given. The process ends with ctx at the latest.
 func startReceiver(ctx context.Context, addr string, connections, cpu int, log io.Writer) (*receiver, error) {
 	self, err := os.Executable()
 	if err != nil {

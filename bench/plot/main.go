@@ -107,7 +107,8 @@ func readReports(files []string) ([]report, error) {
 			if errors.Is(err, io.EOF) {
 				break
 			}
-			// Lines with a type are make bench's own, about what follows them.
+			// Lines with a type are written by make bench, and describe the
+			// following lines.
 			var head struct{ Type string }
 			var r report
 			if err == nil {

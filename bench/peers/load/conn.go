@@ -57,7 +57,7 @@ func (c *conn) open(to netip.AddrPort) error {
 	return nil
 }
 
-// write sends b or keeps what the kernel does not take.
+// write sends b, and keeps the bytes that the kernel does not accept.
 func (c *conn) write(b []byte) {
 	if c.state == stateClosed {
 		return
@@ -92,7 +92,7 @@ func (c *conn) onWritable() {
 	}
 }
 
-// onReadable makes one read and takes the frames out of it.
+// onReadable makes one read and processes its frames.
 func (c *conn) onReadable() {
 	p := c.p
 	rest, n, err := c.sock.Read(&p.buf)

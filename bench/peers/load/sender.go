@@ -10,7 +10,7 @@ const maxBatch = 64 << 10
 // schedule fixes when messages are due, whatever the server does.
 type schedule struct {
 	start    int64   // ns; message 0 is due here
-	until    int64   // nothing is due from here on
+	until    int64   // no message is due from this time on
 	interval float64 // ns between two messages
 }
 

@@ -22,7 +22,7 @@ import (
 
 const (
 	startWithin = 10 * time.Second
-	stopWithin  = 2 * time.Second // then it is killed
+	stopWithin  = 2 * time.Second // after that the process is killed
 	logBytes    = 2000            // bytes of its log that an error quotes
 )
 
@@ -99,7 +99,7 @@ func (s *Server) run(t *Target, p *Place) error {
 		return err
 	}
 	if p.CPU >= 0 {
-		// taskset becomes the program, so the process id stays.
+		// taskset becomes the program, so the process id does not change.
 		path, args = "taskset", append([]string{"-c", strconv.Itoa(p.CPU), path}, args...)
 	}
 	s.cmd = exec.Command(path, args...)
