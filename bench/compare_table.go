@@ -65,7 +65,8 @@ func (t *compareTable) writeMarkdown(out io.Writer) error {
 	return err
 }
 
-// figure3 formats a number with three significant digits.
+// figure3 formats a number below 100 with three decimals, and others with three
+// digits.
 func figure3(v float64) string {
 	if v != 0 && math.Abs(v) < 100 {
 		return fmt.Sprintf("%.3f", v)

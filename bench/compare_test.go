@@ -149,7 +149,7 @@ func TestLabel(t *testing.T) {
 	}
 }
 
-// TestCompareGroups keeps apart what is not the same work.
+// TestCompareGroups checks that reports of different loads are different cases.
 func TestCompareGroups(t *testing.T) {
 	in := `{"scenario":"fanout","ok":true,"options":{"rate":1}}
 {"scenario":"fanout","ok":true,"options":{"rate":2}}

@@ -17,8 +17,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// tricks are what the fake gateway does wrong, or unusual. The zero value is
-// an honest gateway.
+// tricks are the faults and unusual behaviour of the fake gateway. The zero
+// value is a correct gateway.
 type tricks struct {
 	status    int    // answer the handshake with this
 	badAccept bool   // wrong Sec-WebSocket-Accept
@@ -36,7 +36,7 @@ type tricks struct {
 	text func(p *fakePeer, n int, msg []byte) [][]byte
 }
 
-// fakeGateway is the least that bench can talk to.
+// fakeGateway implements the least that bench needs of a gateway.
 type fakeGateway struct {
 	t  *testing.T
 	ln net.Listener

@@ -8,9 +8,9 @@ import (
 	"github.com/labgate/labgate/bench/internal/stats"
 )
 
-// TestCoordinatedOmission plays a responder that stalls once, and compares
-// what the open loop records with what an asker that waits for each answer
-// would have seen.
+// TestCoordinatedOmission simulates a responder that stalls once, and compares
+// the latencies of the open loop with those of a client that waits for each
+// answer.
 func TestCoordinatedOmission(t *testing.T) {
 	const ms = float64(1000) // in µs
 	for _, tc := range []struct {

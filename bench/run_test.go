@@ -314,8 +314,9 @@ func TestHandshakeProblems(t *testing.T) {
 	}
 }
 
-// TestStallIsCharged stops the gateway for a while: every message that became
-// due meanwhile must show its wait, not the first one alone.
+// TestStallIsCharged stops the gateway for a while: the latency of every
+// message that became due meanwhile must include the wait, not only that of the
+// first message.
 func TestStallIsCharged(t *testing.T) {
 	t.Parallel()
 	const stall = 120 * time.Millisecond
@@ -434,7 +435,7 @@ func TestReportIsOneJSONObjectAndATable(t *testing.T) {
 	}
 }
 
-// TestCommandDevices: they get all the commands and send no telemetry.
+// TestCommandDevices: these devices get all commands and send no telemetry.
 func TestCommandDevices(t *testing.T) {
 	t.Parallel()
 	o := short(ScenarioTelemetry, newFake(t, tricks{}).url())
@@ -452,14 +453,14 @@ func TestCommandDevices(t *testing.T) {
 	}
 }
 
-// TestLongTick ends the measured time between two turns of the senders: what
-// was due by then is sent and verified all the same.
+// TestLongTick ends the measurement between two ticks of the senders: messages
+// that are due by then are still sent and verified.
 func TestLongTick(t *testing.T) {
 	for scenario, want := range map[string]uint64{ScenarioFanout: 340, ScenarioUnicast: 170, ScenarioCommands: 170} {
 		t.Run(scenario, func(t *testing.T) {
 			t.Parallel()
 			o := short(scenario, newFake(t, tricks{}).url())
-			o.Tick = 120 * time.Millisecond // turns at 0, 120 and 240 ms; the end is at 170 ms
+			o.Tick = 120 * time.Millisecond // ticks at 0, 120 and 240 ms; the end is at 170 ms
 			rep, found := kinds(t, o)
 			if len(found) > 0 {
 				t.Fatalf("problems %v", rep.Problems)

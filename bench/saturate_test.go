@@ -111,8 +111,8 @@ func TestStepVerdict(t *testing.T) {
 }
 
 // TestSaturate drives a gateway that closes front ends after so many frames.
-// What rate is clean depends on the machine; that the search ends, and blames
-// nothing else on the gateway, does not.
+// The clean rate depends on the machine. On every machine the search must end,
+// and must report no other fault of the gateway.
 func TestSaturate(t *testing.T) {
 	t.Parallel()
 	const limit = 400 // frames a front end

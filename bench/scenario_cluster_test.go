@@ -25,7 +25,7 @@ func TestCluster(t *testing.T) {
 	o := clusterRun(newFake(t, tricks{}))
 	o.Redis = redistest.Start(t).Addr()
 	rep, found := kinds(t, o)
-	// How far the searches get is the machine's business.
+	// The rates that the searches reach depend on the machine.
 	if found = slices.DeleteFunc(found, func(k string) bool { return k == problemNoRate }); len(found) > 0 {
 		t.Fatalf("%v", rep.Problems)
 	}
@@ -59,7 +59,7 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// TestClusterFindsFaults: what is lost across nodes is found.
+// TestClusterFindsFaults: losses between the nodes are reported.
 func TestClusterFindsFaults(t *testing.T) {
 	t.Parallel()
 	o := clusterRun(newFake(t, tricks{text: func(_ *fakePeer, n int, msg []byte) [][]byte {

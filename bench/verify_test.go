@@ -62,8 +62,8 @@ func TestVerifier(t *testing.T) {
 	}
 }
 
-// TestVerifierAccounts plays honest gateways: frames are dropped at random and
-// told in ranges that come at random times, cut or joined at random.
+// TestVerifierAccounts simulates correct gateways: frames are dropped at
+// random, and reported in ranges at random times, split or joined at random.
 func TestVerifierAccounts(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -119,7 +119,7 @@ func TestVerifierIsBounded(t *testing.T) {
 	}
 }
 
-// TestSpans compares with a set that is plain to see.
+// TestSpans compares with a simple set.
 func TestSpans(t *testing.T) {
 	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 2))

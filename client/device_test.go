@@ -67,8 +67,8 @@ func TestAnswersOfADevice(t *testing.T) {
 		t.Errorf("%d panics counted, want 2", n)
 	}
 
-	// Without an id it is carried out and not answered; what is not a command
-	// is not carried out.
+	// A command without an id is carried out and not answered; a message that
+	// is not a command is not carried out.
 	s.send(protocol.Message{Type: "give.value"})
 	if got := <-ran; got != "give.value" {
 		t.Errorf("ran %s", got)
@@ -100,8 +100,8 @@ func TestADeviceWithoutCommands(t *testing.T) {
 	s.readOn()
 }
 
-// An urgent command runs beside the one that is running and before those that
-// wait; the others keep their order.
+// An urgent command runs beside the running command and before waiting
+// commands; ordinary commands keep their order.
 func TestOrderOfCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, true)
@@ -173,8 +173,8 @@ func TestTooManyCommandsAreRefused(t *testing.T) {
 	})
 }
 
-// Whoever gave a command and was told that it failed must not see it carried
-// out afterwards.
+// A command whose sender has received an error must not be carried out
+// afterwards.
 func TestACommandThatWaitedTooLongIsNotCarriedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, true)
@@ -203,8 +203,8 @@ func TestACommandThatWaitedTooLongIsNotCarriedOut(t *testing.T) {
 		if got := <-ran; got != "runs.too" {
 			t.Errorf("then ran %s", got)
 		}
-		// The connection goes: the one that runs is told, the one that waits is
-		// dropped.
+		// The connection ends: the context of the running command ends, and the
+		// waiting command is dropped.
 		s.vanish()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("its context ended with %v", err)

@@ -34,7 +34,7 @@ func TestAnswersFindTheirCommandsByID(t *testing.T) {
 			all = append(all, m)
 		}
 		for _, m := range slices.Backward(all) {
-			// Nobody but the device answers for it.
+			// Only the device itself can answer its commands.
 			s.send(protocol.Message{Type: "echo.result", Re: m.ID, Src: "@user/mallory", Payload: []byte(`"forged"`)})
 			s.send(protocol.Message{Type: "echo.result", Re: m.ID, Src: m.Dst, Payload: m.Payload})
 		}
@@ -107,7 +107,7 @@ func TestCommandErrors(t *testing.T) {
 			t.Errorf("%v, want device_offline", err)
 		}
 
-		// The caller gives up; the answer that comes too late is not lost.
+		// The caller gives up; OnMessage gets the answer that comes too late.
 		ctx, cancel := context.WithCancel(t.Context())
 		done = command(ctx)
 		m = s.text()
@@ -120,7 +120,7 @@ func TestCommandErrors(t *testing.T) {
 			t.Errorf("OnMessage got %+v, want the late answer", got)
 		}
 
-		// Nobody answers, not even the gateway.
+		// Neither the device nor the gateway answers.
 		began := time.Now()
 		done = command(t.Context(), Timeout(5*time.Second))
 		s.text()
@@ -229,7 +229,8 @@ func TestSubscriptionsHoldOverAReconnect(t *testing.T) {
 		}
 		s.vanish()
 		s = g.next()
-		// What the gateway said holds, not what was asked for.
+		// The subscription is what the gateway answered, not what the client
+		// requested.
 		if m := s.text(); m.Type != protocol.TypeSubscribe || string(m.Payload) != `{"devices":["a","b","z"]}` || m.ID != "" {
 			t.Errorf("first on the new connection: %+v", m)
 		}
@@ -288,7 +289,7 @@ func TestFrontendReceives(t *testing.T) {
 		t.Errorf("telemetry %+v", got)
 	}
 
-	// What cannot be read is counted and passed over.
+	// Messages that cannot be read are counted and ignored.
 	s.raw(websocket.MessageBinary, []byte("short"))
 	s.raw(websocket.MessageText, []byte("{"))
 	s.send(protocol.Message{Type: "still.here"})

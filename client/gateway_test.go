@@ -19,11 +19,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience ends a test that would hang. In a bubble it is over at once; with
-// real sockets it is longer than any machine takes.
+// patience ends a test that hangs. In a synctest bubble the wait takes no real
+// time; with real sockets it is longer than any machine needs.
 const patience = time.Minute
 
-// fakeGateway speaks labgate.v1 by hand: it says welcome, and the test does
+// fakeGateway is a scripted gateway: it sends the welcome, and the test does
 // the rest on the session.
 type fakeGateway struct {
 	t        testing.TB
@@ -182,8 +182,8 @@ func (s *fakeSession) frame() (protocol.TelemetryHeader, []byte) {
 	return h, b[protocol.TelemetryHeaderSize:]
 }
 
-// readOn reads and forgets in the background, which answers pings and close
-// frames.
+// readOn reads and discards messages in the background, which also answers
+// pings and close frames.
 func (s *fakeSession) readOn() { s.ws.CloseRead(context.Background()) }
 
 // close closes with a code, as the gateway does.

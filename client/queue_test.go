@@ -51,8 +51,8 @@ func TestQueueBoundsText(t *testing.T) {
 	}
 }
 
-// Whatever is put in and taken out, the bounds hold, the order is kept, and
-// what was put in is either taken out or counted as dropped.
+// For all sequences of calls the limits hold, the order is kept, and each
+// queued message is either taken or counted as dropped.
 func TestQueueDropsTheOldestTelemetry(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	q := newQueue(SendBuffer{Telemetry: 4000})

@@ -100,8 +100,8 @@ func TestReconnectPauses(t *testing.T) {
 	}
 }
 
-// A gateway that accepts and drops must not be hammered; one that was fine for
-// a while is tried again at once.
+// A gateway that accepts and drops connections must not be flooded with
+// attempts; after a connection that lasted, the client reconnects at once.
 func TestBackoffStartsAgainOnlyAfterALastingConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, true)
@@ -276,7 +276,7 @@ func TestASilentGatewayIsGivenUp(t *testing.T) {
 		cfg.OnDisconnect = func(err error) { told <- err }
 		d := dialDevice(t, cfg, DeviceConfig{})
 		answering := g.next()
-		answering.readOn() // answers pings, and says nothing else
+		answering.readOn() // answers pings, and sends nothing else
 		time.Sleep(10 * time.Minute)
 		if len(told) > 0 {
 			t.Fatalf("gives up a gateway that answers: %v", <-told)
@@ -284,7 +284,7 @@ func TestASilentGatewayIsGivenUp(t *testing.T) {
 		answering.vanish()
 		<-told
 		g.set(func() { g.mute = true })
-		g.next().readOn() // takes everything and says nothing
+		g.next().readOn() // reads everything and sends nothing
 		began := time.Now()
 		if err := <-told; !errors.Is(err, errSilent) {
 			t.Errorf("ended with %v", err)

@@ -68,7 +68,7 @@ func TestTokenIsRenewed(t *testing.T) {
 		if want := "gateway.token_expiring gateway.token_expiring"; strings.Join(got, " ") != want {
 			t.Errorf("passed on %v, want %s", got, want)
 		}
-		// A gateway that goes on to close the session is asked again.
+		// If the gateway closes the session, the client asks TokenSource again.
 		s.readOn()
 		s.close(protocol.CloseUnauthorized)
 		if s = g.next(); bearer(s) != "Bearer token-4" {
@@ -82,7 +82,8 @@ func TestTokenIsRenewed(t *testing.T) {
 	})
 }
 
-// TestTokenSourceFails: it is asked again as long as the token lasts.
+// TestTokenSourceFails: the client calls TokenSource again until the token
+// expires.
 func TestTokenSourceFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, true)
@@ -120,8 +121,8 @@ func TestTokenSourceFails(t *testing.T) {
 	})
 }
 
-// TestRefusedTokenIsReplaced: with a TokenSource a refusal of the token is not
-// the end, without one it is.
+// TestRefusedTokenIsReplaced: after a refused token the client tries again with
+// a TokenSource, and ends without one.
 func TestRefusedTokenIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, true)

@@ -28,8 +28,9 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// However samples are given, the frames continue each other without a gap and
-// hold the values in order, with the times that follow from the first one.
+// For all sizes of Append the frames follow each other without a gap, and
+// contain the values in order, with the times that follow from the first
+// sample.
 func TestStreamIsContinuous(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, true)
@@ -163,8 +164,8 @@ func TestStreamChecksWhatItIsGiven(t *testing.T) {
 	}
 }
 
-// The frames that are kept while there is no connection are the newest, and
-// the numbers tell exactly what was dropped.
+// The frames that wait while there is no connection are the newest, and the
+// sample numbers show exactly which were dropped.
 func TestTelemetryOverAReconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, true)
@@ -198,7 +199,8 @@ func TestTelemetryOverAReconnect(t *testing.T) {
 			t.Errorf("then from %d, want 130", h.Seq)
 		}
 
-		// A gateway that takes less than the one before gets what it takes.
+		// A gateway with a smaller limit than the previous one gets only
+		// messages within its limit.
 		g.set(func() { g.welcome.MaxMessage = protocol.TelemetryHeaderSize + 19 })
 		s.vanish()
 		synctest.Wait()
@@ -220,7 +222,7 @@ func TestTelemetryOverAReconnect(t *testing.T) {
 	})
 }
 
-// A device that samples must not feed the garbage collector.
+// Append must not allocate for each call.
 func TestAppendAllocates(t *testing.T) {
 	g := newGateway(t, false)
 	d := dialDevice(t, g.config(), DeviceConfig{})

@@ -15,7 +15,7 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// A network that takes nothing holds one batch; urgent text comes right after
+// A network that reads nothing holds one batch; urgent text comes right after
 // it, ordinary text next, and only then the telemetry that was there before.
 func TestUrgentTextOvertakesQueuedTelemetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestManyFramesShareAWrite(t *testing.T) {
 		synctest.Wait()
 		stream := newStream[float32](t, d, 3, 100*time.Microsecond, 1)
 		writes.Store(0)
-		go func() { // a device that gives every sample for itself
+		go func() { // a device that appends each sample by itself
 			for range 10_000 {
 				if err := stream.Append(1, 2, 3); err != nil {
 					t.Error(err)
@@ -140,7 +140,7 @@ func TestManyFramesShareAWrite(t *testing.T) {
 		began = time.Now()
 		check(t, stream.Append(1, 2, 3))
 		check(t, d.Send(protocol.Message{Type: "at.once"}))
-		for range 2 { // and takes the telemetry along that would have waited
+		for range 2 { // and the waiting telemetry leaves with the text
 			if _, _, err := s.ws.Read(context.Background()); err != nil {
 				t.Fatal(err)
 			}

@@ -50,7 +50,7 @@ func dialDevtools(ctx context.Context, url string) (*devtools, error) {
 	return d, nil
 }
 
-// read hands out answers and events. Event functions must not call.
+// read distributes answers and events. Event functions must not make requests.
 func (d *devtools) read() {
 	defer close(d.done)
 	for {
@@ -116,7 +116,7 @@ func (d *devtools) call(ctx context.Context, session, method string, params, res
 	}
 }
 
-// listen sets what gets the events of a session.
+// listen sets the function that gets the events of a session.
 func (d *devtools) listen(session string, event func(method string, params json.RawMessage)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -60,9 +60,10 @@ func startChromium() (*chromium, error) {
 	c.cmd = exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-breakpad",
 		"--disable-dev-shm-usage", "--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
-	// Whatever it writes beside its profile goes into the same directory.
+	// All other files of the browser go into the same directory.
 	c.cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir)
-	// A group of its own, so that its helper processes can be ended with it.
+	// The browser has its own process group, so that its helper processes can
+	// be ended with it.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.cmd.Start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -83,7 +84,7 @@ func startChromium() (*chromium, error) {
 	return c, nil
 }
 
-// endpoint waits for the file in which the browser says where it listens.
+// endpoint waits for the file in which the browser writes its address.
 func (c *chromium) endpoint(ctx context.Context, file string) (string, error) {
 	for {
 		data, err := os.ReadFile(file)
@@ -100,8 +101,8 @@ func (c *chromium) endpoint(ctx context.Context, file string) (string, error) {
 	}
 }
 
-// stop asks the browser to leave, makes it leave if it does not, and removes
-// its directory.
+// stop asks the browser to end, kills it if it does not, and removes its
+// directory.
 func (c *chromium) stop() error {
 	if c.devtools != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

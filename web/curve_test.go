@@ -56,7 +56,8 @@ func (d *device) sendSamples(until uint64, h protocol.TelemetryHeader, value fun
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		// The page is slower than this loop; what it has taken cannot be lost.
+		// The page is slower than this loop; samples that the page has received
+		// cannot be lost.
 		if d.seq%20_000 == 0 {
 			d.page.waitReceived(d.seq)
 		}
@@ -120,7 +121,7 @@ func TestPlotsOutOfViewAreNotDrawn(t *testing.T) {
 			t.Errorf("plot %d is far below the window and was drawn %d times", plot+1, n)
 		}
 	}
-	// Its numbers are true all the same.
+	// The numbers of the stream are still correct.
 	p.waitText("#plots figure:nth-child(16) .max .value", "16")
 
 	p.eval(`scrollTo(0, document.querySelector("#plots").getBoundingClientRect().bottom)`, nil)

@@ -100,7 +100,7 @@ func connectDevice(t *testing.T, addr, id string, query url.Values, answer func(
 	return d
 }
 
-// die ends the connection without a word.
+// die ends the connection without a close frame.
 func (d *device) die() {
 	_ = d.conn.CloseNow()
 	d.working.Wait()
@@ -138,8 +138,8 @@ func (d *device) received(typ string) protocol.Message {
 	return protocol.Message{}
 }
 
-// send sends a text message. The test may be ending, so errors are left to
-// what waits for its effect.
+// send sends a text message. Errors are ignored, because the test may be
+// ending; a test that waits for the effect fails then.
 func (d *device) send(m protocol.Message) {
 	data, err := m.Append(nil)
 	if err != nil {
@@ -203,7 +203,7 @@ func (d *device) sent() uint64 {
 	return d.seq
 }
 
-// skip leaves out n samples, as a device does that could not keep up.
+// skip leaves out n samples, like a device that was too slow.
 func (d *device) skip(n uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -229,8 +229,8 @@ func (d *device) nextFrame(dst []byte) []byte {
 // peakForce is the greatest load that pull gives, for four samples only.
 const peakForce = 30_000
 
-// pull is a specimen that breaks every two seconds: the load rises, holds, has
-// a short peak as it breaks and is gone.
+// pull is the load of a specimen that breaks every two seconds: the load rises,
+// stays constant, has a short peak at the fracture, and is 0 after that.
 func pull(n uint64) (force, extension, temperature float32) {
 	const period = 20_000
 	const broken = 16_000

@@ -13,8 +13,8 @@ const (
 	isLive  = `document.querySelector("#telemetry").dataset.stale === "false" && document.querySelector("#stale-note").hidden`
 )
 
-// TestGone: what a device left behind when it went, or when the connection to
-// the gateway was lost, does not look like what is now.
+// TestGone: after a device or the connection to the gateway is gone, the old
+// data of the device looks outdated.
 func TestGone(t *testing.T) {
 	t.Parallel()
 	s := startGateway(t, "127.0.0.1:0", nil)
@@ -39,12 +39,13 @@ func TestGone(t *testing.T) {
 	p.waitText("#answer", "the door is open; the device went offline at")
 	p.wait(`document.querySelector("#answer").dataset.old === "true"`)
 
-	// What the gateway says of a command to it is news.
+	// The gateway's error for a command to the device is new.
 	p.click("#reset")
 	p.waitText("#answer", "device_offline")
 	p.wait(`document.querySelector("#answer").dataset.old === "false"`)
 
-	// It is there again, and its old curve is still the old one.
+	// The device is online again, and its old curve is still marked as
+	// outdated.
 	d = connectDevice(t, s.Addr(), "press-1", nil, answer)
 	p.waitText("#panel-status", "online")
 	p.wait(isStale)
@@ -92,7 +93,7 @@ func TestAge(t *testing.T) {
 	p.checkClean("http://" + s.Addr())
 }
 
-// TestFilter looks for devices by state, and for one that is not there.
+// TestFilter filters devices by state, and with a text that matches no device.
 func TestFilter(t *testing.T) {
 	t.Parallel()
 	s := startGateway(t, "127.0.0.1:0", nil)

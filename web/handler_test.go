@@ -39,7 +39,7 @@ func servers(t *testing.T, test func(t *testing.T, origin string)) {
 	})
 }
 
-// ask makes a request on a connection of its own, so that none is left over.
+// ask makes a request on a new connection, so that no connection is left over.
 func ask(t *testing.T, method, url string, header http.Header) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
@@ -97,8 +97,8 @@ func TestAssets(t *testing.T) {
 	})
 }
 
-// TestPolicy keeps the policy from being loosened: no inline code, nothing from
-// elsewhere, no strings that become markup.
+// TestPolicy checks the content security policy: no inline code, nothing from
+// other hosts, no strings that become markup.
 func TestPolicy(t *testing.T) {
 	res, _ := ask(t, http.MethodGet, httptestURL(t), nil)
 	policy := map[string]string{}

@@ -8,9 +8,9 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// TestLayout looks at the page in both colour schemes, from the width of a
-// phone to that of a desk: nothing sticks out sideways, everything that is used
-// has a name, all text stands out from what is behind it.
+// TestLayout checks the page in both colour schemes, from the width of a phone
+// to that of a large screen: no element exceeds the width, every control has a
+// name, all text has enough contrast.
 func TestLayout(t *testing.T) {
 	t.Parallel()
 	s := startGateway(t, "127.0.0.1:0", nil)

@@ -32,7 +32,7 @@ func TestReconnect(t *testing.T) {
 
 	startGateway(t, addr, nil)
 	p.waitText("#link-text", "Connected")
-	// The device is not back: what was known of it no longer holds.
+	// The device is not back: its state is unknown.
 	p.waitText("#panel-status", "offline")
 	p.waitText("#panel-state", "unknown")
 	d = connectDevice(t, addr, "tensile-1", nil, nil)
@@ -41,7 +41,8 @@ func TestReconnect(t *testing.T) {
 	p.wait(`Number(document.querySelector("#received").value) >= 1000`)
 }
 
-// TestKicked: who was shown the door does not come back by himself.
+// TestKicked: a page whose session an operator closed does not reconnect by
+// itself.
 func TestKicked(t *testing.T) {
 	t.Parallel()
 	s := startGateway(t, "127.0.0.1:0", nil)
@@ -60,8 +61,8 @@ func TestKicked(t *testing.T) {
 	p.checkClean("http://" + s.Addr())
 }
 
-// TestToken: a page without the right token says so, and with it connects, also
-// after a reload.
+// TestToken: a page without a valid token says so, and connects with a valid
+// token, also after a reload.
 func TestToken(t *testing.T) {
 	t.Parallel()
 	const token = "a-token.of_32~characters-0123456"
@@ -95,10 +96,10 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestSilentGateway has a gateway that accepts and then says nothing more, like
-// one behind a cable that was pulled: the page must notice, since its Stop no
-// longer works. The page's monotonic clock runs ten times as fast; the clock of
-// the computer is set back by an hour meanwhile, which must not matter.
+// TestSilentGateway uses a gateway that accepts and then sends nothing more, as
+// after a pulled cable: the page must notice, because its Stop no longer works.
+// The page's monotonic clock runs ten times as fast; the clock of the computer
+// is set back by an hour meanwhile, which must not matter.
 func TestSilentGateway(t *testing.T) {
 	t.Parallel()
 	over := make(chan struct{})
@@ -129,8 +130,8 @@ func fastClock(factor int) string {
 }
 
 // TestReturnsSoon has the gateway away for several attempts, with the longest
-// pauses that chance may choose: a page that somebody looks at tries again
-// within 2 s, one in the background takes its time until somebody looks.
+// pauses that chance may choose: a visible page tries again within 2 s; a page
+// in the background waits longer, until it becomes visible.
 func TestReturnsSoon(t *testing.T) {
 	t.Parallel()
 	first := startGateway(t, "127.0.0.1:0", nil)

@@ -11,8 +11,8 @@ import (
 	"github.com/labgate/labgate/server"
 )
 
-// TestMain ends the browser that the tests share and then fails the package
-// when a goroutine is left over.
+// TestMain ends the browser that the tests share, and fails the package if a
+// goroutine is left over.
 func TestMain(m *testing.M) {
 	server.SetEngineLogger(zerolog.Nop())
 	before := goleak.IgnoreCurrent() // nbio starts some when it is loaded

@@ -13,8 +13,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// The page's modules by themselves, in the browser, against the protocol
-// package. What they share is the wire format, so the vectors come from there.
+// These tests run single modules of the page in the browser, with test data
+// that package protocol encodes, so that both agree on the wire format.
 
 // bytesJS is a JavaScript expression for an ArrayBuffer with these bytes.
 func bytesJS(b []byte) string {

@@ -16,8 +16,8 @@ import (
 	"github.com/labgate/labgate/bench"
 )
 
-// TestGoalsNameWorks holds the tables together: a mistyped label would make a
-// goal "not measured" for ever.
+// TestGoalsNameWorks checks that goals and workloads agree: with a mistyped
+// label a goal would always be "not measured".
 func TestGoalsNameWorks(t *testing.T) {
 	labels := map[string]string{}
 	for _, c := range cases {

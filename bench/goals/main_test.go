@@ -29,8 +29,8 @@ func build(t *testing.T) (dir string) {
 	return dir
 }
 
-// TestRun goes the whole way with the shipped programs: the figures of a test's
-// machine mean nothing, but they have to be there.
+// TestRun does a whole run with the real programs. The figures of a test mean
+// nothing, but must exist.
 func TestRun(t *testing.T) {
 	bin, out := build(t), t.TempDir()
 	common := []string{"--bin", bin, "--out", out, "--date", "d", "--measure", "200ms", "--commit", "abc"}
@@ -57,7 +57,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 
-	// A run that fails says so, and the table is written all the same.
+	// A failed run returns an error, and the table is still written.
 	if err := os.Remove(filepath.Join(bin, "limit")); err != nil {
 		t.Fatal(err)
 	}

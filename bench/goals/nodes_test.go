@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// TestNodes starts what a work on two gateways needs, and leaves nothing of it.
+// TestNodes starts and stops the programs of a workload with two gateways, and
+// checks that no process is left over.
 func TestNodes(t *testing.T) {
 	o := &Options{Bin: build(t), LoadCPU: 1}
 	i := slices.IndexFunc(cases, func(c testCase) bool { return c.name == "cluster" })

@@ -19,7 +19,7 @@ import (
 	"github.com/labgate/labgate/bench/peers/wire"
 )
 
-// shapeCase is what the two cases of a shape have of their own.
+// shapeCase has the settings of the two cases of a shape.
 type shapeCase struct {
 	shape              wire.Shape
 	light, saturation  string
@@ -37,8 +37,9 @@ func (o *Options) shapeCases() map[string]shapeCase {
 
 const (
 	lightTries = 4
-	// disturbedTries is how many steps of a search that others on the machine
-	// may have spoiled are tried again, before such steps count.
+	// disturbedTries is how many steps of a search are tried again because
+	// other programs may have disturbed them; after that, disturbed steps
+	// count.
 	disturbedTries = 6
 	maxRate        = 5e6 // messages/s sent
 	// The region of the highest rate is found with steps that double and then
@@ -47,9 +48,10 @@ const (
 	fineFactor                  = 1.08
 )
 
-// light measures a target at the same load for all. While others
-// keep the machine busy it tries again, and keeps the quietest step: chosen by
-// what the others did, not by the target's figures.
+// light measures a target at the light load, which is the same for all targets.
+// While other programs keep the machine busy, light tries again and keeps the
+// least disturbed step. The choice depends on the CPU time of the other
+// programs, not on the target's figures.
 func (r *runner) light(ctx context.Context, b *bed, c *shapeCase, rec *Record) error {
 	why := ""
 	for range lightTries {
@@ -132,7 +134,7 @@ func (r *runner) try(ctx context.Context, b *bed, c *shapeCase, rec *Record, war
 	}
 }
 
-// idle measures the memory of connections that are only there.
+// idle measures the memory of connections without traffic.
 func (r *runner) idle(ctx context.Context, t *target.Target, rec *Record) error {
 	ctx, cancel := context.WithTimeout(ctx, r.o.IdleTimeout)
 	defer cancel()

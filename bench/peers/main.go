@@ -17,7 +17,8 @@ import (
 )
 
 func init() {
-	// Servers are to end with the thread that started them: this one stays.
+	// The servers end with the thread that started them, so this thread must
+	// not end.
 	runtime.LockOSThread()
 }
 
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 }
 
 // raiseFiles raises the soft limit of open files, also for the servers, and
-// refuses more connections than it leaves room for.
+// returns an error if the connections exceed the limit.
 func raiseFiles(connections int) error {
 	const spare = 64
 	var lim syscall.Rlimit

@@ -14,7 +14,7 @@ import (
 	"github.com/labgate/labgate/bench/peers/target"
 )
 
-// errUsage is a command line that was explained to the user already.
+// errUsage is an error in the command line whose text was already printed.
 var errUsage = errors.New("usage")
 
 // The cases, as in --cases and in the result.
@@ -27,7 +27,7 @@ const (
 	caseIdle        = "idle"
 )
 
-// Options are those of a run.
+// Options are the options of a run.
 type Options struct {
 	Bin         string
 	Out         string

@@ -27,7 +27,7 @@ type key struct{ target, name string }
 
 // rounds measures every case of every target once a round. Within a round the
 // targets of a case follow each other directly, so that a drift of the machine
-// hits them alike, and each round begins with another one.
+// affects them alike, and each round begins with another target.
 func (r *runner) rounds(ctx context.Context) error {
 	var failed []error
 	for round := range r.o.Rounds {
@@ -81,7 +81,7 @@ func (r *runner) record(round int, t, name string) *Record {
 	return &Record{Type: "measurement", Round: round + 1, Target: t, Case: name, At: time.Now().UTC().Format(time.RFC3339)}
 }
 
-// keep writes a record. A failed one is kept as such, and the run goes on.
+// keep writes a record, including a failed one, and the run continues.
 func (r *runner) keep(rec *Record, err error) error {
 	if err != nil {
 		rec.Error, rec.Outcome = err.Error(), nil

@@ -24,8 +24,8 @@ func metricsOf(name string) []metric {
 	p99 := metric{"p99", "ms", false, func(r *Record) float64 { return r.Outcome.P99 / 1e3 }}
 	switch name {
 	case caseFanOut, caseUni:
-		// Latency just below the border says how near the last step came to
-		// it, and nothing of the product.
+		// Latency just below saturation only shows how near the last step came
+		// to saturation, and is no property of the product.
 		return []metric{rate, cpu}
 	case caseFanOutLight, caseUniLight:
 		return []metric{p50, p99, cpu}

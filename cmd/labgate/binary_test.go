@@ -12,8 +12,8 @@ import (
 // maxBinary is the limit on the binary that make build makes, in bytes.
 const maxBinary = 15_000_000
 
-// TestBinaryIsSmallAndStatic builds as the README says. What makes the binary
-// grow by 10 MB at once is a library that looks methods up by name
+// TestBinaryIsSmallAndStatic builds as the README says. A library that looks up
+// methods by name makes the binary 10 MB larger
 // (docs/decisions/0011-command-line.md).
 func TestBinaryIsSmallAndStatic(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "labgate")

@@ -18,7 +18,8 @@ import (
 	"github.com/labgate/labgate/internal/redistest"
 )
 
-// TestCheckConfigTries finds what cannot be seen in the options alone.
+// TestCheckConfigTries: --check-config finds faults that the options alone do
+// not show.
 func TestCheckConfigTries(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,7 +53,8 @@ func TestCheckConfigTries(t *testing.T) {
 	}
 }
 
-// TestCheckConfigOneAddressForBoth: each could be listened on, but not both.
+// TestCheckConfigOneAddressForBoth: the same address for both listeners is an
+// error.
 func TestCheckConfigOneAddressForBoth(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -97,8 +99,7 @@ func TestCheckConfigDirectoryThatIsNotThere(t *testing.T) {
 	}
 }
 
-// TestCheckConfigReachesRedis: it tells a wrong password, and rights that are
-// missing, from a Redis that can be used.
+// TestCheckConfigReachesRedis: a wrong password and missing rights are errors.
 func TestCheckConfigReachesRedis(t *testing.T) {
 	redis := redistest.Start(t, redistest.WithUser("lab", "sesame-1", "+@all", "~*", "&*"))
 	if code, out, stderr := checkConfig(t, "--redis", redis.URL()); code != 0 || out != "configuration is good\n" {

@@ -36,8 +36,8 @@ func TestCollectEarly(t *testing.T) {
 	}
 }
 
-// With other nodes the target follows what is in use, up and down, and no
-// longer once it was stopped.
+// With other nodes the target follows the heap in use, up and down, until stop
+// is called.
 func TestCollectWithOtherNodes(t *testing.T) {
 	before := percent()
 	stop := collectEarly(true)

@@ -54,7 +54,7 @@ func TestDeclarations(t *testing.T) {
 	}
 }
 
-// leansOnNeighbour matches help that says nothing by itself.
+// leansOnNeighbour matches help that cannot be understood alone.
 var leansOnNeighbour = regexp.MustCompile(`(?i)\bthe same for\b|\bas above\b|\bsuch (keys|files|tokens)\b|file with (its|the) key\.`)
 
 func hasGroup(key string) bool {
@@ -104,7 +104,7 @@ func TestHelpOfEachCommand(t *testing.T) {
 // flat joins the lines of a text.
 func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// understands parses an example as a shell would hand it over.
+// understands parses an example as a shell would pass it.
 func understands(example string) error {
 	example, _, _ = strings.Cut(example, " >")
 	var environment, args []string
@@ -122,7 +122,7 @@ func understands(example string) error {
 		}
 	}
 	if i := len(args); i > 1 && strings.HasPrefix(args[0], "serve") {
-		for n, arg := range args { // the file of the example is not there
+		for n, arg := range args { // the file of the example does not exist
 			if arg == "--config" {
 				args = append(args[:n:n], args[n+2:]...)
 				break

@@ -17,8 +17,8 @@ func configured(t *testing.T, content string) (path string) {
 	return path
 }
 
-// TestConfigErrorsNameFileLineAndKey: whatever is wrong with the file, the
-// message says where.
+// TestConfigErrorsNameFileLineAndKey: the message of each error in the file
+// says where the error is.
 func TestConfigErrorsNameFileLineAndKey(t *testing.T) {
 	for _, c := range []struct{ name, content, says string }{
 		{"nothing", "", ":1: the file ends too early"},

@@ -85,8 +85,8 @@ var (
 	variableName = regexp.MustCompile(`LABGATE_[A-Z_]*[A-Z]`)
 )
 
-// sameDefault compares the README's words with a declaration. What is no plain
-// value, such as none or 1 MiB, is left to the reader.
+// sameDefault compares the README's words with a declaration. Words such as
+// none or 1 MiB are not compared.
 func sameDefault(o *option.Option, words string) bool {
 	if words == "none" || words == "off" || words == "" || strings.Contains(words, " ") {
 		return o.Default == "" || o.Zero != "" || o.Switch() || strings.Contains(words, " ")

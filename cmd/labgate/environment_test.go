@@ -7,7 +7,8 @@ import (
 	"github.com/labgate/labgate/internal/option"
 )
 
-// TestMisspeltVariablesAreRefused, and named, for every command with options.
+// TestMisspeltVariablesAreRefused: for every command with options, an error
+// names the variable.
 func TestMisspeltVariablesAreRefused(t *testing.T) {
 	for _, c := range []struct{ variable, says string }{
 		{"LABGATE_LISTN=:80", "LABGATE_LISTN belongs to no option; did you mean LABGATE_LISTEN?"},
@@ -32,7 +33,7 @@ func TestMisspeltVariablesAreRefused(t *testing.T) {
 	}
 }
 
-// TestForeignVariablesStay: what is not meant for labgate stops nobody.
+// TestForeignVariablesStay: variables of other programs cause no error.
 func TestForeignVariablesStay(t *testing.T) {
 	environment := []string{
 		"PORTS=1 2 3", "LISTEN=x", "labgate_listen=x", "LABGATE=x", "LABGATE_TEST_DESCRIPTORS=blocking", "LABGATE_COLOUR=",
@@ -46,7 +47,7 @@ func TestForeignVariablesStay(t *testing.T) {
 	}
 }
 
-// TestVariablesOfEachCommand: one name means one thing.
+// TestVariablesOfEachCommand: each variable belongs to one option.
 func TestVariablesOfEachCommand(t *testing.T) {
 	environment := []string{"LABGATE_SIMULATE_DEVICES=4", "LABGATE_BENCH_DEVICES=5", "LABGATE_TOKEN_DEVICES=tensile-*,press-1",
 		"LABGATE_SEND_TIMEOUT=7s", "LABGATE_BENCH_TIMEOUT=8s", "LABGATE_LOG_LEVEL=error", "LABGATE_LISTEN=127.0.0.1:9"}

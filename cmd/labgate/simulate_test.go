@@ -59,8 +59,8 @@ type tailLine struct {
 	}
 }
 
-// A stranger's way through the tools: simulate, watch, start a test, see it
-// break.
+// A first session with the tools: simulate, watch, start a test, see the
+// specimen break.
 func TestATestFromStartToFracture(t *testing.T) {
 	url := startGateway(t)
 	seen, _, _ := start(t, "tail", "--json", "--url", url)
@@ -148,8 +148,8 @@ func TestSendSaysWhatWentWrong(t *testing.T) {
 	}
 }
 
-// Two simulators of one id must not take the device from each other for ever:
-// the older one ends and says why.
+// Two simulators with one device id must not replace each other for ever: the
+// older one ends with an error.
 func TestAReplacedSimulatorEnds(t *testing.T) {
 	url := startGateway(t)
 	args := []string{"simulate", "--url", url, "--device", "only", "--rate", "100", "--samples-per-frame", "1"}
@@ -199,7 +199,7 @@ func TestTailCountsWhatIsMissing(t *testing.T) {
 		h.Seq = seq
 		w.telemetry(h, protocol.AppendI16(nil, int16(seq), -1, int16(seq)+1, -int16(seq)))
 	}
-	w.lost(protocol.Lost{Stream: 7, From: 104, To: 109}) // of which the gateway told five
+	w.lost(protocol.Lost{Stream: 7, From: 104, To: 109}) // of which the gateway reported five
 	url := startGateway(t)
 	fe, err := client.DialFrontend(context.Background(), client.Config{URL: url}, client.FrontendConfig{})
 	if err != nil {

@@ -25,8 +25,8 @@ func runToken(t *testing.T, stdin string, args ...string) (stdout, stderr string
 	return out.String(), errs.String(), err
 }
 
-// TestTokenLetsIn: the token that is printed gets in by the line that is
-// printed, as what was asked for.
+// TestTokenLetsIn: the printed line accepts the printed token, with the
+// requested role and rights.
 func TestTokenLetsIn(t *testing.T) {
 	for _, c := range []struct {
 		name             string

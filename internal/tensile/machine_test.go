@@ -107,7 +107,7 @@ func TestPlasticWorkWarmsTheSpecimen(t *testing.T) {
 	if s := m.Next(); s.Temperature > 23.5 {
 		t.Errorf("%.1f °C ten minutes later, want it back at the ambient 23", s.Temperature)
 	}
-	// Slowly, the heat has time to leave.
+	// In a slow test the heat dissipates.
 	slow := newMachine(t, Options{Rate: 10, Exact: true})
 	if s := run(t, slow, 1); s[len(s)-1].Temperature > 23+5 {
 		t.Errorf("%.1f °C after a test of a quarter of an hour", s[len(s)-1].Temperature)

@@ -1,5 +1,5 @@
-// Package host reads what a benchmark report says of its machine, and the CPU
-// time and memory of processes on it.
+// Package host reads the facts about the machine for benchmark reports, and the
+// CPU time and memory of processes.
 package host
 
 import (
@@ -9,7 +9,7 @@ import (
 )
 
 // Facts describes the machine of a report, seen by the process that writes it.
-// Text that the machine does not tell is empty.
+// An unknown text is empty.
 type Facts struct {
 	CPU        string `json:"cpu"`        // model name
 	CPUs       int    `json:"cpus"`       // that this process may use

@@ -3,9 +3,9 @@ package stats
 import "math/bits"
 
 // Histogram counts durations in ns, to a thousandth of their value: 1,024
-// buckets for each power of two. Longer ones than 18 minutes count as that.
-// Recording is a few instructions, for millions of durations a second. The zero
-// value is empty.
+// buckets for each power of two. Durations above 18 minutes count as 18
+// minutes. Recording is a few instructions, for millions of durations a second.
+// The zero value is empty.
 type Histogram struct {
 	counts [histogramSize]uint64
 	total  uint64
@@ -17,7 +17,7 @@ const (
 	subBits       = 10
 	subBuckets    = 1 << subBits
 	maxBits       = 40
-	MaxDuration   = 1<<maxBits - 1 // the longest that a Histogram tells from others, in ns
+	MaxDuration   = 1<<maxBits - 1 // the longest duration of a Histogram, in ns
 	histogramSize = (maxBits - subBits + 1) * subBuckets
 )
 

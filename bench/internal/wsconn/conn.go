@@ -81,11 +81,11 @@ func (c *Conn) Write(b []byte, limit int) error {
 	return c.watch(true)
 }
 
-// Full says whether unsent bytes wait. Senders then hold back.
+// Full reports whether unsent bytes wait. Senders then pause.
 func (c *Conn) Full() bool { return c.unsentAt < len(c.unsent) }
 
-// Flush sends what waits, when the socket is writable. It says whether all of
-// it has gone.
+// Flush sends the unsent bytes when the socket is writable, and reports whether
+// all were sent.
 func (c *Conn) Flush() (done bool, err error) {
 	if c.Full() {
 		n, err := send(c.fd, c.unsent[c.unsentAt:])
@@ -119,9 +119,9 @@ type Buffer struct {
 // what a connection keeps unread fills it.
 func NewBuffer(size, limit int) Buffer { return Buffer{b: make([]byte, size), max: limit} }
 
-// Read makes one read. The result is what Keep has kept and the n bytes that
-// were read now; it is valid until the next Read into buf. n is 0 when nothing
-// has arrived.
+// Read makes one read. data is the bytes that Keep has stored, followed by the
+// n bytes of this read; data is valid until the next Read into buf. n is 0 when
+// nothing has arrived.
 func (c *Conn) Read(buf *Buffer) (data []byte, n int, err error) {
 	kept := copy(buf.b, c.unread)
 	if kept == len(buf.b) {

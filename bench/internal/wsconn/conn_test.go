@@ -66,7 +66,8 @@ func await(t *testing.T, poll *Poller, c *Conn) (readable, writable bool) {
 	return r, w
 }
 
-// TestUnsent: what the kernel does not take goes out later, whole and in order.
+// TestUnsent: bytes that the kernel does not accept are sent later, complete
+// and in order.
 func TestUnsent(t *testing.T) {
 	poll, c, server := pair(t)
 	const limit = 32 << 20
@@ -106,8 +107,8 @@ func TestUnsent(t *testing.T) {
 	}
 }
 
-// TestUnread: what a read leaves comes back in front of the next read, in a
-// buffer that grows to its limit.
+// TestUnread: the kept end of a read comes before the bytes of the next read,
+// in a buffer that grows to its limit.
 func TestUnread(t *testing.T) {
 	poll, c, server := pair(t)
 	buf := NewBuffer(4, 8)

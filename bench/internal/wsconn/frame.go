@@ -60,7 +60,7 @@ func ParseHeader(b []byte, limit int) (h Header, err error) {
 // Opcode is the frame's opcode, known or not.
 func (h Header) Opcode() wsframe.Opcode { return wsframe.Opcode(h.First & opMask) }
 
-// Final says whether the frame is the last of its message.
+// Final reports whether the frame is the last of its message.
 func (h Header) Final() bool { return h.First&finBit != 0 }
 
 // Check refuses reserved bits, unknown opcodes, and control frames that are

@@ -51,9 +51,9 @@ func (h *Handshake) Request() []byte {
 	return append(b, "\r\n"...)
 }
 
-// Response takes the response to Request from the front of data and returns
-// what follows. done is false while the response is incomplete; rest then is
-// data.
+// Response parses the response to Request at the beginning of data and returns
+// the bytes after it. done is false while the response is incomplete; rest then
+// is data.
 func (h *Handshake) Response(data []byte) (rest []byte, done bool, err error) {
 	end := bytes.Index(data, []byte("\r\n\r\n"))
 	if end < 0 {

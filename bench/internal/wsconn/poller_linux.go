@@ -32,7 +32,7 @@ func (p *Poller) Close() { _ = unix.Close(p.fd) }
 
 // Wait returns the number of ready sockets after at most timeout ns.
 func (p *Poller) Wait(timeout int64) (int, error) {
-	// What is ready already needs no scheduler.
+	// First a call that does not block, without Go's scheduler.
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), 0, 0, 0)
 	if errno == 0 && n > 0 {
 		return int(n), nil

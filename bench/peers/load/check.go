@@ -4,7 +4,7 @@ package load
 
 import "fmt"
 
-// tally is the account of a population since it was opened.
+// tally counts the messages of a population since it was opened.
 type tally struct {
 	received  uint64 // messages in order
 	missing   uint64 // numbers that were skipped
@@ -14,7 +14,7 @@ type tally struct {
 	closed    uint64 // connections that the server ended
 }
 
-// faults is what must be 0 for everything to be in order.
+// faults returns the number of faults: 0 in a correct run.
 func (t *tally) faults() uint64 {
 	return t.missing + t.late + t.corrupt + t.misrouted + t.closed
 }
@@ -22,7 +22,7 @@ func (t *tally) faults() uint64 {
 // checker follows the numbers of one receiver.
 type checker struct{ next uint64 }
 
-// take notes a number and says whether it counts as received.
+// take notes a number and reports whether it counts as received.
 func (c *checker) take(seq uint64, t *tally) bool {
 	switch {
 	case seq == c.next:
@@ -38,7 +38,7 @@ func (c *checker) take(seq uint64, t *tally) bool {
 	return true
 }
 
-// notes keeps the first thing that went wrong, in words.
+// notes keeps the text of the first fault.
 type notes struct{ first string }
 
 func (n *notes) add(format string, args ...any) {

@@ -124,7 +124,7 @@ func (c *conn) onReadable() {
 	c.sock.Keep(rest)
 }
 
-// Deliver takes a message of the topic.
+// Deliver processes a message of the topic.
 func (c *conn) Deliver(payload []byte) {
 	p := c.p
 	seq, due, pair, ok := p.payload.read(payload)

@@ -15,8 +15,8 @@ const maxPayload = 1 << 30
 // errFragment: the servers of the comparison fragment no message.
 var errFragment = errors.New("fragmented message from the server, which the load program does not read")
 
-// upgraded takes the HTTP response from the front of data and returns what
-// follows; the state does not change while the response is incomplete.
+// upgraded parses the HTTP response at the beginning of data and returns the
+// bytes after it; the state does not change while the response is incomplete.
 func (c *conn) upgraded(data []byte) (rest []byte, err error) {
 	rest, done, err := c.handshake.Response(data)
 	if err != nil || !done {
@@ -27,8 +27,8 @@ func (c *conn) upgraded(data []byte) (rest []byte, err error) {
 	return rest, nil
 }
 
-// frames uses up data as far as it goes: headers, control frames when they are
-// complete, and of data frames whatever the protocol can use already.
+// frames processes as much of data as possible: headers, complete control
+// frames, and the part of data frames that the protocol can already use.
 func (c *conn) frames(data []byte) (rest []byte, err error) {
 	for len(data) > 0 {
 		if !c.inside {

@@ -20,7 +20,7 @@ import (
 )
 
 // fakeServer forwards each frame to the other connections of its path; change
-// may turn one into none or several.
+// may replace a frame by none or several.
 type fakeServer struct {
 	t      *testing.T
 	ln     net.Listener
@@ -126,8 +126,8 @@ func step(t *testing.T, s *fakeServer, shape wire.Shape, text bool) *Outcome {
 	return o
 }
 
-// blamesTime says that a step was not clean for reasons of time only, which a
-// busy machine may give it.
+// blamesTime reports whether a step was not clean only because of delays, which
+// a busy machine may cause.
 func blamesTime(o *Outcome) bool {
 	return o.Missing+o.Late+o.Corrupt+o.Misrouted+o.Closed == 0
 }

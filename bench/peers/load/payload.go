@@ -20,7 +20,7 @@ type payload interface {
 	// template is a message whose fields put fills in.
 	template() []byte
 	put(b []byte, seq uint64, due int64, pair int)
-	// read checks a message against the template and takes the fields out.
+	// read compares a message with the template and returns the fields.
 	read(b []byte) (seq uint64, due int64, pair int, ok bool)
 }
 
@@ -28,7 +28,7 @@ type payload interface {
 // so that a frame's number is also its sample's. All products get the same.
 type binaryPayload struct{ ref []byte }
 
-// Where a telemetry frame has what we use (docs/protocol.md).
+// Offsets of the used fields in a telemetry frame (docs/protocol.md).
 const (
 	offStream = 4 // written by the gateway
 	offSeq    = 8
@@ -102,8 +102,8 @@ func (p *textPayload) put(b []byte, seq uint64, due int64, pair int) {
 	putHex(f[seqWidth+dueWidth:allWidth], uint64(pair))
 }
 
-// read looks at the last bytes of a message, all but the brace that it starts
-// with: a gateway puts addresses between that brace and the rest.
+// read compares all bytes of a message except the first brace, from the end: a
+// gateway inserts addresses between that brace and the rest.
 func (p *textPayload) read(b []byte) (seq uint64, due int64, pair int, ok bool) {
 	if len(b) < PayloadSize || b[0] != '{' {
 		return 0, 0, 0, false

@@ -7,7 +7,7 @@ import "github.com/labgate/labgate/bench/internal/stats"
 // maxBatch bounds the messages that a sender joins into one write, in bytes.
 const maxBatch = 64 << 10
 
-// schedule fixes when messages are due, whatever the server does.
+// schedule defines when messages are due, independent of the server.
 type schedule struct {
 	start    int64   // ns; message 0 is due here
 	until    int64   // no message is due from this time on
@@ -16,15 +16,15 @@ type schedule struct {
 
 func (s *schedule) due(g uint64) int64 { return s.start + int64(float64(g)*s.interval) }
 
-// generator hands the messages of a schedule to the senders in turn, so that
-// they are spread evenly in time. While the server does not read, due messages
-// are only counted; they keep the time at which they were due.
+// generator distributes the messages of a schedule over the senders in turn, so
+// that the senders are spread evenly in time. While the server does not read,
+// due messages are only counted; they keep the time at which they were due.
 type generator struct {
 	sched   schedule
 	senders []*sender
-	next    uint64 // first message not handed over
+	next    uint64 // first message not given to its sender
 	ready   []*sender
-	late    stats.Histogram // from due to the tick that handed it over: the load program's own delay
+	late    stats.Histogram // from due to the tick that gave the message to its sender: the load program's own delay
 }
 
 // sender is the sending side of one connection.

@@ -15,8 +15,9 @@ import (
 const (
 	startDelay = 5 * time.Millisecond  // before the first message is due
 	linger     = 10 * time.Millisecond // after the last delivery, to notice duplicates
-	// A backlog that takes longer to drain was growing. A few percent of a step
-	// are allowed: servers that join messages need a backlog to be at their best.
+	// A backlog that takes longer to drain counts as growing. A backlog of a
+	// few percent of a step is allowed, because servers that join messages need
+	// a backlog for their highest rate.
 	maxBacklog = 50 * time.Millisecond
 	// This share of a step's deliveries may be late by up to maxStraggle without
 	// counting as a backlog: a server may leave the last message of a few
@@ -99,8 +100,8 @@ func (p *Population) mark(s *Step) (m mark, err error) {
 	return m, err
 }
 
-// Step tries a rate. After an outcome that is not clean the population is of no
-// use any more. The error is for what makes the outcome meaningless.
+// Step tries a rate. After an outcome that is not clean the population cannot
+// be used any more. An error means that the outcome is meaningless.
 func (p *Population) Step(ctx context.Context, s Step) (*Outcome, error) {
 	if s.Rate <= 0 || s.Measure <= 0 {
 		return nil, fmt.Errorf("load: rate %g and time %v must be above 0", s.Rate, s.Measure)
@@ -140,10 +141,10 @@ func (p *Population) Step(ctx context.Context, s Step) (*Outcome, error) {
 	return o, nil
 }
 
-// drain waits until everything is accounted for, and then for one message too
-// many. It returns how long after until all but the tolerated deliveries were
-// there, and how long the last one took; it gives up when one of them takes too
-// long.
+// drain waits until all deliveries are accounted for, and then a moment longer
+// for duplicates. backlog is the time from until to the arrival of all but the
+// tolerated deliveries, drained the time to the last delivery. drain gives up
+// when either takes too long.
 func (p *Population) drain(ctx context.Context, until int64, tolerated uint64) (backlog, drained int64, err error) {
 	last, lastAt, mostAt := p.tally.received, until, int64(0)
 	settled := func() bool {
@@ -169,13 +170,14 @@ func (p *Population) drain(ctx context.Context, until int64, tolerated uint64) (
 	return mostAt - until, max(lastAt-until, 0), err
 }
 
-// waitingFor is how many deliveries are neither there nor known to be lost.
+// waitingFor returns how many deliveries have neither arrived nor are known to
+// be lost.
 func (p *Population) waitingFor() uint64 {
 	expected, seen := p.deliveries(p.gen.numbered()+p.gen.owed()), p.tally.received+p.tally.missing
 	return expected - min(seen, expected)
 }
 
-// deliveries is how many a number of messages makes.
+// deliveries returns the number of deliveries of the given number of messages.
 func (p *Population) deliveries(messages uint64) uint64 {
 	if p.o.Shape == wire.FanOut {
 		return messages * uint64(p.receivers)
@@ -204,7 +206,7 @@ func (p *Population) outcome(s *Step, before *tally, sentBefore uint64, a, b mar
 	return o
 }
 
-// judge says whether the rate was sustained, and why not.
+// judge sets whether the rate was sustained, or why not.
 func (o *Outcome) judge(p *Population) {
 	late := time.Duration(o.LateP99 * 1e3)
 	switch waiting := p.waitingFor(); {
@@ -230,7 +232,8 @@ func (o *Outcome) judge(p *Population) {
 	}
 }
 
-// Quiet says that other programs took at most ForeignShare during the step.
+// Quiet reports whether other programs took at most ForeignShare during the
+// step.
 func (o *Outcome) Quiet() bool { return o.Foreign <= ForeignShare }
 
 // Hold keeps the connections for a time, answering pings, and returns how many

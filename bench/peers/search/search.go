@@ -7,22 +7,21 @@ import (
 	"math"
 )
 
-// Try says whether a rate was sustained. An error ends the search.
+// Try reports whether a rate was sustained. An error ends the search.
 type Try func(rate float64) (clean bool, err error)
 
-// Plan says how to search. The rate is assumed to be sustained below some
-// border and not above it.
+// Plan describes a search. The search assumes that all rates below some border
+// are sustained, and none above.
 type Plan struct {
 	Start float64 // first rate tried
 	// Factor is the ratio of one rate to the next, to begin with; above 1. It
 	// grows while the border is not between two rates: Start may be far off.
 	Factor float64
-	// Precision is the ratio below which two rates need no other between them;
-	// above 1.
+	// Precision ends the search: the ratio of the lowest rate that was not
+	// sustained to the highest that was; above 1.
 	Precision float64
-	// Retries is how often a rate that was not sustained is tried again before
-	// it is given up: what a busy machine has spoiled is not the server's
-	// fault.
+	// Retries is how often a rate that was not sustained is tried again,
+	// because a busy machine may have spoiled the try.
 	Retries  int
 	Min, Max float64 // rates beyond are not tried
 }
@@ -30,8 +29,8 @@ type Plan struct {
 // ErrNone is the result of a search in which no rate was sustained.
 var ErrNone = errors.New("no rate was sustained")
 
-// Highest returns the highest rate that was sustained; 0 and ErrNone: none. With
-// another error it returns what was found until then.
+// Highest returns the highest rate that was sustained; 0 and ErrNone: none.
+// With another error best is the highest rate found until then.
 func Highest(p Plan, try Try) (best float64, err error) {
 	if p.Factor <= 1 || p.Precision <= 1 || p.Min <= 0 || p.Start < p.Min || p.Start > p.Max {
 		return 0, fmt.Errorf("search: plan %+v is contradictory", p)

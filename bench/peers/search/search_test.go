@@ -42,7 +42,7 @@ func TestHighestTriesAgain(t *testing.T) {
 	seen := map[float64]int{}
 	best, err := Highest(Plan{Start: 100, Factor: 2, Precision: 1.1, Retries: 1, Min: 10, Max: 1000}, func(rate float64) (bool, error) {
 		seen[rate]++
-		return rate <= 400 && seen[rate] > 1, nil // every first try is spoiled
+		return rate <= 400 && seen[rate] > 1, nil // every first try fails
 	})
 	if err != nil || best > 400 || best < 400/1.1 {
 		t.Errorf("%g, %v", best, err)

@@ -19,8 +19,8 @@ const (
 	melodySettings     = "WriteBufferPool; the default MessageBufferSize of 256: 8192 brought nothing"
 )
 
-// conf are the configuration files, with @ADDR@, @PORT@ and @UNUSED@ where a
-// run puts a loopback address, the port that is measured and another free one.
+// conf contains the configuration files. A run replaces @ADDR@, @PORT@ and
+// @UNUSED@ by a loopback address, the measured port and another free port.
 //
 //go:embed conf
 var conf embed.FS
@@ -34,8 +34,8 @@ func mosquittoArgs(addr netip.AddrPort, dir string) ([]string, error) {
 }
 
 // configured writes a configuration file and returns the arguments that name
-// it. Others may read it: the MQTT broker gives up root's rights
-// before it does.
+// it. All users may read the file: the MQTT broker drops root's rights before
+// it reads the file.
 func configured(addr netip.AddrPort, dir, name, flag string) ([]string, error) {
 	text, err := conf.ReadFile("conf/" + name)
 	if err != nil {
@@ -55,9 +55,10 @@ func labgateArgs(addr netip.AddrPort, _ string) ([]string, error) {
 	return []string{"serve", "--listen", addr.String(), "--admin-listen", "127.0.0.1:0", "--max-message-rate", "0", "--log-level", "warn"}, nil
 }
 
-// centrifugeArgs lifts the limit of messages in a frame, which brings two
-// thirds more fan-out and costs nothing at a light load. A WriteDelay of 1 ms
-// brought no more, and a millisecond of latency; one of 5 ms a tenth, and 5 ms.
+// centrifugeArgs removes the limit of messages in a frame, which raises the
+// fan-out rate by two thirds and costs nothing at a light load. A WriteDelay of
+// 1 ms did not raise the rate, and cost a millisecond of latency; a WriteDelay
+// of 5 ms raised the rate by a tenth, and cost 5 ms.
 func centrifugeArgs(addr netip.AddrPort, _ string) ([]string, error) {
 	return []string{"-listen", addr.String(), "-max-messages-in-frame", "-1"}, nil
 }

@@ -49,7 +49,7 @@ func (p *Place) Path(t *Target) (string, error) {
 	}
 	path, err := exec.LookPath(t.Binary)
 	if err != nil {
-		// Debian keeps servers where only root's path leads.
+		// Debian installs servers in /usr/sbin, which is only in root's PATH.
 		if path = "/usr/sbin/" + t.Binary; !executable(path) {
 			return "", fmt.Errorf("%s is not installed; apt-get install %s", t.Binary, t.Binary)
 		}
@@ -116,8 +116,8 @@ func (s *Server) run(t *Target, p *Place) error {
 	return nil
 }
 
-// environment leaves out what would change how a server runs: GOMAXPROCS, GOGC,
-// LABGATE_LISTEN and the like.
+// environment returns the environment of a server, without variables that
+// change its behaviour: GOMAXPROCS, GOGC, LABGATE_LISTEN and so on.
 func environment() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}
 }
@@ -155,7 +155,7 @@ func (s *Server) Stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// Ended says how the process has ended; nil while it runs.
+// Ended returns how the process has ended, nil while it runs.
 func (s *Server) Ended() error {
 	select {
 	case <-s.done:

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package target knows how each product of the comparison is started: its
-// command, its configuration and why it is set like that. The reasons are also
-// in the README of bench/peers, and the settings in every result.
+// Package target starts the products of the comparison: the command of each
+// product, its configuration, and the reasons for its settings. The reasons are
+// also in the README of bench/peers, and the settings in every result.
 package target
 
 import (
@@ -22,14 +22,14 @@ const (
 	Reference Kind = "reference" // nbio without a gateway around it
 )
 
-// Target is something that is measured.
+// Target is a product or a reference that is measured.
 type Target struct {
 	Name     string
 	Kind     Kind
 	Protocol wire.Protocol
-	Shapes   []wire.Shape // what it takes part in
-	// Settings are what its configuration differs in from the defaults, in
-	// words, for the result.
+	Shapes   []wire.Shape // the shapes in which the target takes part
+	// Settings describes how the configuration differs from the product's
+	// defaults, for the result.
 	Settings string
 	// Work says how the product's work for a message differs from that of the
 	// others; the result shows it beside the figures.
@@ -96,7 +96,7 @@ func All() []*Target {
 	}
 }
 
-// Takes says whether the target takes part in a shape.
+// Takes reports whether the target takes part in a shape.
 func (t *Target) Takes(s wire.Shape) bool {
 	return slices.Contains(t.Shapes, s)
 }

@@ -14,7 +14,7 @@ var protocols = map[string]Protocol{
 	"hub": Hub{}, "relay": Relay{},
 }
 
-// sink is an endpoint that keeps everything.
+// sink is an endpoint that stores all messages.
 type sink struct {
 	delivered []string
 	sent      [][]byte
@@ -23,8 +23,8 @@ type sink struct {
 func (s *sink) Deliver(p []byte) { s.delivered = append(s.delivered, string(p)) }
 func (s *sink) Send(f []byte)    { s.sent = append(s.sent, f) }
 
-// feed hands the payload of one frame to c as it would arrive in reads of a
-// size: what is not used is presented again, with what came next.
+// feed passes the payload of one frame to c in reads of the given size. Unused
+// bytes are passed again, together with the next read.
 func feed(c Client, op wsframe.Opcode, payload []byte, size int, to Endpoint) error {
 	for have, done := 0, 0; done < len(payload); {
 		have = min(have+size, len(payload))
