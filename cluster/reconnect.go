@@ -57,7 +57,7 @@ func (b *Bus) serve(rc *redisConn) error {
 	case <-rc.ctx.Done():
 	case err := <-rc.inDone:
 		if err == nil {
-			err = errors.New("Redis closed the connection")
+			err = errors.New("connection closed by Redis")
 		}
 		rc.fail(err)
 	}

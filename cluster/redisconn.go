@@ -17,7 +17,7 @@ import (
 var (
 	errLeft     = errors.New("the bus was left")
 	errSilent   = errors.New("the probes that this node publishes do not come back from Redis any longer")
-	errSetup    = errors.New("Redis did not answer in time")
+	errSetup    = errors.New("no answer from Redis in time")
 	errUnheard  = errors.New("nobody listens to this node's channel: the subscription is lost")
 	errNodeHere = errors.New("another node has this node's number; start this one again")
 )

@@ -159,7 +159,7 @@ func (s *Session) Source() string { return s.source }
 // Generation orders the connections of one node: a later one is larger.
 func (s *Session) Generation() uint64 { return s.generation }
 
-// Since returns when the session was added.
+// ConnectedAt returns the time at which the session was added.
 func (s *Session) ConnectedAt() time.Time { return s.m.start.Add(time.Duration(s.since)) }
 
 // Attachment returns what Callbacks.Prepare made for this session.

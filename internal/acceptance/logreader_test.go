@@ -100,9 +100,21 @@ func (g *piped) stranger(n int) {
 // leave sends SIGTERM and expects the drain.
 func (g *piped) leave(sessions ...*gatewaytest.Peer) {
 	g.t.Helper()
+	g.terminate()
+	g.awaitDrain(sessions...)
+}
+
+// terminate sends SIGTERM.
+func (g *piped) terminate() {
+	g.t.Helper()
 	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		g.t.Fatal(err)
 	}
+}
+
+// awaitDrain waits until the sessions are closed and the gateway has ended.
+func (g *piped) awaitDrain(sessions ...*gatewaytest.Peer) {
+	g.t.Helper()
 	for _, p := range sessions {
 		if code := p.AwaitClose(); code != uint16(protocol.CloseGoingAway) {
 			g.t.Errorf("closed with %d", code)
@@ -265,10 +277,10 @@ func TestMissingLogLinesAreCounted(t *testing.T) {
 	if err := json.Unmarshal([]byte(line), &missing); err != nil || missing.Level != "warn" || missing.Lines < 1 || missing.Lines > strangers {
 		t.Errorf("%s: %v", line, err)
 	}
-	// What is logged from then on comes as before.
-	go g.leave()
+	// Later lines are complete again.
+	g.terminate()
 	g.await(`"message":"stopped"`)
-	<-g.exited
+	g.awaitDrain()
 }
 
 // patience is how long something may take that happens at once.

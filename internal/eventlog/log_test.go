@@ -18,9 +18,9 @@ import (
 )
 
 var (
-	id    = uuid.MustParse("6ba7b810-9dad-41d1-80b4-00c04fd430c8")
-	began = events.SessionBegan{Session: id, Role: "device", Name: "tensile-1", Remote: "192.0.2.7:4711", Credential: "token:hall-2#5f1c"}
-	gone  = errors.New("--credential-file: tokens: no such file")
+	id      = uuid.MustParse("6ba7b810-9dad-41d1-80b4-00c04fd430c8")
+	began   = events.SessionBegan{Session: id, Role: "device", Name: "tensile-1", Remote: "192.0.2.7:4711", Credential: "token:hall-2#5f1c"}
+	errGone = errors.New("--credential-file: tokens: no such file")
 )
 
 // TestLines: each event is one line with these fields and no others.
@@ -67,9 +67,9 @@ func TestLines(t *testing.T) {
 		}, map[string]any{
 			"level": "info", "message": "file was read again and is in force", "option": "--credential-file", "file": "tokens", "changed": true, "credentials": 3.0}},
 		{"credentials that fail", func(l events.Listener) {
-			l.FileRead(events.FileRead{Option: "--credential-file", Path: "tokens", Credentials: 3, Err: gone})
+			l.FileRead(events.FileRead{Option: "--credential-file", Path: "tokens", Credentials: 3, Err: errGone})
 		}, map[string]any{
-			"level": "error", "message": "file was read again and cannot be used; what it held before stays in force", "option": "--credential-file", "file": "tokens", "error": gone.Error()}},
+			"level": "error", "message": "file was read again and cannot be used; what it held before stays in force", "option": "--credential-file", "file": "tokens", "error": errGone.Error()}},
 		{"certificate", func(l events.Listener) {
 			l.FileRead(events.FileRead{Option: "--tls-cert", Path: "cert.pem", Changed: true, NotAfter: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)})
 		}, map[string]any{
@@ -102,7 +102,7 @@ func TestLevels(t *testing.T) {
 		var out bytes.Buffer
 		l := New(zerolog.New(&out).Level(level))
 		l.SessionBegan(began)
-		l.FileRead(events.FileRead{Err: gone})
+		l.FileRead(events.FileRead{Err: errGone})
 		if got := strings.Count(out.String(), "\n"); got != want {
 			t.Errorf("at %v: %d lines, want %d", level, got, want)
 		}

@@ -13,11 +13,14 @@ type Histogram struct {
 	max    int64
 }
 
+// MaxDuration is the longest duration that a Histogram records, in ns. A longer
+// one counts as MaxDuration.
+const MaxDuration = 1<<maxBits - 1
+
 const (
 	subBits       = 10
 	subBuckets    = 1 << subBits
 	maxBits       = 40
-	MaxDuration   = 1<<maxBits - 1 // the longest duration of a Histogram, in ns
 	histogramSize = (maxBits - subBits + 1) * subBuckets
 )
 
