@@ -18,8 +18,8 @@ const SourceAPI = "@api"
 // Command sends a command to a device and waits for its answer, the envelope
 // as a front end would receive it. It fails with a *protocol.Error
 // (device_offline, device_disconnected, timeout, overloaded, bad_message) or
-// with ctx's error; the command may have been carried out in the latter case.
-// Events say that the asker is the one of [events.WithAsker].
+// with ctx's error; in the latter case the device may have carried out the
+// command. In events the asker is that of [events.WithAsker].
 func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Message) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -47,17 +47,18 @@ func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Mess
 	return nil, ctx.Err()
 }
 
-// Delivery is how far a message to many came.
+// Delivery says how many sessions a message to many has reached.
 type Delivery struct {
-	// Delivered counts the sessions whose queue took it, on all nodes that said
-	// so.
+	// Delivered counts the sessions that queued the message, on all nodes that
+	// answered.
 	Delivered int `json:"delivered"`
-	// Silent names the nodes that did not say in time, as [NodeAnswer.Label] does.
+	// Silent has the labels of the nodes that did not answer in time, see
+	// [NodeAnswer.Label].
 	Silent []string `json:"silent_nodes,omitempty"`
-	// Flooded counts the sessions here that did not take it, because too much of
-	// what the API has sent waits there.
+	// Flooded counts the sessions of this node that did not take the message,
+	// because too much of what the API has sent waits there.
 	Flooded int `json:"flooded,omitempty"`
-	// Unreachable says that the other nodes could not be reached.
+	// Unreachable: the other nodes could not be reached.
 	Unreachable bool `json:"others_unreachable,omitempty"`
 }
 
@@ -109,21 +110,23 @@ func (r *Router) failure(code protocol.ErrorCode, message string) error {
 }
 
 // apiRequest is a request of the HTTP API as the sender of its message, and as
-// the asker of its command. It may command every device: the API has looked.
+// the asker of its command. It may command every device: package httpapi has
+// checked the rights.
 type apiRequest struct {
 	r *Router
-	// who asks a command, for events.
+	// who is the asker in events.
 	who events.Asker
-	// outcome takes the outcome of a command, once.
+	// outcome gets the outcome of a command, once.
 	outcome chan outcome
 	// command is the command that waits, nil for none.
 	command *command
-	// receipt and query are how far a message to many came.
+	// receipt says which local sessions a message to many has reached; query
+	// counts those of other nodes, nil when there is nothing to count.
 	receipt receipt
 	query   *query
 }
 
-// outcome is what becomes of a command.
+// outcome is the end of a command: an answer or an error.
 type outcome struct {
 	text []byte
 	err  *protocol.Error
@@ -136,7 +139,8 @@ func (o outcome) result() (json.RawMessage, error) {
 	return o.text, nil
 }
 
-// envelope encodes a message, as a session would send it, and reads it again.
+// envelope encodes a message and parses it, so that it passes the same checks
+// as a message of a session.
 func (q *apiRequest) envelope(msg *protocol.Message) (*protocol.Envelope, error) {
 	text, err := msg.Append(nil)
 	if err != nil {

@@ -11,68 +11,77 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// A command is a message with an id, for a device. Its life: newCommand makes it
-// and tells the listener of events that it has begun; beginCommand enters it into
-// the pendingTable of the device's connection or, when another node holds the
-// device, into that of remote commands, and arms its deadline; toDevice passes it
-// on; then one of five things ends it, and only the first that takes it out of
-// the table tells the asker and the listener:
+// A command is a message to a device with an id. Its life:
 //
-//	the answer       routeAnswer, routeRemoteAnswer
-//	the deadline     command.Expire
-//	the device's end, its node's or the bus's   failCommands
-//	a failure of the other node                 routeRemoteFailure
-//	the asker's end                             frontend.leaveCommands, Router.Command
+//  1. newCommand makes the command, and tells the listener of events.
+//  2. beginCommand enters the command into a pendingTable, which sets its
+//     deadline: the table of the device's connection, or remotePending when
+//     another node holds the device.
+//  3. passToDevice (deliver.go) passes the message to the device or its node.
+//  4. The first of the endings below takes the command from its table. Only this
+//     ending tells the asker and the listener of events.
 //
-// A command that is refused before it is in a table ends in toDevice.
+// The endings, and the functions that handle them:
 //
-// On the node that holds the device a command of another node is an ordinary
+//	the answer                                routeAnswer, routeRemoteAnswer
+//	the deadline                              command.Expire
+//	the end of the device, its node, the bus  failCommands
+//	a failure of the other node               routeRemoteFailure
+//	the end of the asker                      frontend.leaveCommands, Router.Command
+//
+// A command that is refused before step 2 is complete ends in toDevice
+// (deliver.go).
+//
+// On the node that holds the device, a command of another node is an ordinary
 // command whose asker is that node.
 
-// command is one command that waits for its device's answer.
+// command is one command on its way from its asker to the answer.
 type command struct {
 	timer session.Timer
 	r     *Router
 	table *pendingTable
-	// wireID is the id in the table: the one that the device knows, or for a
-	// device on another node the number that the other node knows.
+	// wireID is the key in the table: the id that the device gets, or for a
+	// remote device the number that the other node gets.
 	wireID string
-	// askedID is what the asker calls the command, device what it is for.
+	// askedID is the asker's id for the command; device is the device's id.
 	askedID, device string
 	urgent          bool
 	asker           asker
-	// node is where the device is, 0 for here.
+	// node is the node that holds the device, 0 for this node.
 	node federation.NodeID
-	// began is when it was read, by the Manager's clock; kind is its type, ordinal
-	// its number in events. All are unset without a listener.
+	// began is the time of its begin, by the Manager's clock; kind is the
+	// message's type, ordinal the command's number in events. All are unset
+	// without a listener.
 	began   time.Duration
 	kind    string
 	ordinal uint64
-	// next and prev are its neighbours in commandList; guarded by that.
+	// next and prev are the neighbours in the commandList; guarded by
+	// commandList.mu.
 	next, prev *command
 }
 
-// asker is who is told the outcome of a command: a front end, a request of the
-// HTTP API, or another node.
+// asker gets the outcome of a command: a front end, a request of the HTTP API,
+// or another node.
 type asker interface {
-	// mayAsk returns nil, or why the asker may not have one more command waiting.
+	// mayAsk returns nil, or the refusal of a further command.
 	mayAsk() *protocol.Error
-	// began notes that a command waits, or returns false because the asker has
-	// ended; ended notes that it does not wait any longer. Both are called with
-	// the table's lock held.
+	// began counts a command that enters a table, ended one that leaves it.
+	// began returns false when the asker has ended. The caller of both holds
+	// the table's lock.
 	began(c *command) bool
 	ended(c *command)
-	// answer gives the answer, with re as the asker knows it.
+	// answer passes the answer to the asker; its re is the asker's id.
 	answer(text []byte, urgent bool)
-	// fail says why there will be no answer. It may run on any goroutine, with no
-	// lock of the router's held but registry.mu.
+	// fail tells the asker why there is no answer. Any goroutine may call
+	// fail; of the router's locks the caller may hold registry.mu only.
 	fail(code protocol.ErrorCode, message, id string)
-	// identity says who asks, for events.
+	// identity describes the asker in events.
 	identity() events.Asker
 }
 
-// newCommand returns the command that a message for the device is, or nil for any
-// other message. to is the device's session if it is connected here.
+// newCommand returns a command for a message to a device, or nil when the
+// message expects no answer. to is the device's session, nil when the device
+// is not connected here.
 func (r *Router) newCommand(from sender, e *protocol.Envelope, device []byte, to *session.Session) *command {
 	if e.ID == nil || e.Re != nil {
 		return nil
@@ -98,8 +107,8 @@ func (r *Router) newCommand(from sender, e *protocol.Envelope, device []byte, to
 	return c
 }
 
-// beginCommand enters a command into its table: that of the device's session,
-// which is to, or that of the commands for devices on other nodes.
+// beginCommand enters a command into the table of the device's session to, or,
+// when to is nil, into remotePending.
 func (r *Router) beginCommand(c *command, e *protocol.Envelope, to *session.Session, node federation.NodeID) *protocol.Error {
 	if fail := c.asker.mayAsk(); fail != nil {
 		return fail
@@ -113,7 +122,7 @@ func (r *Router) beginCommand(c *command, e *protocol.Envelope, to *session.Sess
 	return c.table.enter(c, time.Now().Add(time.Duration(timeoutMS(e))*time.Millisecond))
 }
 
-// timeoutMS returns how long a command may take.
+// timeoutMS returns the timeout of a command in milliseconds.
 func timeoutMS(e *protocol.Envelope) int {
 	if e.TimeoutMS == 0 {
 		return protocol.DefaultTimeoutMS
@@ -121,7 +130,8 @@ func timeoutMS(e *protocol.Envelope) int {
 	return e.TimeoutMS
 }
 
-// routeAnswer gives a device's answer to whoever asked, and to nobody else.
+// routeAnswer passes a device's answer to the asker of the command, and to no
+// other.
 func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
 	c := from.pending.take(e.Re, 0)
 	if c == nil {
@@ -147,12 +157,12 @@ func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
 	giveScratch(text)
 }
 
-// routeRemoteAnswer gives the answer of a device on another node to whoever
-// asked.
+// routeRemoteAnswer passes the answer of a remote device to the asker of the
+// command.
 func (r *Router) routeRemoteAnswer(from federation.NodeID, msg *federation.Message) {
 	c := r.remotePending.take(commandNumber(msg.Corr), from)
 	switch {
-	case c == nil: // its time was over
+	case c == nil: // it has ended, at its deadline for instance
 	case !r.checkText(msg.Text):
 		c.fail(protocol.ErrUnavailable, "the answer of device "+c.device+" did not survive its way between the nodes")
 	default:
@@ -161,8 +171,8 @@ func (r *Router) routeRemoteAnswer(from federation.NodeID, msg *federation.Messa
 	}
 }
 
-// routeRemoteFailure tells whoever asked why there will be no answer from
-// another node; with the number 0 it is about a message that nobody waits for.
+// routeRemoteFailure tells the asker why another node will not answer. With
+// Corr 0 the failed message was no command, and its sender is told.
 func (r *Router) routeRemoteFailure(from federation.NodeID, msg *federation.Message) {
 	if msg.Corr == 0 {
 		r.stats.countError(msg.Code)
@@ -176,14 +186,14 @@ func (r *Router) routeRemoteFailure(from federation.NodeID, msg *federation.Mess
 	}
 }
 
-// Expire ends a command whose device was silent, on the wheel's goroutine.
+// Expire ends a command at its deadline, on the wheel's goroutine.
 func (c *command) Expire(time.Time) {
 	if c.leave() {
 		c.fail(protocol.ErrTimeout, "device "+c.device+" did not answer in time; whether it carried the command out is not known")
 	}
 }
 
-// ending is why commands end before their answer.
+// ending is a reason why commands end without an answer.
 type ending struct {
 	code          protocol.ErrorCode
 	before, after string // around the device's name
@@ -195,34 +205,34 @@ var (
 	busDown    = ending{protocol.ErrUnavailable, "the node of device ", " cannot be reached any longer; whether the device carried the command out is not known"}
 )
 
-// failCommands tells the askers of commands that were taken out of a table.
+// failCommands fails commands that the caller has taken from a table.
 func (r *Router) failCommands(all []*command, why ending) {
 	for _, c := range all {
 		c.fail(why.code, why.before+c.device+why.after)
 	}
 }
 
-// leave takes the command out of its table. It reports false when somebody else
-// has done so, and has told the asker and the listener of events.
+// leave takes the command from its table. False means that another goroutine
+// took it before, and tells the asker and the listener of events.
 func (c *command) leave() bool { return c.table.takeIf(c) }
 
-// fail tells the asker why there will be no answer.
+// fail tells the asker and the listener of events why there is no answer.
 func (c *command) fail(code protocol.ErrorCode, message string) {
 	c.tellEnd(string(code))
 	c.asker.fail(code, message, c.askedID)
 }
 
-// renamed reports whether the device knows the command under another id than
-// its asker.
+// renamed reports whether the command's id at the device differs from the
+// asker's id.
 func (c *command) renamed() bool { return c.wireID != c.askedID }
 
 // number returns the number of a remote command.
 func (c *command) number() uint64 { return binary.BigEndian.Uint64([]byte(c.wireID)) }
 
-// commandNumber returns the id under which a remote command is in its table.
+// commandNumber returns the wireID of a remote command with that number.
 func commandNumber(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// A front end asks.
+// The methods of a front end as an asker.
 
 func (fe *frontend) mayAsk() *protocol.Error {
 	if most := fe.r.opts.MaxPending; fe.commands.len() >= most {
@@ -251,8 +261,8 @@ func (fe *frontend) ended(c *command) {
 	}
 }
 
-// leaveCommands takes the front end's commands out of their tables: it has
-// ended, and nobody waits for the answers.
+// leaveCommands takes the commands of a front end that has ended from their
+// tables.
 func (fe *frontend) leaveCommands() {
 	for c := fe.commands.close(); c != nil; c = fe.commands.first() {
 		if c.leave() {
@@ -280,14 +290,16 @@ func (fe *frontend) fail(code protocol.ErrorCode, message, id string) {
 	}
 }
 
-// Another node asks.
+// Another node as an asker.
 
-// nodeAsker is the node of whoever asked, with the number of the command there.
+// nodeAsker is the asker of a command from another node: that node, and the
+// command's number there.
 type nodeAsker struct {
 	r    *Router
 	node federation.NodeID
 	corr uint64
-	// src is whoever asked, name the node's; unset without a listener of events.
+	// src is the asker at that node, and name is the node's name; both are
+	// unset without a listener of events.
 	src, name string
 }
 
@@ -305,8 +317,8 @@ func (n *nodeSender) asker() asker {
 
 func (n *nodeAsker) identity() events.Asker { return events.Asker{Source: n.src, Node: n.name} }
 
-// mayAsk permits everything: the asker's node has looked, and the table of the
-// device is bounded.
+// mayAsk permits everything: the asker's node checks the asker's limits, and
+// the device's table has a limit.
 func (n *nodeAsker) mayAsk() *protocol.Error { return nil }
 
 func (n *nodeAsker) began(*command) bool { return true }
@@ -317,7 +329,7 @@ func (n *nodeAsker) answer(text []byte, urgent bool) {
 	_ = n.r.bus.Send(n.node, &federation.Message{Kind: federation.KindAnswer, Corr: n.corr, Urgent: urgent, Text: text})
 }
 
-// fail leaves it to the asker's node to count the error.
+// fail does not count the error; the asker's node does.
 func (n *nodeAsker) fail(code protocol.ErrorCode, message, _ string) {
 	_ = n.r.bus.Send(n.node, &federation.Message{Kind: federation.KindFailure, Corr: n.corr, Code: code, Text: []byte(message)})
 }

@@ -13,8 +13,8 @@ func (c *command) event() events.Command {
 	}
 }
 
-// tellEnd tells the listener how the command has ended. It is called once, by
-// whoever has ended the command.
+// tellEnd tells the listener how the command has ended. Only the goroutine
+// that took the command from its table, or refused it, calls tellEnd.
 func (c *command) tellEnd(outcome string) {
 	if l := c.r.opts.Events; l != nil {
 		l.CommandEnded(events.CommandEnded{Command: c.event(), Outcome: outcome, Duration: c.r.manager.Now() - c.began})

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// commandList holds the commands of one front end that wait for their answers,
-// so that they end with it.
+// commandList holds the commands of one front end that wait for an answer.
+// They end when the front end ends.
 type commandList struct {
 	// mu guards the rest; below a pendingTable's, and a leaf.
 	mu     sync.Mutex
@@ -46,7 +46,7 @@ func (l *commandList) remove(c *command) {
 	l.count--
 }
 
-// close lets no more commands in, and returns the first of those that are there.
+// close refuses further commands, and returns the first one in the list.
 func (l *commandList) close() *command {
 	l.mu.Lock()
 	l.closed = true
@@ -71,7 +71,7 @@ func (l *commandList) len() int {
 // answer.
 type owner struct {
 	waiting atomic.Int32
-	// sessions counts those that are prepared and not gone; guarded by
-	// registry.mu.
+	// sessions counts the credential's sessions from Prepare to OnDisconnect;
+	// guarded by registry.mu.
 	sessions int
 }

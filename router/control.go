@@ -26,7 +26,8 @@ func (r *Router) controlTable() map[string]control {
 // routeControl handles a message to the gateway.
 func (r *Router) routeControl(s *session.Session, e *protocol.Envelope) {
 	if handle := r.controls[string(e.Type)]; handle != nil {
-		// A copy, so that the envelopes of all other messages stay on the stack.
+		// Only the copy escapes to the heap; the envelopes of all other
+		// messages stay on the stack.
 		own := *e
 		handle(s, &own)
 		return
@@ -42,7 +43,7 @@ func answerControl(s *session.Session, e *protocol.Envelope, typ string, payload
 	}
 	msg, err := protocol.NewMessage(typ, payload)
 	if err != nil {
-		return // the payload is one of package protocol's
+		return // impossible: every payload of package protocol can be encoded
 	}
 	msg.Re = string(e.ID)
 	if s.SendMessage(&msg, false) == nil {

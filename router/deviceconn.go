@@ -2,19 +2,19 @@ package router
 
 import "github.com/labgate/labgate/session"
 
-// deviceConn is the router's state of one device's session. It is the sender of
-// the device's messages (sender.go).
+// deviceConn is the router's state of one device's session. It implements
+// sender (sender.go).
 type deviceConn struct {
 	sessionSender
 	// dev is static.
 	dev *device
 	// telemetry is owned by the reading goroutine.
 	telemetry deviceTelemetry
-	// raised says that this connection has kept its device with a greater epoch
-	// once already; guarded by registry.mu.
+	// raised: this connection has raised its epoch once to keep the device;
+	// guarded by registry.mu.
 	raised bool
-	// pending holds the commands that wait for the device's answers; it has a
-	// lock of its own.
+	// pending holds the commands that wait for the device's answers. It has
+	// its own lock.
 	pending pendingTable
 }
 

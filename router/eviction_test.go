@@ -22,7 +22,7 @@ func forgetAll(r *Router) {
 	r.registry.mu.Lock()
 	defer r.registry.mu.Unlock()
 	for range 10_000 {
-		r.registry.forgetOne()
+		r.registry.evictOne()
 	}
 }
 

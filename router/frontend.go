@@ -7,25 +7,26 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// frontend is the router's state of one front end's session. It is the sender
-// of the front end's messages (sender.go) and asks its commands (command.go).
+// frontend is the router's state of one front end's session. It implements
+// sender (sender.go) and asker (command.go).
 type frontend struct {
 	sessionSender
-	// last is the device that a message was for, for the next one: owned by the
-	// reading goroutine.
+	// last is the device of the last message, because the next message is most
+	// often for the same device. Owned by the reading goroutine.
 	last *session.Session
-	// commands are those that wait for an answer; a lock of their own.
+	// commands are the front end's commands that wait for an answer. The list
+	// has its own lock.
 	commands commandList
 	// owner counts the commands of all sessions with the same credential; nil for
 	// a session without one. Static.
 	owner *owner
-	// rights are what it may do, nil for everything; replaced under registry.mu,
-	// read without it.
+	// rights are the front end's rights, nil for everything. Writers hold
+	// registry.mu; readers need no lock.
 	rights atomic.Pointer[session.Rights]
-	// acct is charged for what waits of its messages. Static.
+	// acct is charged for the front end's messages that wait in queues. Static.
 	acct session.Account
-	// all and listed are its subscription; guarded by registry.mu. With all set
-	// the list is empty.
+	// all and listed are the subscription: all devices, or those listed. With
+	// all set the list is empty. Guarded by registry.mu.
 	all    bool
 	listed map[string]*device
 }

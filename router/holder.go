@@ -9,27 +9,29 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// Which node holds a device, and which wants its telemetry. On a node alone the
-// bus does nothing, and there is never a remote holder.
+// This file has the state of holdings and interests: which node holds a
+// device, and which nodes are interested in its telemetry. On a single node
+// the bus does nothing, and no device has a remote holder.
 
-// holder is what is known of the node that holds a device. Guarded by
+// holder is what this node knows of a device's holding. Guarded by
 // registry.mu.
 type holder struct {
-	// epoch and node are the newest holding that is known, of this node or
-	// another, whether it lasts or not; over says that it was given up, and that
-	// only a newer one will be believed.
+	// epoch and node identify the newest known holding, of this node or
+	// another. over: that holding has ended, and only a newer one is accepted.
 	epoch uint64
 	node  federation.NodeID
 	over  bool
-	// remote is what the other node said that holds the device now; nil when
-	// none does.
+	// remote is the holding of the other node that holds the device now; nil
+	// when no other node does.
 	remote *federation.Holding
-	// wasRemote says that another node held the device last.
+	// wasRemote: the last known holder was another node.
 	wasRemote bool
-	// interested says that this node has asked the others for the telemetry.
+	// interested: this node has told the others that it is interested in the
+	// telemetry.
 	interested bool
-	// fed are the nodes that have asked this one.
-	fed map[federation.NodeID]struct{}
+	// interestedNodes are the other nodes that are interested in the
+	// telemetry.
+	interestedNodes map[federation.NodeID]struct{}
 }
 
 // newer reports whether a holding is newer than the newest known.
@@ -45,8 +47,9 @@ func (h *holder) is(node federation.NodeID, epoch uint64) bool {
 	return h.node == node && h.epoch == epoch
 }
 
-// hold says to the other nodes that the device is connected here, in place of
-// whoever held it. The caller holds mu and has announced what went.
+// hold tells the other nodes that this node holds the device from now on. The
+// caller holds mu, and has announced the end of the device's earlier
+// connection.
 func (g *registry) hold(d *device, s *session.Session) {
 	if d.outbound == nil {
 		return
@@ -59,7 +62,8 @@ func (g *registry) hold(d *device, s *session.Session) {
 	g.updateInterest(d)
 }
 
-// release takes that back. The caller holds mu.
+// release tells the other nodes that this node does not hold the device any
+// longer. The caller holds mu.
 func (g *registry) release(d *device, epoch uint64, reason string) {
 	if d.outbound == nil {
 		return
@@ -71,8 +75,9 @@ func (g *registry) release(d *device, epoch uint64, reason string) {
 	g.updateInterest(d)
 }
 
-// holdRemote makes the device another node's, if that is news, and returns the
-// session here that has to go. The caller holds mu.
+// holdRemote notes that another node holds the device, if the holding is newer
+// than the known one. It returns the device's local session, which the caller
+// must close; nil for none. The caller holds mu.
 func (g *registry) holdRemote(node federation.NodeID, held federation.Holding) *session.Session {
 	d := g.entry(held.Device)
 	h := &d.holder
@@ -99,8 +104,8 @@ func (g *registry) holdRemote(node federation.NodeID, held federation.Holding) *
 	return overtaken
 }
 
-// dropRemote announces that the device's other holder is not it any longer. The
-// caller holds mu.
+// dropRemote ends the holding of another node, if there is one, and announces
+// the device as offline. The caller holds mu.
 func (g *registry) dropRemote(d *device, reason string) {
 	if d.holder.remote == nil {
 		return
@@ -111,44 +116,45 @@ func (g *registry) dropRemote(d *device, reason string) {
 	g.changed(d)
 }
 
-// feed notes whether another node wants the device's telemetry. The caller
-// holds mu.
-func (g *registry) feed(d *device, node federation.NodeID, wanted bool) {
+// noteInterest notes whether another node is interested in the device's
+// telemetry. The caller holds mu.
+func (g *registry) noteInterest(d *device, node federation.NodeID, wanted bool) {
 	h := &d.holder
-	before := len(h.fed)
+	before := len(h.interestedNodes)
 	if wanted {
-		if h.fed == nil {
-			h.fed = make(map[federation.NodeID]struct{})
+		if h.interestedNodes == nil {
+			h.interestedNodes = make(map[federation.NodeID]struct{})
 		}
-		h.fed[node] = struct{}{}
+		h.interestedNodes[node] = struct{}{}
 	} else {
-		delete(h.fed, node)
+		delete(h.interestedNodes, node)
 	}
 	switch {
-	case before == 0 && len(h.fed) > 0:
-		g.fedElsewhere[d] = struct{}{}
+	case before == 0 && len(h.interestedNodes) > 0:
+		g.remoteInterest[d] = struct{}{}
 		d.receivers.add(busReceiver{g.r})
-	case before > 0 && len(h.fed) == 0:
-		delete(g.fedElsewhere, d)
+	case before > 0 && len(h.interestedNodes) == 0:
+		delete(g.remoteInterest, d)
 		d.receivers.remove(busReceiver{g.r})
 	}
 }
 
-// interest counts the front ends that want every device's telemetry.
+// interest has the front ends that subscribe to all devices.
 type interest struct {
-	// unlimited counts those that may have it, limited are those that may have
-	// some.
+	// unlimited counts those that may observe every device; limited are the
+	// others.
 	unlimited int
 	limited   []*frontend
-	// changes counts the changes of limited; seenAny and seenChanges are what
-	// updateInterests saw last.
+	// changes counts the changes of limited. At the last call of
+	// updateInterests, seenAny was whether unlimited was above 0, and
+	// seenChanges was changes.
 	changes     uint64
 	seenAny     bool
 	seenChanges uint64
 }
 
-// noteAllDevices notes that a front end wants every device's telemetry: n is 1,
-// or not any longer: n is -1. The caller holds mu.
+// noteAllDevices notes that a front end subscribes to all devices (n is 1) or
+// does so no longer (n is -1). The caller holds mu.
 func (g *registry) noteAllDevices(fe *frontend, n int) {
 	i := &g.interest
 	switch {
@@ -163,8 +169,8 @@ func (g *registry) noteAllDevices(fe *frontend, n int) {
 	i.changes++
 }
 
-// updateInterests looks which devices of other nodes are wanted, after a change
-// of who wants every device's telemetry. The caller holds mu.
+// updateInterests updates the interest in every device after a change of the
+// front ends that subscribe to all devices. The caller holds mu.
 func (g *registry) updateInterests() {
 	i := &g.interest
 	wanted := i.unlimited > 0
@@ -177,10 +183,11 @@ func (g *registry) updateInterests() {
 	}
 }
 
-// updateInterest asks the other nodes for the device's telemetry, or does so no
-// longer, when that has changed: it is wanted while somebody here subscribes to
-// it and it does not come here itself. A device that was listed is waited for, so
-// that nothing is missed when it comes. The caller holds mu.
+// updateInterest tells the other nodes when this node's interest in a device's
+// telemetry has changed. The node is interested while a front end here
+// subscribes to the device and the device is not connected here. For a listed
+// device that is so even while the device is offline, so that no telemetry is
+// missed when it connects to another node. The caller holds mu.
 func (g *registry) updateInterest(d *device) {
 	if d.outbound == nil {
 		return
@@ -194,8 +201,8 @@ func (g *registry) updateInterest(d *device) {
 	g.bus.UpdateInterest(d.id, wanted)
 }
 
-// wantedByAny reports whether a front end that subscribes to everything may
-// have the device's telemetry.
+// wantedByAny reports whether a front end that subscribes to all devices may
+// observe the device.
 func (g *registry) wantedByAny(d *device) bool {
 	i := &g.interest
 	return i.unlimited > 0 || slices.ContainsFunc(i.limited, func(fe *frontend) bool { return fe.mayObserve(d.id) })

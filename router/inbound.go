@@ -7,11 +7,11 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// Telemetry of devices on other nodes.
+// This file handles the telemetry of remote devices.
 
-// telemetryArrived gives the telemetry of a device on another node to the
-// receivers of this one, and tells them what was lost on the way. early is that
-// of federation.Inbound.Take.
+// telemetryArrived passes telemetry of a remote device to the receivers on
+// this node, with a report of the samples that were lost between the nodes.
+// federation.Inbound.Take explains early.
 func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federation.Batch, early bool) {
 	lost, fresh := d.inbound.Take(from, &b.Range, early)
 	r.lostBetweenNodes(d, lost)
@@ -23,7 +23,7 @@ func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federati
 		f.CountDropped(&d.counters.dropped)
 		batch := batches.Get().(*Batch)
 		*batch = Batch{Device: d.id, Frame: f, Remote: true}
-		r.receive(d, batch)
+		r.deliverBatch(d, batch)
 		*batch = Batch{}
 		batches.Put(batch)
 	}
@@ -31,22 +31,22 @@ func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federati
 	if !ok {
 		r.stats.countError(protocol.ErrBadMessage)
 		if from := max(to, fresh); from < b.Range.To {
-			r.receiveLoss(d, federation.Samples{From: from, To: b.Range.To, Count: b.Range.To - from})
+			r.deliverLoss(d, federation.Samples{From: from, To: b.Range.To, Count: b.Range.To - from})
 		}
 	}
 }
 
-// lostBetweenNodes tells the receivers what was lost between nodes.
+// lostBetweenNodes reports losses between nodes to the receivers.
 func (r *Router) lostBetweenNodes(d *device, lost []federation.Samples) {
 	for _, l := range lost {
-		r.receiveLoss(d, l)
+		r.deliverLoss(d, l)
 	}
 }
 
-// cutBatch returns a copy of a batch without the frames that end before fresh,
-// and where its samples end. It stamps the stream number into them. When the
-// batch turns out not to be what its range says, ok is false and the rest of it
-// is left out.
+// cutBatch returns a copy of those telemetry frames of a batch that end after
+// the sample fresh, and the end of their samples. It writes the stream number
+// into the frames. When the frames do not match the batch's range, ok is
+// false, and the frames from the first mismatch on are left out.
 func cutBatch(b *federation.Batch, stream uint32, fresh uint64) (f *session.Frame, to uint64, ok bool) {
 	var begin, end int
 	var frames uint32

@@ -155,7 +155,7 @@ func TestPositionsDoNotOvertakeTelemetry(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				g.r.registry.tellPositions(true)
+				g.r.registry.sendPositions(true)
 			}
 		}
 	}()

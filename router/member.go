@@ -11,13 +11,13 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// member is the Router as its Bus sees it: what other nodes say comes in here.
-// The bus calls one method at a time.
+// member is the Router as the federation.Member of its Bus: what other nodes
+// send enters here. The bus calls one method at a time.
 type member struct{ r *Router }
 
 var _ federation.Member = member{}
 
-// Join takes the router onto its bus. Bind comes first.
+// Join joins the bus. Call Bind first.
 func (r *Router) Join() error {
 	if err := r.bus.Join(member{r}); err != nil {
 		return err
@@ -28,9 +28,10 @@ func (r *Router) Join() error {
 	return nil
 }
 
-// Leave takes the router from its bus: the other nodes learn that it goes, and
-// what still waits for them is refused. It comes when the devices and front ends
-// have been told to go; the router then routes alone.
+// Leave leaves the bus. The other nodes learn that this node leaves, and
+// commands and queries that still wait for them fail. Call Leave after the
+// sessions were told to disconnect; from then on the router reaches local
+// sessions only.
 func (r *Router) Leave() {
 	r.positions.stop()
 	r.bus.Leave()
@@ -39,7 +40,7 @@ func (r *Router) Leave() {
 }
 
 // failRemote ends the commands and queries that wait for a node, or with 0 for
-// any.
+// any node.
 func (r *Router) failRemote(node federation.NodeID, why ending) {
 	r.failCommands(r.remotePending.takeAll(node), why)
 	r.queries.gone(node)
@@ -48,8 +49,8 @@ func (r *Router) failRemote(node federation.NodeID, why ending) {
 // NodeJoined implements federation.Member.
 func (m member) NodeJoined(node federation.NodeID, name string) { m.r.peers.setNode(node, name) }
 
-// NodeLeft implements federation.Member: the node's devices are gone, and so is
-// what waited for it.
+// NodeLeft implements federation.Member: the node's devices go offline, and
+// the commands and queries that wait for the node fail.
 func (m member) NodeLeft(node federation.NodeID, why federation.Departure) {
 	m.r.registry.nodeLeft(node, why)
 	m.r.failRemote(node, nodeGone)
@@ -61,10 +62,11 @@ func (g *registry) nodeLeft(node federation.NodeID, why federation.Departure) {
 	for _, d := range g.devices {
 		if d.holder.remote != nil && d.holder.node == node {
 			g.dropRemote(d, string(why))
-			// When the node was there all the time, it will say the same again.
+			// A lost node may only have been cut off. Then it repeats the same
+			// holding, which is accepted.
 			d.holder.over = why == federation.NodeClosed
 		}
-		g.feed(d, node, false)
+		g.noteInterest(d, node, false)
 	}
 	g.r.peers.removeNode(node)
 }
@@ -77,8 +79,8 @@ func (m member) DeviceHeld(node federation.NodeID, h federation.Holding) {
 	overtaken := g.holdRemote(node, h)
 	d := g.devices[h.Device]
 	if d.holder.remote != before && d.holder.interested && h.Epoch > g.made {
-		// From here on everything is somebody's. What came before this node was
-		// there is nobody's loss.
+		// The holding began after this node had started, so all of its samples
+		// count: those that do not arrive are reported as lost.
 		m.r.lostBetweenNodes(d, d.inbound.Begin(node, &h.At))
 	}
 	g.mu.Unlock()
@@ -98,8 +100,9 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 	}
 	h := &d.holder
 	if h.interested {
-		// This node may hear of a holding only when the holding is over. Releases of
-		// older holdings come again after an outage: those samples were accounted for.
+		// A node that was cut off learns of a holding only when the holding is
+		// over. After an outage the releases of older holdings are repeated;
+		// their samples are accounted for already.
 		if h.newer(node, rel.Epoch) && rel.Epoch > g.made {
 			m.r.lostBetweenNodes(d, d.inbound.Begin(node, &rel.Begin))
 		}
@@ -115,16 +118,16 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 	h.over = true
 }
 
-// DeviceOvertaken implements federation.Member. A connection that has only just
-// come keeps its device with a greater epoch, once: what overtook it is older,
-// was not known here, and its node's clock is ahead.
+// DeviceOvertaken implements federation.Member. A new connection keeps its
+// device with a greater epoch, once: the holding that overtook it is older,
+// was unknown here, and has its greater epoch from a clock that is ahead.
 func (m member) DeviceOvertaken(device string, epoch, by uint64, first bool) {
 	if s := m.r.registry.overtaken(device, epoch, by, first); s != nil {
 		s.Close(protocol.CloseReplaced, "another node holds the device")
 	}
 }
 
-// overtaken returns the session that has to go, nil for none.
+// overtaken returns the session that the caller must close, nil for none.
 func (g *registry) overtaken(device string, epoch, by uint64, first bool) *session.Session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -162,7 +165,7 @@ func (m member) InterestChanged(node federation.NodeID, device string, wanted bo
 		}
 		d = g.entry(device)
 	}
-	g.feed(d, node, wanted)
+	g.noteInterest(d, node, wanted)
 	if wanted {
 		g.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: d.outbound.Position()})
 	}
@@ -184,7 +187,7 @@ func (m member) ReceiveTelemetry(from federation.NodeID, b *federation.Batch) {
 // BusChanged implements federation.Member.
 func (m member) BusChanged(up bool) {
 	if up {
-		m.r.registry.tellPositions(true)
+		m.r.registry.sendPositions(true)
 		return
 	}
 	m.r.failRemote(0, busDown)
@@ -207,12 +210,13 @@ func (m member) Receive(from federation.NodeID, msg *federation.Message) {
 	}
 }
 
-// deliverFrom delivers a message of another node to those who are here.
+// deliverFrom delivers a message of another node to local sessions.
 func (r *Router) deliverFrom(node federation.NodeID, msg *federation.Message) {
 	sender := &nodeSender{r: r, node: node, msg: msg}
 	var e protocol.Envelope
 	if err := e.Parse(msg.Text); err != nil {
-		// A peer must be given messages only, whoever wrote to the bus.
+		// Sessions must get valid messages only, and any program may write to
+		// Redis.
 		r.failTo(node, msg, protocol.ErrBadMessage, err.Error())
 		return
 	}
@@ -230,7 +234,7 @@ func (r *Router) deliverFrom(node federation.NodeID, msg *federation.Message) {
 	}
 }
 
-// failTo tells the node of a message's sender why the message failed.
+// failTo tells the node that sent a message why the message failed.
 func (r *Router) failTo(node federation.NodeID, msg *federation.Message, code protocol.ErrorCode, message string) {
 	if msg.Sender == (uuid.UUID{}) && msg.Corr == 0 {
 		r.stats.countError(code)
@@ -239,7 +243,7 @@ func (r *Router) failTo(node federation.NodeID, msg *federation.Message, code pr
 	_ = r.bus.Send(node, &federation.Message{Kind: federation.KindFailure, Corr: msg.Corr, Session: msg.Sender, ID: msg.ID, Code: code, Text: []byte(message)})
 }
 
-// checkText reports whether what another node sent is a message.
+// checkText reports whether a text from another node is a valid message.
 func (r *Router) checkText(text []byte) bool {
 	var e protocol.Envelope
 	if e.Parse(text) != nil {
@@ -275,8 +279,8 @@ func (m member) ReceiveExternal(text []byte) error {
 	return nil
 }
 
-// routeExternal routes a message of a program outside, which is nobody's
-// command: there is no session that its answer could go to.
+// routeExternal routes an external message. An external message is never a
+// command: no session could get the answer.
 func (r *Router) routeExternal(text []byte) *protocol.Error {
 	if len(text) > r.opts.MaxMessage {
 		return protocol.NewError(protocol.ErrTooLarge, "the message is larger than the gateway's --max-message; send less")
@@ -300,26 +304,25 @@ func (r *Router) routeExternal(text []byte) *protocol.Error {
 	return x.err
 }
 
-// positionTeller tells the other nodes from time to time how far the devices
-// are. Its timer is on the Manager's wheel.
-type positionTeller struct {
+// positionReporter sends the outbound positions of devices to the other nodes
+// at an interval. Its timer is on the Manager's wheel.
+type positionReporter struct {
 	timer session.Timer
 	r     *Router
 	// stopped is guarded by registry.mu.
 	stopped bool
 }
 
-// positionInterval is the time between two looks at which devices have moved on
-// since other nodes were last told how far they are. A node that missed the last
-// batch of a device which then fell silent learns of its loss by that.
+// positionInterval is the time between two reports. From a report, a node
+// learns that it missed the last batch of a device that then fell silent.
 const positionInterval = time.Second
 
-func (t *positionTeller) start(r *Router) {
+func (t *positionReporter) start(r *Router) {
 	t.r, t.timer.Owner = r, t
 	t.Expire(time.Now())
 }
 
-func (t *positionTeller) stop() {
+func (t *positionReporter) stop() {
 	if t.r == nil {
 		return
 	}
@@ -330,8 +333,8 @@ func (t *positionTeller) stop() {
 }
 
 // Expire runs on the wheel's goroutine.
-func (t *positionTeller) Expire(time.Time) {
-	t.r.registry.tellPositions(false)
+func (t *positionReporter) Expire(time.Time) {
+	t.r.registry.sendPositions(false)
 	t.r.registry.mu.Lock()
 	defer t.r.registry.mu.Unlock()
 	if !t.stopped {
@@ -339,12 +342,13 @@ func (t *positionTeller) Expire(time.Time) {
 	}
 }
 
-// tellPositions tells the other nodes how far the devices are whose telemetry
-// they want: those that have moved of late, or all.
-func (g *registry) tellPositions(all bool) {
+// sendPositions sends the outbound positions of devices in whose telemetry
+// other nodes are interested: of all such devices, or of those that sent
+// telemetry recently (federation.Outbound.Repeat).
+func (g *registry) sendPositions(all bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for d := range g.fedElsewhere {
+	for d := range g.remoteInterest {
 		if at, again := d.outbound.Repeat(); again || all {
 			g.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: at})
 		}

@@ -8,12 +8,12 @@ import (
 	"github.com/labgate/labgate/router/federation"
 )
 
-// peerDirectory knows the other nodes: their names, the devices that they hold,
-// the users that they have. It is read without registry.mu and changed with it.
+// peerDirectory has what is known of the other nodes: their names, devices and
+// users. Readers do not need registry.mu.
 type peerDirectory struct {
 	// mu guards the rest; a leaf.
 	mu sync.RWMutex
-	// names has every node that is there.
+	// names has every other node on the bus.
 	names map[federation.NodeID]string
 	// holders finds the node that holds a device.
 	holders map[string]federation.NodeID
@@ -43,7 +43,7 @@ func (p *peerDirectory) having(user []byte) []federation.NodeID {
 	return p.users[string(user)]
 }
 
-// name returns a node's name and whether the node is there.
+// name returns a node's name and whether the node is on the bus.
 func (p *peerDirectory) name(node federation.NodeID) (string, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -69,7 +69,7 @@ func (p *peerDirectory) all() map[federation.NodeID]string {
 	return maps.Clone(p.names)
 }
 
-// any reports whether there is another node.
+// any reports whether another node is on the bus.
 func (p *peerDirectory) any() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -124,7 +124,7 @@ func (p *peerDirectory) setUsers(user string, nodes []federation.NodeID) {
 	}
 }
 
-// Nodes returns the names of the other nodes that are there.
+// Nodes returns the names of the other nodes on the bus.
 func (r *Router) Nodes() map[federation.NodeID]string { return r.peers.all() }
 
 // HeldElsewhere reports whether another node holds a device.

@@ -10,50 +10,51 @@ import (
 )
 
 const (
-	// maxDevicePending bounds the commands that wait for one device. MaxPending
-	// does not: front ends may come without end.
+	// maxDevicePending bounds the commands that wait for one device.
+	// Options.MaxPending is a bound for each front end only, and the number of
+	// front ends is not bounded.
 	maxDevicePending = 16384
 	// maxRemotePending bounds the commands of this node that wait for devices on
 	// other nodes.
 	maxRemotePending = 65536
-	// urgentPart is the part of a table, one divided by it, that is kept free for
-	// urgent commands.
+	// urgentPart reserves limit/urgentPart places of a table for urgent
+	// commands.
 	urgentPart = 8
-	// ownerShare is how many times MaxPending the commands of all sessions with
-	// one credential may be.
+	// ownerShare times Options.MaxPending bounds the commands of all sessions
+	// with one credential.
 	ownerShare = 16
 )
 
 // pendingTable holds commands that wait for their answers: one for each device
 // connection, one for all devices on other nodes. A command leaves the table
-// once, and whoever takes it out tells its asker.
+// once, and the goroutine that takes it from the table tells its asker.
 type pendingTable struct {
 	// Static.
 	limit int
-	// target is what the commands wait for, in the words of an error.
+	// target names in errors what the commands wait for.
 	target string
 
 	// mu guards the rest; below registry.mu, above the wheel's.
 	mu sync.Mutex
 	// byID finds commands by wireID.
 	byID map[string]*command
-	// renamed finds those whose wireID is not the asker's id by what the asker
-	// calls them.
+	// renamed finds the commands whose wireID differs from the asker's id, by
+	// the asker's id.
 	renamed map[askedAs]*command
-	// numbered is how many remote commands there were.
+	// numbered is the number of the last remote command.
 	numbered uint64
 	closed   bool
 }
 
-// askedAs is what an asker calls a command.
+// askedAs identifies a command by its asker, its device and the asker's id.
 type askedAs struct {
 	asker      asker
 	device, id string
 }
 
-// enter puts the command into the table, under an id that nothing else in it
-// has. Two askers may use the same id at the same time: the device then sees the
-// second command under another one. At the deadline the command expires.
+// enter puts the command into the table under a unique id, and sets its
+// deadline. When two askers use the same id at the same time, the device gets
+// the second command under another id.
 func (t *pendingTable) enter(c *command, deadline time.Time) *protocol.Error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,8 +94,8 @@ func (t *pendingTable) enter(c *command, deadline time.Time) *protocol.Error {
 	return nil
 }
 
-// asked reports whether c's asker waits for a command with the same id already.
-// The caller holds mu.
+// asked reports whether a command of c's asker with the same id is in the
+// table already. The caller holds mu.
 func (t *pendingTable) asked(c *command) bool {
 	if other := t.byID[c.askedID]; other != nil && other.askedAs() == c.askedAs() {
 		return true
@@ -138,7 +139,7 @@ func (t *pendingTable) takeAll(node federation.NodeID) []*command {
 	return all
 }
 
-// close removes and returns all commands; no more are taken.
+// close removes and returns all commands, and refuses further ones.
 func (t *pendingTable) close() []*command {
 	t.mu.Lock()
 	t.closed = true
@@ -170,7 +171,7 @@ func (t *pendingTable) removeAll(node federation.NodeID) []*command {
 // maxOwnerPending bounds the commands of all sessions with one credential.
 func (r *Router) maxOwnerPending() int { return ownerShare * r.opts.MaxPending }
 
-// remove takes c out of the maps. The caller holds mu.
+// remove removes c from the maps. The caller holds mu.
 func (t *pendingTable) remove(c *command) {
 	delete(t.byID, c.wireID)
 	if c.renamed() {
@@ -180,8 +181,8 @@ func (t *pendingTable) remove(c *command) {
 
 func (c *command) askedAs() askedAs { return askedAs{c.asker, c.device, c.askedID} }
 
-// ended does what ends every command, once it is out of the table. The caller
-// holds the table's lock.
+// ended cancels the deadline of a command that left the table, and tells the
+// asker. The caller holds the table's lock.
 func (c *command) ended() {
 	c.r.manager.Wheel().Cancel(&c.timer)
 	c.asker.ended(c)

@@ -5,17 +5,16 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// Devices and front ends come and go.
+// This file handles devices and front ends that connect and disconnect.
 
-// deviceConnected announces a device, which was welcomed when its session was
-// prepared. Of two connections of one device that arrive together, the newer
-// stays.
+// deviceConnected announces a device. Its welcome was queued in Prepare. Of
+// two simultaneous connections of one device, the newer stays.
 func (g *registry) deviceConnected(c *deviceConn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	d, s := c.dev, c.s
-	// A session that ended meanwhile has run, or will run, deviceDisconnected;
-	// that needs mu, so what is seen here is what it will see.
+	// The session may have ended already. Then its deviceDisconnected has run, or
+	// waits for mu and cleans up what this call does.
 	open := s.Open()
 	replaced := protocol.CloseReplaced.Name()
 	if old := d.session; old != nil {
@@ -39,8 +38,8 @@ func (g *registry) deviceConnected(c *deviceConn) {
 	g.announce(protocol.TypeDeviceOnline, d, g.infoHere(d), "connected")
 }
 
-// deviceDisconnected announces that a device is gone, unless a newer connection
-// has taken its place.
+// deviceDisconnected announces a device as offline, unless the device has a
+// newer connection.
 func (g *registry) deviceDisconnected(c *deviceConn, cause session.Cause) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -52,7 +51,7 @@ func (g *registry) deviceDisconnected(c *deviceConn, cause session.Cause) {
 	g.release(d, d.holder.epoch, cause.Reason)
 }
 
-// takeOffline announces that a device which is connected here is gone. The
+// takeOffline announces a device that was connected here as offline. The
 // caller holds mu.
 func (g *registry) takeOffline(d *device, reason string) {
 	g.announce(protocol.TypeDeviceOffline, d, g.infoHere(d), reason)
@@ -95,7 +94,7 @@ func (g *registry) frontendConnected(fe *frontend) {
 	}
 }
 
-// frontendDisconnected takes a front end out of every list.
+// frontendDisconnected removes a front end from every list.
 func (g *registry) frontendDisconnected(fe *frontend) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -116,8 +115,8 @@ func (g *registry) frontendDisconnected(fe *frontend) {
 	g.updateInterests()
 }
 
-// announce tells every front end that may observe it that a device came or
-// went. The caller holds mu.
+// announce sends a notice that a device is online or offline to every front
+// end that may observe the device. The caller holds mu.
 func (g *registry) announce(typ string, d *device, info protocol.DeviceInfo, reason string) {
 	g.notify(g.frontends(), typ, d, info, reason)
 }
@@ -129,7 +128,7 @@ func (g *registry) notify(to []*session.Session, typ string, d *device, info pro
 		Type: info.Type, Customer: info.Customer, Meta: info.Meta,
 	})
 	if err != nil {
-		// Only values that were checked at the handshake go in.
+		// Impossible: the handshake has checked all these values.
 		return
 	}
 	text, err := msg.Append(nil)

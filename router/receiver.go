@@ -8,49 +8,48 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// Receiver gets the telemetry of devices: live front ends, other nodes, and
-// those of Options.Receivers. Its methods must not block, and are called on the
-// goroutine that reads the device or, for a device on another node, the bus.
+// Receiver gets the telemetry of devices. Front ends, the bus (for other
+// nodes) and Options.Receivers are Receivers. The methods must not block. The
+// device's reading goroutine calls them, or the bus for a remote device.
 type Receiver interface {
-	// ReceiveBatch takes a batch, which is valid during the call only, but for
-	// its Frame: Retain keeps that.
+	// ReceiveBatch takes a batch. The batch is valid during the call only;
+	// Frame.Retain keeps its Frame.
 	ReceiveBatch(b *Batch)
-	// ReceiveLoss takes the news that samples were lost before they came to this
-	// node.
+	// ReceiveLoss takes the report that samples were lost before they reached
+	// this node.
 	ReceiveLoss(l Loss)
 }
 
-// Batch is the telemetry that came of a device in one read: consecutive samples.
+// Batch is consecutive telemetry of one device from one read event.
 type Batch struct {
-	// Device is the device's id. Frame holds its telemetry frames as they go to
-	// front ends, with the samples [From, To) of its stream.
+	// Device is the device's id. Frame holds its telemetry frames as front
+	// ends get them; Frame.Range returns their samples.
 	Device string
 	Frame  *session.Frame
-	// Remote says that another node holds the device.
+	// Remote: another node holds the device.
 	Remote bool
 
-	// outgoing is what other nodes are given; the zero value on a node alone and
-	// for a remote device. Frame says what is in it.
+	// outgoing is the same telemetry for other nodes; the zero value on a
+	// single node and for a remote device.
 	outgoing federation.Batch
-	// by is the reading session that flushes the receivers' queues at the end
-	// of its read event; nil leaves that to the flushers. See
+	// by is the device's session, which flushes the receivers' outboxes at the
+	// end of its read event; with nil the flushers do so. See
 	// session.Session.SendTelemetry.
 	by *session.Session
 }
 
-// batches are used again for the telemetry of other nodes.
+// batches is a pool of Batches for the telemetry of remote devices.
 var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// Loss is samples of a device's stream that were lost on their way between
-// nodes.
+// Loss is samples of a device's stream that were lost between nodes.
 type Loss struct {
 	Device string
 	Stream uint32
 	federation.Samples
 }
 
-// receiverList is a list of receivers that is read without a lock and replaced,
-// not changed, by writers, which hold registry.mu.
+// receiverList is a list of receivers. Readers need no lock; writers hold
+// registry.mu and replace the list.
 type receiverList struct{ p atomic.Pointer[[]Receiver] }
 
 func (l *receiverList) load() []Receiver {
@@ -60,23 +59,25 @@ func (l *receiverList) load() []Receiver {
 	return nil
 }
 
-// add puts a receiver at the end. Readers of the old list see its old length
-// only, so growing in place does not disturb them: a storm of connections costs
-// one copy per doubling.
+// add appends a receiver, in place when there is room: readers of the old list
+// see its old length only. So a storm of connections costs one copy for each
+// doubling of the list.
 func (l *receiverList) add(r Receiver) {
 	grown := append(l.load(), r)
 	l.p.Store(&grown)
 }
 
-// remove takes a receiver out of a copy: readers may still use the old list.
+// remove replaces the list by a copy without the receiver: readers may still
+// use the old list.
 func (l *receiverList) remove(r Receiver) {
 	left := without(l.load(), r)
 	l.p.Store(&left)
 }
 
-// liveReceiver is a front end that may observe every device, and one that has
-// listed the device: its rights were looked at then. It is a pointer, so that a
-// Receiver holds it without an allocation or another load.
+// liveReceiver is a front end that gets batches without a check of its rights:
+// the front end may observe every device, or its rights were checked when it
+// listed the device. The struct is one pointer, so a Receiver holds it without
+// an allocation.
 type liveReceiver struct{ s *session.Session }
 
 // ReceiveBatch implements Receiver.
@@ -87,8 +88,8 @@ func (l liveReceiver) ReceiveLoss(x Loss) {
 	l.s.ReportLossWithin(x.Stream, x.From, x.To, x.Count, session.LossBus)
 }
 
-// limitedReceiver is a front end with limited rights that wants every device it
-// may observe.
+// limitedReceiver is a front end with limited rights that subscribes to all
+// devices; its rights are checked for each batch.
 type limitedReceiver struct{ fe *frontend }
 
 // ReceiveBatch implements Receiver.
@@ -105,19 +106,19 @@ func (l limitedReceiver) ReceiveLoss(x Loss) {
 	}
 }
 
-// busReceiver gives the telemetry of a device here to the nodes that want it.
-// It is in the device's list while there are any.
+// busReceiver sends the telemetry of a local device to the other nodes that
+// are interested. The device's list contains it while there are any.
 type busReceiver struct{ r *Router }
 
-// ReceiveBatch implements Receiver. What came from another node is not given
-// away again.
+// ReceiveBatch implements Receiver. Telemetry of a remote device is not sent
+// to other nodes again.
 func (x busReceiver) ReceiveBatch(b *Batch) {
 	if !b.Remote {
 		x.r.bus.SendTelemetry(&b.outgoing)
 	}
 }
 
-// ReceiveLoss implements Receiver: the other nodes see it themselves.
+// ReceiveLoss implements Receiver: the other nodes find the loss themselves.
 func (x busReceiver) ReceiveLoss(Loss) {}
 
 // without returns a copy of list without x.

@@ -10,42 +10,42 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// registry knows who is there and who wants what: devices, here or on other
-// nodes, front ends, their rights and subscriptions. Its methods stand in
-// registry.go, presence.go, subscription.go, rights.go and holder.go.
+// registry has the devices, local and remote, and the front ends with their
+// rights and subscriptions. Its methods are in registry.go, presence.go,
+// subscription.go, rights.go, holder.go, welcome.go and status.go.
 //
-// mu guards everything but what says otherwise, and orders what front ends are
-// told: each sees the notices of a device in order, and none that its welcome
-// has told already.
+// mu guards every field without another note. It also orders the notices: each
+// front end gets the notices of a device in order, and no notice of what its
+// welcome has listed already.
 type registry struct {
 	// Static.
 	r   *Router
 	bus federation.Bus
-	// made is when the registry was made, in microseconds since 1970: the epochs
-	// of devices that came since are greater.
+	// made is the time at which the registry was made, in microseconds since
+	// 1970. Holdings that began later have greater epochs.
 	made uint64
 
 	// Replaced under mu, read without it.
 	everyone   atomic.Pointer[[]*session.Session] // all front ends
-	allDevices receiverList                       // who wants every device's telemetry
+	allDevices receiverList                       // receivers of every device's telemetry
 	// subscriptionSeq is odd while front ends move between allDevices and the
 	// devices' lists of receivers.
 	subscriptionSeq atomic.Uint64
 
 	mu      sync.Mutex
 	devices map[string]*device
-	// online are those of them that are connected, here or to another node.
+	// online are the devices that are connected, here or to another node.
 	online     map[*device]struct{}
 	users      map[string][]*session.Session
 	owners     map[string]*owner // by credential
 	lastStream uint32
 	measured   measuredDevices
-	// listing is the encoded device list of the welcome; nil when it must be
-	// made anew.
+	// listing is the encoded device list of the welcome; nil after a change.
 	listing []byte
-	// fedElsewhere are the devices whose telemetry other nodes want.
-	fedElsewhere map[*device]struct{}
-	interest     interest
+	// remoteInterest has the devices in whose telemetry other nodes are
+	// interested.
+	remoteInterest map[*device]struct{}
+	interest       interest
 }
 
 // device is what the registry knows of a device id, whether the device is
@@ -53,22 +53,21 @@ type registry struct {
 type device struct {
 	// Static.
 	id string
-	// outbound is how far the telemetry is that came here, for other nodes; nil
-	// on a node alone. It has a lock of its own.
+	// outbound is the device's outbound position; nil on a single node. It has
+	// its own lock.
 	outbound *federation.Outbound
-	// inbound is how far the telemetry is that came from other nodes; it has a
-	// lock of its own.
+	// inbound is the device's inbound position. It has its own lock.
 	inbound federation.Inbound
 
-	// stream is 0 until the device first connects, and static from then on: it
-	// stays the same as long as the node runs.
+	// stream is the number in the device's telemetry frames on this node: 0
+	// until the device first connects, and static from then on.
 	stream uint32
-	// prepared is when a connection of the device was last about to be added.
+	// prepared is the time of the last Prepare for a session of the device.
 	prepared time.Time
 	// session is the newest connection here, nil while there is none.
 	session *session.Session
-	// receivers want this device's telemetry: front ends that listed it, of which
-	// there are subscribers, and the bus while other nodes want it.
+	// receivers are the front ends that listed this device, counted by
+	// subscribers, and the bus while other nodes are interested in it.
 	receivers   receiverList
 	subscribers int
 	holder      holder
@@ -90,16 +89,15 @@ type device struct {
 func (d *device) online() bool { return d.session != nil || d.holder.remote != nil }
 
 const (
-	// maxKnownDevices bounds the device ids whose stream numbers are remembered.
-	// Beyond it an id that is offline and unwanted is forgotten for each new one.
+	// maxKnownDevices bounds the entries in devices. At the bound, each new id
+	// evicts the entry of a device that is offline and unwanted.
 	maxKnownDevices = 100_000
-	// evictionScan bounds the entries that are looked at, in no order, for one
-	// to forget: with hardly any to be found, each new id would cost a walk
-	// over all of them with mu held.
+	// evictionScan bounds the entries that evictOne looks at. Without this
+	// bound, a new id could cost a walk over all entries with mu held.
 	evictionScan = 64
-	// evictionGrace keeps an entry whose device is connecting: it stays for
-	// that long after the session was prepared, which is far longer than the
-	// Manager takes from there to OnConnect.
+	// evictionGrace is the time after Prepare in which an entry is not
+	// evicted, because its device may be connecting. The Manager takes far
+	// less time from Prepare to OnConnect.
 	evictionGrace = time.Minute
 )
 
@@ -108,7 +106,7 @@ func (g *registry) init(r *Router) {
 	g.devices, g.users = make(map[string]*device), make(map[string][]*session.Session)
 	g.owners = make(map[string]*owner)
 	g.online = make(map[*device]struct{})
-	g.fedElsewhere = make(map[*device]struct{})
+	g.remoteInterest = make(map[*device]struct{})
 	g.measured.limit = r.opts.DeviceMetrics
 	for _, x := range r.opts.Receivers {
 		g.allDevices.add(x)
@@ -123,7 +121,8 @@ func (g *registry) frontends() []*session.Session {
 	return nil
 }
 
-// changed notes that a device came or went. The caller holds mu.
+// changed updates online and listing after a device was connected or
+// disconnected. The caller holds mu.
 func (g *registry) changed(d *device) {
 	g.listing = nil
 	if d.online() {
@@ -152,8 +151,8 @@ func (g *registry) prepare(id string) *device {
 	return d
 }
 
-// prepareOwner returns the owner of a front end's session, nil for one without a
-// credential. The session's end takes it back.
+// prepareOwner returns the owner for a front end's session, nil without a
+// credential. releaseOwner gives the owner back when the session ends.
 func (g *registry) prepareOwner(credential string) *owner {
 	if credential == "" {
 		return nil
@@ -169,7 +168,7 @@ func (g *registry) prepareOwner(credential string) *owner {
 	return o
 }
 
-// releaseOwner takes that back. The caller holds mu.
+// releaseOwner gives back what prepareOwner returned. The caller holds mu.
 func (g *registry) releaseOwner(credential string) {
 	if o := g.owners[credential]; o != nil {
 		if o.sessions--; o.sessions <= 0 {
@@ -187,13 +186,14 @@ func (g *registry) numberStream(d *device) {
 	}
 }
 
-// entry returns the entry for id, made when there is none. The caller holds mu.
+// entry returns the entry for id, and makes one if there is none. The caller
+// holds mu.
 func (g *registry) entry(id string) *device {
 	if d := g.devices[id]; d != nil {
 		return d
 	}
 	if len(g.devices) >= maxKnownDevices {
-		g.forgetOne()
+		g.evictOne()
 	}
 	d := &device{id: id}
 	if g.bus.Self() != 0 {
@@ -203,9 +203,9 @@ func (g *registry) entry(id string) *device {
 	return d
 }
 
-// forgetOne makes room for a new entry, when one of those it looks at is
-// offline and unwanted. The caller holds mu.
-func (g *registry) forgetOne() {
+// evictOne removes one entry whose device is offline and unwanted, if it finds
+// one. The caller holds mu.
+func (g *registry) evictOne() {
 	looked := 0
 	for id, d := range g.devices {
 		if d.unwanted() && time.Since(d.prepared) > evictionGrace {
@@ -222,8 +222,8 @@ func (g *registry) forgetOne() {
 	}
 }
 
-// unwanted reports whether nobody has or wants the device, here or elsewhere, and
-// its metrics are not shown. The caller holds mu.
+// unwanted reports whether the device is offline on every node, has no receiver
+// of its own and no metrics that are shown. The caller holds mu.
 func (d *device) unwanted() bool {
 	return !d.online() && len(d.receivers.load()) == 0 && !d.measured
 }

@@ -13,16 +13,17 @@ const (
 	reasonNotPermitted = "not_permitted"
 )
 
-// SetRights changes what a front end may do; nil permits everything. A device
-// that it may observe from now on is announced to it as online, one that it
-// may not any longer as offline, and is taken from its list of subscriptions.
+// SetRights changes what a front end may do; nil permits everything. Connected
+// devices that the front end may observe from now on are announced to it as
+// online. Devices that it may not observe any longer are announced as offline,
+// and removed from its subscription.
 func (r *Router) SetRights(s *session.Session, rights session.Rights) {
 	fe, ok := s.Attachment().(*frontend)
 	if !ok || rights == nil && fe.rights.Load() == nil {
 		return
 	}
 	if before := fe.rights.Load(); before != nil && reflect.DeepEqual(*before, rights) {
-		return // a renewal with the same rights, which is most of them
+		return // most renewals bring the same rights
 	}
 	r.registry.setRights(fe, rights)
 }
@@ -55,8 +56,8 @@ func (g *registry) setRights(fe *frontend, rights session.Rights) {
 	g.noteRights(fe, saw)
 }
 
-// noteRights tells a front end what it sees now and did not before, and the
-// other way round. The caller holds mu.
+// noteRights announces to a front end the devices that its new rights show or
+// hide. The caller holds mu.
 func (g *registry) noteRights(fe *frontend, saw map[*device]bool) {
 	only := []*session.Session{fe.s}
 	for d, before := range saw {
@@ -75,8 +76,8 @@ func (g *registry) noteRights(fe *frontend, saw map[*device]bool) {
 	}
 }
 
-// notifyHidden tells a front end that a device is gone which it may not observe
-// any longer, and which announcements therefore pass over.
+// notifyHidden announces a device as offline to a front end that may not
+// observe the device any longer; notify would leave this front end out.
 func notifyHidden(s *session.Session, info protocol.DeviceInfo) {
 	msg, err := protocol.NewMessage(protocol.TypeDeviceOffline, protocol.DeviceNotice{
 		DeviceID: info.DeviceID, Stream: info.Stream, Node: info.Node, Reason: reasonNotPermitted,

@@ -1,11 +1,12 @@
-// Package router decides who gets what: unicast to a device, a user or a
-// session, broadcast, telemetry by subscription, and the answers to commands.
-// It knows sessions, not sockets, and is the Callbacks of a session.Manager.
+// Package router decides which sessions receive a message: unicast to a
+// device, a user or a session, broadcast, telemetry by subscription, and the
+// answers to commands. The package knows sessions, not sockets: a Router
+// implements the Callbacks of a session.Manager.
 //
-// A text message is read in OnMessage, and goes through deliver.go to its
+// A text message enters at OnMessage, and goes through deliver.go to its
 // destination; a command waits for its answer in command.go. Telemetry goes
-// through telemetry.go to the Receivers of receiver.go. What other nodes say
-// comes in through member.go.
+// through telemetry.go to the Receivers of receiver.go. Messages of other
+// nodes enter at member.go.
 package router
 
 import (
@@ -24,42 +25,44 @@ import (
 type Options struct {
 	// Node is this gateway's name in notices and the welcome; "local".
 	Node string
-	// MaxMessage is the largest message accepted, in bytes, as the welcome
-	// tells it; 1 MiB. The server enforces it.
+	// MaxMessage is the largest message that the gateway accepts, in bytes; 1
+	// MiB. The welcome announces it. The router enforces it for external
+	// messages, the event loop for sessions.
 	MaxMessage int
-	// MaxPending bounds the commands that one front end may have waiting for
-	// an answer; 256. One more is refused with overloaded.
+	// MaxPending bounds the commands of one front end that wait for an answer;
+	// 256. Further commands are refused with overloaded.
 	MaxPending int
-	// DeviceMetrics bounds the devices of which DeviceMetrics tells; none.
+	// DeviceMetrics bounds the devices that [Router.DeviceMetrics] returns; none.
 	DeviceMetrics int
-	// MaxBadMessages closes a session with 4005 when it has sent more than
-	// that many unacceptable messages within a heartbeat interval; 100.
+	// MaxBadMessages bounds the unacceptable messages of one session within a
+	// heartbeat interval; 100. A session that sends more is closed with 4005.
 	MaxBadMessages int
-	// Renew changes the credential of a session, and says how long the new one
-	// is good for. The error does not repeat the token. Renew is called on the
-	// session's reading goroutine, with no lock of the router's held. Nil: every
+	// Renew replaces the credential of a session, and returns the expiry of
+	// the new one. The error does not repeat the token. The session's reading
+	// goroutine calls Renew, with no lock of the router held. Nil: every
 	// renewal is refused.
 	Renew func(s *session.Session, token string) (protocol.Expiry, *protocol.Error)
-	// Events is told of commands; nil for nobody.
+	// Events is the listener for the events of commands; nil for none.
 	Events events.Listener
-	// Receivers get the telemetry of every device from the start, in this order
-	// and ahead of front ends.
+	// Receivers get the telemetry of every device, in this order and before
+	// front ends.
 	Receivers []Receiver
-	// Bus joins this router with those of other nodes; federation.Alone.
+	// Bus connects this router to those of other nodes; federation.Alone.
 	Bus federation.Bus
-	// Answer answers a question of another node's Ask or AskAll that is for this
-	// node's server: what, and of what. False: the question is unknown. Answer
-	// may be called on any goroutine. Nil: every question is unknown.
+	// Answer answers the queries of other nodes (Ask, AskAll) that the router
+	// does not know itself: what names the query, arg its subject. False: the
+	// query is unknown. Any goroutine may call Answer. Nil: every such query
+	// is unknown.
 	Answer func(what, arg string) ([]byte, bool)
 }
 
 // Router routes for one node.
 //
-// Goroutines: one for each question of another node that is being answered;
-// Leave waits for them. Lock order: registry.mu, then a pendingTable's; both may
-// be held while queueing to an outbox or the bus, never while a session is
-// flushed or closed. The locks of peerDirectory, queries and the positions of
-// package federation are leaves.
+// Goroutines: one for each query of another node in progress; Leave waits for
+// them. Lock order: registry.mu, then a pendingTable's; both may be held while
+// queueing to an outbox or the bus, never while a session is flushed or
+// closed. The locks of peerDirectory, queries and the positions of package
+// federation are leaves.
 type Router struct {
 	// Static after Bind.
 	opts    Options
@@ -73,25 +76,27 @@ type Router struct {
 	registry registry
 
 	// remotePending holds the commands of this node that wait for devices on
-	// other nodes; those for devices here wait at the deviceConn.
+	// other nodes; Commands for local devices wait in deviceConn.pending.
 	remotePending pendingTable
-	// lastCommand numbers commands whose device knows them by another id.
+	// lastCommand is the last number drawn for a command whose id at the
+	// device differs from the asker's id.
 	lastCommand atomic.Uint64
-	// lastOrdinal numbers the commands in events.
+	// lastOrdinal is the number of the last command in events.
 	lastOrdinal atomic.Uint64
 
 	peers   peerDirectory
 	queries queries
-	// answering waits for the answers to other nodes, answeringNow counts them.
+	// answering waits for the goroutines that answer queries of other nodes;
+	// answeringNow counts them.
 	answering    sync.WaitGroup
 	answeringNow atomic.Int32
-	// positions is armed from Join to Leave.
-	positions positionTeller
+	// positions runs from Join to Leave.
+	positions positionReporter
 }
 
 var _ session.Callbacks = (*Router)(nil)
 
-// New returns a Router; Bind it before use.
+// New returns a Router. Call Bind before use.
 func New(opts Options) *Router {
 	if opts.Node == "" {
 		opts.Node = "local"
@@ -115,7 +120,7 @@ func New(opts Options) *Router {
 	return r
 }
 
-// Bind ties the router to the Manager that was made with it as Callbacks.
+// Bind sets the Manager whose Callbacks the router is.
 func (r *Router) Bind(m *session.Manager) { r.manager, r.managerStart = m, time.Now().Add(-m.Now()) }
 
 // Node returns this gateway's name.
@@ -124,10 +129,11 @@ func (r *Router) Node() string { return r.opts.Node }
 // Stats returns the router's counters.
 func (r *Router) Stats() *Stats { return &r.stats }
 
-// Prepare implements session.Callbacks: it makes the router's state of a session
-// that no other goroutine can find yet. A device's welcome is queued here: a
-// command may come as soon as other goroutines find the session, and the welcome
-// is the first message on every connection.
+// Prepare implements session.Callbacks: it creates the router's state of a
+// session before any other goroutine can find the session. A device's welcome
+// is queued here, because the welcome must be the first message on every
+// connection, and a command may be queued as soon as other goroutines find the
+// session.
 func (r *Router) Prepare(s *session.Session) any {
 	if s.Role() == session.RoleDevice {
 		d := r.registry.prepare(s.Name())
@@ -162,16 +168,17 @@ func (r *Router) OnMessage(s *session.Session, op wsframe.Opcode, payload []byte
 	return nil
 }
 
-// OnEndRead implements session.Callbacks: the telemetry of the read event leaves
-// as one batch.
+// OnEndRead implements session.Callbacks: it passes the batch of the read
+// event to the receivers.
 func (r *Router) OnEndRead(s *session.Session) {
 	if c, ok := s.Attachment().(*deviceConn); ok {
 		r.endBatch(c)
 	}
 }
 
-// OnDisconnect implements session.Callbacks: commands that wait for a device are
-// failed, and the session is taken out of every table.
+// OnDisconnect implements session.Callbacks: it ends the commands that wait
+// for the device or for whose answer the front end waits, and removes the
+// session from every table.
 func (r *Router) OnDisconnect(s *session.Session, cause session.Cause) {
 	switch a := s.Attachment().(type) {
 	case *deviceConn:
@@ -196,9 +203,9 @@ func (r *Router) AnnounceClosing(retryAfter time.Duration) {
 	}
 }
 
-// refuse answers a message of a session that cannot be accepted, and closes a
-// session that sends too many of them. It runs on the session's reading
-// goroutine.
+// refuse answers an unacceptable message with gateway.error, and closes a
+// session that sends too many of them. The session's reading goroutine calls
+// refuse.
 func (r *Router) refuse(s *session.Session, code protocol.ErrorCode, message string, id []byte) {
 	r.stats.countError(code)
 	if code == protocol.ErrBadMessage || code == protocol.ErrNotAllowed {

@@ -14,8 +14,9 @@ type Stats struct {
 	SamplesIn         atomic.Uint64
 	Commands          atomic.Uint64
 	Answers           atomic.Uint64
-	// LostBetweenNodes counts samples of other nodes' devices that were lost on
-	// the way here, once each, whatever the number of front ends that were told.
+	// LostBetweenNodes counts samples of remote devices that were lost on the
+	// way to this node. Each sample counts once, however many front ends
+	// subscribe to the device.
 	LostBetweenNodes atomic.Uint64
 
 	// errors counts refusals and failures by code; a leaf lock.
@@ -23,7 +24,7 @@ type Stats struct {
 	errors map[protocol.ErrorCode]uint64
 }
 
-// Errors returns how many errors were told, by code.
+// Errors returns the number of refusals and failures, by code.
 func (st *Stats) Errors() map[protocol.ErrorCode]uint64 {
 	st.mu.Lock()
 	defer st.mu.Unlock()

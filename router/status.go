@@ -19,16 +19,15 @@ type DeviceStatus struct {
 	Health      session.Health `json:"health"`
 }
 
-// Questions that routers ask each other.
+// Queries between routers.
 const (
 	askDevices = "devices"
 	askDevice  = "device"
 )
 
-// Devices returns the devices that are connected, to any node, by id. Other
-// nodes are waited for, 2 s at most; silent has the labels of those that did not
-// answer, of whose devices only the id, the node and what they said at their
-// handshake is known.
+// Devices returns the devices that are connected to any node, sorted by id. It
+// waits for the other nodes, 2 s at most. silent has the labels of the nodes that
+// did not answer; of their devices only the DeviceInfo is known.
 func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []string) {
 	known, here := r.registry.connected()
 	devices = make([]DeviceStatus, len(known))
@@ -52,7 +51,7 @@ func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []
 		for _, d := range theirs {
 			i, known := at[d.DeviceID]
 			if holder, held := r.peers.holder([]byte(d.DeviceID)); known && held && holder == answer.Node {
-				// A stream's number is this node's.
+				// Stream numbers differ from node to node.
 				d.Stream = devices[i].Stream
 				devices[i] = d
 			}
@@ -61,9 +60,9 @@ func (r *Router) Devices(ctx context.Context) (devices []DeviceStatus, silent []
 	return devices, silent
 }
 
-// Device returns one device that is connected, to any node, or false. When
-// another node holds it and does not answer within 2 s, it has the basic fields
-// only.
+// Device returns a device that is connected to any node, or false. When the
+// node that holds the device does not answer within 2 s, only the DeviceInfo
+// is set.
 func (r *Router) Device(ctx context.Context, id string) (DeviceStatus, bool) {
 	info, s, online := r.registry.lookUp(id)
 	switch {
@@ -85,8 +84,8 @@ func (r *Router) Device(ctx context.Context, id string) (DeviceStatus, bool) {
 	return st, true
 }
 
-// answerStatus answers the questions that routers ask each other; nil when the
-// device is not here, and false for any other question.
+// answerStatus answers the queries between routers. The answer is nil when the
+// device is not connected here. False: the query is not one of these.
 func (r *Router) answerStatus(what, arg string) ([]byte, bool) {
 	var v any
 	switch what {
@@ -115,8 +114,8 @@ func (r *Router) answerStatus(what, arg string) ([]byte, bool) {
 	return text, true
 }
 
-// connected lists the devices that are connected, to any node, by id, with the
-// sessions of those that are connected here.
+// connected lists the devices that are connected to any node, sorted by id,
+// with their sessions; the session of a remote device is nil.
 func (g *registry) connected() ([]protocol.DeviceInfo, []*session.Session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -128,8 +127,8 @@ func (g *registry) connected() ([]protocol.DeviceInfo, []*session.Session) {
 	return infos, here
 }
 
-// lookUp describes a device that is connected, to any node; the session is nil
-// where that is another one.
+// lookUp describes a device that is connected to any node. The session of a
+// remote device is nil.
 func (g *registry) lookUp(id string) (protocol.DeviceInfo, *session.Session, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -17,8 +17,8 @@ const (
 	devicesPerMessage = 2
 )
 
-// subscribe handles gateway.subscribe and gateway.unsubscribe. What holds
-// afterwards is the answer when the request had an id.
+// subscribe handles gateway.subscribe and gateway.unsubscribe. The answer to a
+// request with an id is the resulting subscription.
 func (r *Router) subscribe(s *session.Session, e *protocol.Envelope, on bool) {
 	fe, ok := s.Attachment().(*frontend)
 	if !ok {
@@ -39,7 +39,7 @@ func (r *Router) subscribe(s *session.Session, e *protocol.Envelope, on bool) {
 	answerControl(s, e, protocol.TypeSubscribed, holds)
 }
 
-// subscribe applies a request and returns what holds afterwards.
+// subscribe applies a request and returns the resulting subscription.
 func (g *registry) subscribe(fe *frontend, want protocol.Subscription, on bool) (protocol.Subscription, *protocol.Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -55,7 +55,7 @@ func (g *registry) subscribe(fe *frontend, want protocol.Subscription, on bool) 
 		g.unsubscribeAll(fe)
 		g.subscribeAll(fe)
 	case on:
-		// A list narrows "all" down; it is added to a list.
+		// A list replaces "all", but is added to an earlier list.
 		if fe.all || want.Telemetry == protocol.TelemetryNone {
 			g.unsubscribeAll(fe)
 		}
@@ -77,15 +77,15 @@ func (g *registry) subscribe(fe *frontend, want protocol.Subscription, on bool) 
 	return fe.subscription(), nil
 }
 
-// subscribeAll gives a front end the telemetry of every device that it may
-// observe. The caller holds mu.
+// subscribeAll subscribes a front end to all devices that it may observe. The
+// caller holds mu.
 func (g *registry) subscribeAll(fe *frontend) {
 	fe.all = true
 	g.allDevices.add(fe.receiver())
 	g.noteAllDevices(fe, 1)
 }
 
-// unsubscribeAll takes a front end out of every list of receivers. The caller
+// unsubscribeAll removes a front end from every list of receivers. The caller
 // holds mu.
 func (g *registry) unsubscribeAll(fe *frontend) {
 	if fe.all {
@@ -98,7 +98,7 @@ func (g *registry) unsubscribeAll(fe *frontend) {
 	}
 }
 
-// listDevice gives a front end the telemetry of one device. The caller holds mu.
+// listDevice subscribes a front end to one device. The caller holds mu.
 func (g *registry) listDevice(fe *frontend, id string) {
 	if fe.listed[id] != nil {
 		return
@@ -113,7 +113,8 @@ func (g *registry) listDevice(fe *frontend, id string) {
 	g.updateInterest(d)
 }
 
-// unlistDevice takes that back. The caller holds mu.
+// unlistDevice ends the subscription of a front end to one device. The caller
+// holds mu.
 func (g *registry) unlistDevice(fe *frontend, id string) {
 	d := fe.listed[id]
 	if d == nil {
@@ -123,16 +124,17 @@ func (g *registry) unlistDevice(fe *frontend, id string) {
 	d.receivers.remove(liveReceiver{fe.s})
 	d.subscribers--
 	g.updateInterest(d)
-	// An id that never connected needs no entry once nobody waits for it.
+	// The entry of a device that never connected is dropped with its last
+	// receiver.
 	if d.stream == 0 && d.unwanted() {
 		delete(g.devices, id)
 	}
 }
 
-// receivers returns who wants a device's telemetry: those that want every
-// device's and those that want this one's, both lists as they were at one
-// moment. A front end that changes from one to the other is in exactly one of
-// them, and so gets each batch once.
+// receivers returns the receivers of a device's telemetry: those of every
+// device and those of this device. Both lists are of the same moment, so a
+// front end that moves from one list to the other is in exactly one of them,
+// and gets each batch once.
 func (g *registry) receivers(d *device) (every, some []Receiver) {
 	before := g.subscriptionSeq.Load()
 	every, some = g.allDevices.load(), d.receivers.load()
@@ -155,8 +157,8 @@ func (fe *frontend) forbidden(devices []string) (string, bool) {
 	return "", false
 }
 
-// countWith returns how many devices would be listed with those in ids, which
-// may be listed already, or name one twice.
+// countWith returns the length of the list after ids are added to it. ids may
+// contain listed devices and duplicates.
 func (fe *frontend) countWith(ids []string) int {
 	n := len(fe.listed) + len(ids)
 	if n <= maxSubscriptions {

@@ -6,21 +6,21 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// batchBytes bounds the telemetry of one read event that is joined into one
-// frame of the outboxes: small enough that dropping one is no great loss, large
-// enough that queueing costs nothing per telemetry frame.
+// batchBytes limits the buffer of a batch, in bytes. A full outbox drops whole
+// batches, so a batch must not be large. Queueing has a cost for each batch,
+// so a batch must hold many telemetry frames.
 const batchBytes = 16 << 10
 
 // deviceTelemetry is the telemetry of the current read event of a device. It
 // belongs to the device's reading goroutine.
 type deviceTelemetry struct {
 	frame *session.Frame
-	// sizeHint is how large the frames have been of late.
+	// sizeHint is the size of recent batches, in bytes.
 	sizeHint int
-	// framesIn and samplesIn are not counted in the router's Stats yet.
+	// framesIn and samplesIn count what endBatch has not added to the router's
+	// Stats yet.
 	framesIn, samplesIn uint64
-	// batch is what the receivers are given, kept here so that it need not be
-	// allocated.
+	// batch is the argument of ReceiveBatch; kept here to save an allocation.
 	batch Batch
 }
 
@@ -53,8 +53,8 @@ func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
 	if t.frame.AppendTelemetry(payload, stream, h.Seq, h.End()) {
 		return
 	}
-	// Full, or a gap of the device's own: start another. A full one says that
-	// reads are long, so the next starts larger.
+	// The batch is full, or the device left a gap: start another batch. A full
+	// batch means a long read event, so later batches get a larger buffer.
 	if t.frame.Len() > t.sizeHint {
 		t.sizeHint = min(2*t.frame.Len(), batchBytes)
 	}
@@ -67,8 +67,8 @@ func (r *Router) routeTelemetry(s *session.Session, payload []byte) {
 // 6455 section 5.2).
 const maxFrameHeader = 10
 
-// endBatch gives the batch to all who want the device's telemetry. It runs on
-// the device's reading goroutine.
+// endBatch passes the batch to the device's receivers. The device's reading
+// goroutine calls endBatch.
 func (r *Router) endBatch(c *deviceConn) {
 	t := &c.telemetry
 	if t.framesIn > 0 {
@@ -92,7 +92,7 @@ func (r *Router) endBatch(c *deviceConn) {
 	if c.dev.outbound != nil {
 		t.batch.outgoing = federation.Batch{Device: c.dev.id, Range: c.dev.outbound.Place(f.Range()), Wire: f.Wire()}
 	}
-	r.receive(c.dev, &t.batch)
+	r.deliverBatch(c.dev, &t.batch)
 	if c.dev.outbound != nil {
 		c.dev.outbound.Commit(t.batch.outgoing.Range)
 	}
@@ -101,18 +101,20 @@ func (r *Router) endBatch(c *deviceConn) {
 }
 
 const (
-	// inlineReceivers is how many receivers may be written to on the device's own
-	// reading goroutine, when they are due at once. That takes 3 to 4 µs for each,
-	// and to wake a flusher for them costs more than half as much again; more
-	// would keep other devices waiting for over a millisecond.
+	// inlineReceivers is the largest number of receivers that the device's
+	// reading goroutine may flush itself. Each flush takes 3 to 4 µs; a
+	// flusher would cost more than half of that in addition, for its wake-up.
+	// More receivers would delay other devices of the poller by over a
+	// millisecond.
 	inlineReceivers = 256
-	// fewReceivers is how many receivers are few, see session.Frame.AllowEarlyFlush.
+	// fewReceivers is the largest number of receivers for which a batch allows
+	// an early flush, see session.Frame.AllowEarlyFlush.
 	fewReceivers = 16
 )
 
-// receive gives a batch to all who want the device's telemetry: the one loop
-// over receivers.
-func (r *Router) receive(d *device, b *Batch) {
+// deliverBatch passes a batch to all receivers of the device: here and in
+// deliverLoss are the only loops over receivers.
+func (r *Router) deliverBatch(d *device, b *Batch) {
 	every, some := r.registry.receivers(d)
 	switch n := len(every) + len(some); {
 	case n <= fewReceivers:
@@ -128,9 +130,9 @@ func (r *Router) receive(d *device, b *Batch) {
 	}
 }
 
-// receiveLoss tells all who want the device's telemetry what was lost between
-// nodes.
-func (r *Router) receiveLoss(d *device, lost federation.Samples) {
+// deliverLoss reports samples that were lost between nodes to all receivers of
+// the device.
+func (r *Router) deliverLoss(d *device, lost federation.Samples) {
 	r.stats.LostBetweenNodes.Add(lost.Count)
 	d.counters.lostBetweenNodes.Add(lost.Count)
 	every, some := r.registry.receivers(d)
@@ -143,8 +145,8 @@ func (r *Router) receiveLoss(d *device, lost federation.Samples) {
 	}
 }
 
-// skip notes samples that nobody wants: other nodes are told where the device's
-// telemetry stands.
+// skip advances the outbound position over samples that have no receiver, so
+// that other nodes learn the device's position.
 func (d *device) skip(from, to uint64) {
 	if d.outbound != nil {
 		d.outbound.Commit(d.outbound.Place(from, to))

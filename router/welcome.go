@@ -10,22 +10,22 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// welcomeDevice queues the welcome, urgent like every welcome: it goes ahead of
-// whatever else is queued before the first write.
+// welcomeDevice queues the welcome of a device. Every welcome is urgent, so
+// that it is first in the first write.
 func (r *Router) welcomeDevice(s *session.Session, d *device) {
 	w := r.welcome(s)
 	w.DeviceID = d.id
 	w.Stream = &d.stream
 	msg, err := protocol.NewMessage(protocol.TypeWelcome, w)
 	if err == nil {
-		// The queue of a new session takes it.
+		// Cannot fail: the queue of a new session is empty.
 		_ = s.SendMessage(&msg, true)
 	}
 }
 
 // welcomeFrontend queues the welcome with the list of devices. The caller
-// holds mu: whoever comes or goes after this list was made is announced to
-// this front end, and nobody twice.
+// holds mu: each device that connects or disconnects after the list was made
+// is announced to this front end, and no device twice.
 func (g *registry) welcomeFrontend(fe *frontend) error {
 	listing, err := g.listingFor(fe)
 	if err != nil {
@@ -35,8 +35,8 @@ func (g *registry) welcomeFrontend(fe *frontend) error {
 	if err != nil {
 		return err
 	}
-	// The list is encoded once for all who come between two changes of it, and
-	// put in as the last member of the payload.
+	// The list is the last member of the payload. It is encoded once after
+	// each change, for all front ends without limited rights.
 	payload := make([]byte, 0, len(head)+len(listing)+16)
 	payload = append(payload, head[:len(head)-1]...)
 	payload = append(payload, `,"devices":`...)

@@ -1,7 +1,7 @@
 package federation
 
-// Alone is the Bus of a node without others. Its node id is 0, which no node on
-// another bus has.
+// Alone is the Bus of a single node, without other nodes. Its node id is 0; no
+// node on another Bus has that id.
 type Alone struct{}
 
 var _ Bus = Alone{}
@@ -12,7 +12,7 @@ func (Alone) Join(Member) error { return nil }
 // Self implements Bus.
 func (Alone) Self() NodeID { return 0 }
 
-// Up implements Bus: there is no node that cannot be reached.
+// Up implements Bus: no other node can be out of reach.
 func (Alone) Up() bool { return true }
 
 // Stats implements Bus.
@@ -30,10 +30,10 @@ func (Alone) User(string, bool) {}
 // UpdateInterest implements Bus.
 func (Alone) UpdateInterest(string, bool) {}
 
-// Send implements Bus: there is no such node.
+// Send implements Bus: no other node exists.
 func (Alone) Send(NodeID, *Message) error { return ErrNodeGone }
 
-// SendAll implements Bus: there is no other node that could miss the message.
+// SendAll implements Bus: no other node exists that could miss the message.
 func (Alone) SendAll(*Message) error { return nil }
 
 // SendTelemetry implements Bus.
