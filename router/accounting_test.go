@@ -11,10 +11,10 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// TestEverySampleIsAccountedFor sends telemetry with gaps of the devices' own
-// to front ends that read, that stall now and then, and that stall to the end:
-// for each of them what it received and what gateway.lost told it is exactly
-// what the devices sent, in order.
+// TestEverySampleIsAccountedFor sends telemetry with gaps that the devices
+// left to front ends that read, that stall now and then, and that stall until
+// the end. For each front end, received and reported lost samples together are
+// exactly the sent ones, in order.
 func TestEverySampleIsAccountedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		devices := []*peer{g.device("d1"), g.device("d2"), g.device("d3")}
@@ -92,8 +92,8 @@ func TestEverySampleIsAccountedFor(t *testing.T) {
 	})
 }
 
-// sendWithGaps sends some thousand frames in reads of random length and returns
-// what was in them.
+// sendWithGaps sends some thousand frames in reads of random length and
+// returns their samples.
 func sendWithGaps(d *peer, rng interface{ IntN(int) int }) []span {
 	stream := *d.welcome.Stream
 	var sent []span
@@ -115,8 +115,8 @@ func sendWithGaps(d *peer, rng interface{ IntN(int) int }) []span {
 	return sent
 }
 
-// joined joins spans that follow each other, lost or not, and checks that none
-// turns back.
+// joined joins consecutive spans, lost or not, and checks that no span starts
+// before the end of the last.
 func joined(t *testing.T, spans []span) []span {
 	t.Helper()
 	var out []span
@@ -137,9 +137,9 @@ func joined(t *testing.T, spans []span) []span {
 	return out
 }
 
-// TestChangingTheSubscriptionLosesNothing: a front end that changes between all
-// and a list with the device in it wants the device all the time, and so gets
-// each of its samples once.
+// TestChangingTheSubscriptionLosesNothing: a front end that changes between
+// all devices and a list with the device is subscribed to the device all the
+// time, and gets each of its samples once.
 func TestChangingTheSubscriptionLosesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")

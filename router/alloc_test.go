@@ -1,7 +1,7 @@
 //go:build !race
 
-// The race detector's own bookkeeping allocates, and its sync.Pool drops at
-// random; these budgets hold without it.
+// Under the race detector, sync.Pool drops values at random and the detector
+// itself allocates. So these budgets are checked without it.
 
 package router
 
@@ -59,8 +59,8 @@ func TestAllocationsPerTelemetryFrame(t *testing.T) {
 	}
 }
 
-// TestAllocationsPerBatchOfAnotherNode: in steady state a batch that the bus
-// brings costs no allocation.
+// TestAllocationsPerBatchOfAnotherNode: in steady state a batch from the bus
+// costs no allocation.
 func TestAllocationsPerBatchOfAnotherNode(t *testing.T) {
 	const frames, samples = 20, 10
 	g := newGateway(t, ofSeveral)
@@ -78,9 +78,9 @@ func TestAllocationsPerBatchOfAnotherNode(t *testing.T) {
 	}
 }
 
-// TestAllocationsPerEnvelope: forwarding a text allocates nothing; a command
-// costs two, its entry in the table of those pending and its id, and its answer
-// none, whether anybody listens to events or not.
+// TestAllocationsPerEnvelope: a forwarded text costs no allocation, a command
+// two (its entry in the pending table, and its id), an answer none. A listener
+// of events adds none.
 func TestAllocationsPerEnvelope(t *testing.T) {
 	for _, test := range []struct {
 		name, text, answer string
@@ -97,7 +97,7 @@ func TestAllocationsPerEnvelope(t *testing.T) {
 		{name: "listener: command and answer", listener: &lastEvent{}, text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"c-00017"}`, most: 2},
 		{name: "limited rights: command and answer", rights: rights{command: "d*"}, text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"c-00017"}`, most: 2},
 		{name: "limited rights: to all front ends", rights: rights{observe: "d*"}, text: `{"type":"test.state","id":"x","payload":1}`, fromDevice: true},
-		// The third is the id that takes the place of the one in use.
+		// The third is the new id, because the asker's is in use.
 		{name: "command with an id in use", inUse: true, text: `{"type":"test.start","id":"c-00017","dst":"d1"}`, answer: `{"type":"test.started","re":"~000000"}`, most: 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestAllocationsPerEnvelope(t *testing.T) {
 	}
 }
 
-// lastEvent is a listener that keeps the last end of a command.
+// lastEvent is a listener that keeps the last CommandEnded.
 type lastEvent struct {
 	events.Nop
 	command events.CommandEnded
@@ -143,7 +143,7 @@ type lastEvent struct {
 
 func (l *lastEvent) CommandEnded(e events.CommandEnded) { l.command = e }
 
-// budget checks that f allocates at most so often, warm-up aside.
+// budget checks how often f allocates after a warm-up.
 func budget(t *testing.T, most float64, f func()) {
 	t.Helper()
 	for range 2000 {

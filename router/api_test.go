@@ -13,14 +13,14 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// apiOutcome is what an API command came to.
+// apiOutcome is the outcome of an API command.
 type apiOutcome struct {
 	text json.RawMessage
 	err  error
 	took time.Duration
 }
 
-// command runs an API command in the background.
+// command starts an API command in the background.
 func (g *gateway) command(ctx context.Context, device string, msg protocol.Message) <-chan apiOutcome {
 	done := make(chan apiOutcome, 1)
 	begin := time.Now()

@@ -8,9 +8,9 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// TestBadTextIsNamed sends what is no acceptable message. Each is answered with
-// an error that says what is wrong, with the message's id where it had one
-// before the fault, and reaches nobody.
+// TestBadTextIsNamed sends unacceptable messages. The gateway answers each
+// with an error that names the fault, with the message's id if the id stood
+// before the fault. No message reaches another peer.
 func TestBadTextIsNamed(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, test := range []struct {
@@ -97,7 +97,8 @@ func TestBadTextIsNamed(t *testing.T) {
 	}
 }
 
-// TestTypesThatOnlyLookLikeTheGateways are the peers' own.
+// TestTypesThatOnlyLookLikeTheGateways: the router routes such types as it
+// does all others.
 func TestTypesThatOnlyLookLikeTheGateways(t *testing.T) {
 	inBubble(t, func(_ *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
@@ -135,7 +136,7 @@ func TestTooManyBadMessagesEndTheSession(t *testing.T) {
 					if code := p.closeCode(); code != protocol.CloseBadMessage || p.reason != "bad_message" {
 						t.Errorf("closed with %v %q", code, p.reason)
 					}
-					// It is not heard any more.
+					// Later messages of the session are ignored.
 					p.send(`{"type":"a","dst":"@user/alice"}`)
 				}
 				if g.m.Len() != 0 {
@@ -146,8 +147,8 @@ func TestTooManyBadMessagesEndTheSession(t *testing.T) {
 	}
 }
 
-// TestFailuresAreNotFaults: what goes wrong at the other end does not count
-// against the sender.
+// TestFailuresAreNotFaults: a failure at the receiver does not count as a bad
+// message of the sender.
 func TestFailuresAreNotFaults(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a := g.frontend("alice")

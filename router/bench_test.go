@@ -45,7 +45,7 @@ func BenchmarkTelemetryFanOut(b *testing.B) {
 	}
 }
 
-// BenchmarkTelemetryUnwanted is a frame that nobody wants.
+// BenchmarkTelemetryUnwanted is a frame of a device without receivers.
 func BenchmarkTelemetryUnwanted(b *testing.B) {
 	g := newGateway(b)
 	d := g.sink(session.Info{Role: session.RoleDevice, Name: "d1"})
@@ -56,8 +56,8 @@ func BenchmarkTelemetryUnwanted(b *testing.B) {
 	}
 }
 
-// BenchmarkText is one message, or a command and its answer, read, routed and
-// written.
+// BenchmarkText reads, routes and writes one message, or a command and its
+// answer.
 func BenchmarkText(b *testing.B) {
 	const payload = `"ts":1763720000123456,"payload":{"speed":12.5,"unit":"mm/min","limit_n":5000}}`
 	for _, bm := range []struct{ name, ask, answer string }{
@@ -83,8 +83,8 @@ func BenchmarkText(b *testing.B) {
 	}
 }
 
-// BenchmarkFrontendStorm is a front end that comes and goes among many, with
-// the list of 1000 devices in its welcome.
+// BenchmarkFrontendStorm is a front end that connects and disconnects among
+// many others, with 1000 devices in its welcome.
 func BenchmarkFrontendStorm(b *testing.B) {
 	for _, others := range []int{0, 1000, 10_000} {
 		b.Run(fmt.Sprintf("among_%d", others), func(b *testing.B) {

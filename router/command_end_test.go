@@ -38,7 +38,7 @@ func TestSilentDeviceTimesOut(t *testing.T) {
 				if d.pendingCommands() != 0 || a.waitingFor() != 0 {
 					t.Error("still pending")
 				}
-				// The answer that comes too late is for nobody.
+				// A late answer reaches no front end.
 				d.send(`{"type":"done","re":"1","id":"r1"}`)
 				d.oneError(protocol.ErrNotFound, "r1")
 				a.none()
@@ -51,33 +51,33 @@ func TestSilentDeviceTimesOut(t *testing.T) {
 	}
 }
 
-func TestSecondAnswerIsForNobody(t *testing.T) {
+func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, d2 := g.device("d1"), g.device("d2")
 		a, _ := g.frontend("alice"), g.frontend("bob")
 		g.quiet()
 		a.send(`{"type":"c","id":"1","dst":"d1"}`)
 		d.one()
-		// Another device cannot answer for it.
+		// Another device cannot answer the command.
 		d2.send(`{"type":"done","re":"1"}`)
 		d2.oneError(protocol.ErrNotFound, "")
 		a.none()
-		// Two answers in one read: the first counts.
+		// Of two answers in one read only the first counts.
 		d.send(`{"type":"done","re":"1","payload":1}`, `{"type":"done","re":"1","payload":2}`)
 		d.oneError(protocol.ErrNotFound, "")
 		g.only(`{"src":"d1","type":"done","re":"1","payload":1}`, a)
-		// Nor is there an answer to what was never asked.
+		// An answer to an unknown command reaches no front end.
 		d.send(`{"type":"done","re":"never"}`)
 		d.oneError(protocol.ErrNotFound, "")
 		g.only("")
-		// A device that answers late is not at fault.
+		// A late answer is no bad message.
 		if h := d.sess.Health(); h.BadMessages != 0 {
 			t.Errorf("%d bad messages", h.BadMessages)
 		}
 	})
 }
 
-func TestAbsentDeviceIsToldAtOnce(t *testing.T) {
+func TestAbsentDeviceFailsCommandsAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a := g.frontend("alice")
 		g.quiet()
@@ -87,7 +87,7 @@ func TestAbsentDeviceIsToldAtOnce(t *testing.T) {
 		if waited := time.Since(begin); waited != 0 {
 			t.Errorf("told after %v", waited)
 		}
-		// Nothing is kept for a device that comes later.
+		// A device that connects later gets none of these commands.
 		d := g.device("d1")
 		d.none()
 		a.notice(protocol.TypeDeviceOnline, "connected")
@@ -97,7 +97,7 @@ func TestAbsentDeviceIsToldAtOnce(t *testing.T) {
 	})
 }
 
-func TestDeviceThatGoesEndsItsCommandsAtOnce(t *testing.T) {
+func TestDisconnectFailsPendingCommandsAtOnce(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		end    func(d *peer)
@@ -133,7 +133,8 @@ func TestDeviceThatGoesEndsItsCommandsAtOnce(t *testing.T) {
 				if a.waitingFor() != 0 || b.waitingFor() != 0 {
 					t.Error("still pending")
 				}
-				// At most once: the device that comes again is not asked again.
+				// At most once: the device does not get the command again when
+				// it reconnects.
 				again := g.device("d1")
 				again.none()
 				g.quiet()
@@ -147,8 +148,8 @@ func TestDeviceThatGoesEndsItsCommandsAtOnce(t *testing.T) {
 	}
 }
 
-// TestTakeoverEndsTheOldConnectionsCommands: what the old connection was asked
-// the new one is not, and an answer that the old one still sends is void.
+// TestTakeoverEndsTheOldConnectionsCommands: the new connection does not get
+// the commands of the old one, and a late answer of the old one is refused.
 func TestTakeoverEndsTheOldConnectionsCommands(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		old, a := g.device("d1"), g.frontend("alice")
@@ -163,7 +164,7 @@ func TestTakeoverEndsTheOldConnectionsCommands(t *testing.T) {
 		fresh.none()
 		old.send(`{"type":"done","re":"1"}`)
 		a.none()
-		// The id is free, and its answer comes from the new connection only.
+		// The id is free again, and only the new connection can answer.
 		a.send(`{"type":"c","id":"1","dst":"d1"}`)
 		fresh.one()
 		old.send(`{"type":"done","re":"1","payload":"old"}`)
@@ -173,7 +174,7 @@ func TestTakeoverEndsTheOldConnectionsCommands(t *testing.T) {
 	})
 }
 
-// TestAnswerForAnAskerThatLeft: nobody gets it.
+// TestAnswerForAnAskerThatLeft: the answer reaches no front end.
 func TestAnswerForAnAskerThatLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
@@ -181,7 +182,7 @@ func TestAnswerForAnAskerThatLeft(t *testing.T) {
 		a.send(`{"type":"c","id":"1","dst":"d1"}`, `{"type":"c","id":"2","dst":"d1","timeout_ms":100}`)
 		a.hangUp()
 		g.quiet()
-		// Not even a new session of the same user gets it.
+		// A new session of the same user does not get the answer either.
 		again := g.frontend("alice")
 		g.quiet()
 		if d.pendingCommands() != 0 || a.waitingFor() != 0 {
@@ -196,8 +197,9 @@ func TestAnswerForAnAskerThatLeft(t *testing.T) {
 	})
 }
 
-// TestACommandForAConnectionThatHasEnded: the device may go between the look-up and
-// the entry in its table, when nobody would end the command any more.
+// TestACommandForAConnectionThatHasEnded: the device may disconnect after the
+// look-up and before the command enters its table. Without a check, no event
+// would end the command.
 func TestACommandForAConnectionThatHasEnded(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
@@ -214,8 +216,8 @@ func TestACommandForAConnectionThatHasEnded(t *testing.T) {
 	})
 }
 
-// TestAnAnsweredCommandIsForgotten: the wheel does not keep it until a deadline
-// that has become pointless.
+// TestAnAnsweredCommandIsForgotten: the wheel does not keep an answered
+// command until its deadline.
 func TestAnAnsweredCommandIsForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
@@ -232,8 +234,8 @@ func TestAnAnsweredCommandIsForgotten(t *testing.T) {
 	})
 }
 
-// endsOf returns the errors among what came, by the id they answer, each of
-// which may occur once.
+// endsOf returns the errors among messages by the id that they answer, and
+// checks that no id occurs twice.
 func endsOf(t *testing.T, p *peer) map[string]protocol.ErrorCode {
 	t.Helper()
 	ends := map[string]protocol.ErrorCode{}

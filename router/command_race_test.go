@@ -15,8 +15,8 @@ import (
 )
 
 // TestOneOutcomePerCommand races a command's answers, its deadline, the end of
-// its device and a takeover against each other: whoever asked is told exactly
-// one thing, and so is a listener of events.
+// its device and a takeover against each other. The asker and the listener of
+// events get exactly one outcome.
 func TestOneOutcomePerCommand(t *testing.T) {
 	const rounds = 1000
 	book := newEventBook(t)
@@ -30,7 +30,7 @@ func TestOneOutcomePerCommand(t *testing.T) {
 			g.peers = g.peers[:len(askers)]
 			race := &race{rng: rng}
 
-			// The commands come while the device is already in question.
+			// The commands race with the end of the device.
 			outcomes := make([]<-chan apiOutcome, 2)
 			for i := range outcomes {
 				outcomes[i] = g.command(t.Context(), "d1", protocol.Message{Type: "c", TimeoutMS: 10 * (1 + rng.IntN(3))})
@@ -41,7 +41,8 @@ func TestOneOutcomePerCommand(t *testing.T) {
 					a.send(`{"type":"c","id":"1","dst":"d1","timeout_ms":`+timeout+`}`, `{"type":"c","id":"2","dst":"d1","timeout_ms":20}`)
 				})
 			}
-			// The device answers whatever it has seen, some of it twice.
+			// The device answers every command that it got, and some commands
+			// twice.
 			for range 2 {
 				race.run(rng.IntN(4), func() {
 					for _, m := range d.take() {
@@ -131,8 +132,8 @@ func errorCode(t *testing.T, m received) protocol.ErrorCode {
 	return e.Code
 }
 
-// race starts things at the same instants of the bubble's clock, which are the
-// ticks of the wheel, a random number of steps of the scheduler apart.
+// race starts functions at the same instants of the bubble's clock, at ticks
+// of the wheel. A random number of scheduler steps separates them.
 type race struct {
 	rng *rand.Rand
 	wg  sync.WaitGroup

@@ -21,7 +21,7 @@ func TestAnswerGoesOnlyToTheAsker(t *testing.T) {
 		if d.pendingCommands() != 1 || a.waitingFor() != 1 {
 			t.Fatalf("pending %d, %d, want 1 each", d.pendingCommands(), a.waitingFor())
 		}
-		// The dst that a device writes into an answer decides nothing.
+		// The router ignores a dst in an answer.
 		d.send(`{"type":"test.started","re":"c1","dst":"@frontends","src":"@user/bob","payload":{"ok": true}}`)
 		g.only(`{"src":"d1","type":"test.started","re":"c1","dst":"@frontends","payload":{"ok": true}}`, a)
 		if d.pendingCommands() != 0 || a.waitingFor() != 0 {
@@ -53,8 +53,8 @@ func TestMessageWithoutIDWaitsForNothing(t *testing.T) {
 	})
 }
 
-// TestSameIDFromSeveralAskers: the device sees ids of which no two are alike,
-// each asker sees its own come back.
+// TestSameIDFromSeveralAskers: the device gets distinct ids, and each asker
+// gets its own id back.
 func TestSameIDFromSeveralAskers(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
@@ -82,8 +82,8 @@ func TestSameIDFromSeveralAskers(t *testing.T) {
 	})
 }
 
-// TestNoIDIsMistakenForAReplacedOne: an asker may use the very id that the
-// gateway made up for another.
+// TestNoIDIsMistakenForAReplacedOne: an asker may use the same id that the
+// gateway has made for another command.
 func TestNoIDIsMistakenForAReplacedOne(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
@@ -98,7 +98,7 @@ func TestNoIDIsMistakenForAReplacedOne(t *testing.T) {
 		if forC == forB || forC == "1" {
 			t.Fatalf("the device knows %q and %q", forB, forC)
 		}
-		// Nor may the asker whose id was replaced use what stands for it.
+		// The asker whose id was replaced may not use the new id either.
 		b.send(`{"type":"c","id":"` + forB + `","dst":"d1"}`)
 		alsoB := d.one().ID
 		for wire, want := range map[string]struct {
@@ -125,8 +125,8 @@ func TestAPendingIDMustNotBeUsedAgain(t *testing.T) {
 		a.send(`{"type":"c","id":"1","dst":"d1"}`)
 		forA := d.one().ID
 		again(a)
-		// Of b, whose id the device knows under another name, the same holds,
-		// also when the first has its answer.
+		// The same holds for b, whose id was replaced, also after the first
+		// command was answered.
 		b.send(`{"type":"c","id":"1","dst":"d1"}`)
 		forB := d.one().ID
 		again(b)
@@ -134,10 +134,10 @@ func TestAPendingIDMustNotBeUsedAgain(t *testing.T) {
 		d.send(`{"type":"done","re":"` + forA + `"}`)
 		a.one()
 		again(b)
-		// For another device it is another command.
+		// For another device the id is free.
 		b.send(`{"type":"c","id":"1","dst":"d2"}`)
 		g.only(`{"src":"@user/bob","type":"c","id":"1","dst":"d2"}`, other)
-		// The commands that were refused have not disturbed the first.
+		// The refused commands have not affected the first.
 		d.send(`{"type":"done","re":"` + forB + `"}`)
 		g.only(`{"src":"d1","type":"done","re":"1"}`, b)
 		b.send(`{"type":"c","id":"1","dst":"d1"}`)
@@ -162,12 +162,13 @@ func TestPendingCommandsAreBounded(t *testing.T) {
 		a.send(`{"type":"c","id":"3","dst":"d2"}`)
 		a.oneError(protocol.ErrOverloaded, "3")
 		d2.none()
-		// What asks for no answer still passes, and so do others.
+		// Messages without id still pass, and so do commands of other front
+		// ends.
 		a.send(`{"type":"c","dst":"d1"}`)
 		d.one()
 		b.send(`{"type":"c","id":"3","dst":"d1"}`)
 		d.one()
-		// Each end of a command makes room for one: an answer,
+		// Each end of a command makes room for another command: an answer,
 		d.send(`{"type":"done","re":"0"}`)
 		a.one()
 		a.send(`{"type":"c","id":"4","dst":"d1","timeout_ms":100}`)
@@ -188,8 +189,8 @@ func TestPendingCommandsAreBounded(t *testing.T) {
 	}, func(o *Options, _ *session.Options) { o.MaxPending = 3 })
 }
 
-// TestCommandsEndWithTheirAsker: front ends that leave their commands behind and
-// come again fill no table.
+// TestCommandsEndWithTheirAsker: front ends that send commands, disconnect and
+// reconnect do not fill a table.
 func TestCommandsEndWithTheirAsker(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
@@ -207,13 +208,14 @@ func TestCommandsEndWithTheirAsker(t *testing.T) {
 			t.Fatalf("%d commands wait for the answer to nobody", n)
 		}
 		d.take()
-		// An answer that comes all the same is nobody's.
+		// A late answer reaches no front end.
 		d.send(`{"type":"done","re":"1"}`)
 		d.oneError(protocol.ErrNotFound, "")
 	})
 }
 
-// TestPendingCommandsOfOneDeviceAreBounded, with room for urgent ones.
+// TestPendingCommandsOfOneDeviceAreBounded: the table of a device has a bound,
+// with places reserved for urgent commands.
 func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
@@ -241,7 +243,8 @@ func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
 	})
 }
 
-// TestPendingCommandsOfOneCredentialAreBounded, however many sessions it has.
+// TestPendingCommandsOfOneCredentialAreBounded: the bound holds for all
+// sessions of a credential together.
 func TestPendingCommandsOfOneCredentialAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
@@ -260,7 +263,7 @@ func TestPendingCommandsOfOneCredentialAreBounded(t *testing.T) {
 		one.oneError(protocol.ErrOverloaded, "x")
 		other.none()
 		d.one()
-		// What has ended makes room.
+		// Ended commands make room.
 		g.peers[1].hangUp()
 		one.send(`{"type":"c","id":"x","dst":"d1"}`)
 		one.none()
@@ -277,8 +280,7 @@ func TestPendingCommandsOfOneCredentialAreBounded(t *testing.T) {
 	})
 }
 
-// longCommands are as many commands for the device d1 as one front end may have
-// waiting.
+// longCommands fills a front end's bound with commands for the device d1.
 var longCommands = func() []string {
 	texts := make([]string, 256)
 	for i := range texts {

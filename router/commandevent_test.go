@@ -14,7 +14,8 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// eventBook is a listener that holds each command to one begin and one end.
+// eventBook is a listener that checks that each command has one begin and one
+// end.
 type eventBook struct {
 	events.Nop
 	t testing.TB
@@ -64,7 +65,7 @@ func (b *eventBook) take() []events.CommandEnded {
 	return all
 }
 
-// one returns the only command that has ended since the last look, and checks
+// one returns the only command that has ended since the last call, and checks
 // its outcome.
 func (b *eventBook) one(outcome string) events.CommandEnded {
 	b.t.Helper()
@@ -75,9 +76,9 @@ func (b *eventBook) one(outcome string) events.CommandEnded {
 	return all[0]
 }
 
-// TestCommandsAreTold: a listener learns of each command who asked what of which
-// device, how it ended and how long that took.
-func TestCommandsAreTold(t *testing.T) {
+// TestCommandEvents: the events of a command name its asker, type, device,
+// outcome and duration.
+func TestCommandEvents(t *testing.T) {
 	book := newEventBook(t)
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.connect(session.Info{
@@ -99,7 +100,7 @@ func TestCommandsAreTold(t *testing.T) {
 			t.Errorf("told %+v, want %+v after 3 ms", got, want)
 		}
 
-		// What is no command is not told.
+		// Other messages cause no events of commands.
 		ask(`{"type":"note","dst":"d1"}`)
 		d.send(`{"type":"state","id":"x"}`, `{"type":"note","id":"y","dst":"@user/alice"}`)
 		if all := book.take(); len(all) != 0 {
@@ -141,9 +142,9 @@ func TestCommandsAreTold(t *testing.T) {
 	}, book.listen)
 }
 
-// TestCommandsBetweenNodesAreTold: both nodes tell of a command, and the node of
-// the device says where it came from.
-func TestCommandsBetweenNodesAreTold(t *testing.T) {
+// TestCommandEventsOnBothNodes: both nodes report a remote command, and the
+// device's node names the asker's node.
+func TestCommandEventsOnBothNodes(t *testing.T) {
 	hub := membus.NewHub()
 	books := []*eventBook{newEventBook(t), newEventBook(t)}
 	node := func(t *testing.T, name string, book *eventBook) *gateway {

@@ -10,14 +10,14 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// fill makes the router know n device ids that were here once.
+// fill adds n entries of devices that were connected once.
 func fill(r *Router, prefix string, n int) {
 	for i := range n {
 		r.registry.prepare(prefix + strconv.Itoa(i))
 	}
 }
 
-// forgetAll forgets what can be forgotten.
+// forgetAll evicts all entries that may be evicted.
 func forgetAll(r *Router) {
 	r.registry.mu.Lock()
 	defer r.registry.mu.Unlock()
@@ -60,15 +60,14 @@ func TestNeededDevicesAreNotForgotten(t *testing.T) {
 	})
 }
 
-// TestAConnectingDeviceIsNotForgotten: between Prepare and OnConnect the entry
-// belongs to nobody, and stays all the same.
+// TestAConnectingDeviceIsNotForgotten: the entry is not evicted between
+// Prepare and OnConnect, although no session refers to it.
 func TestAConnectingDeviceIsNotForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		g.hook(hooks{prepare: func(s *session.Session) any {
 			attachment := g.r.Prepare(s)
 			if s.Name() == "d1" {
-				// The Manager takes its time, and ids without end come
-				// meanwhile.
+				// The Manager is slow, and many new ids arrive meanwhile.
 				time.Sleep(evictionGrace / 2)
 				forgetAll(g.r)
 			}
@@ -97,8 +96,8 @@ func TestAConnectingDeviceIsNotForgotten(t *testing.T) {
 	})
 }
 
-// TestRecentDevicesAreNotForgotten: with no entry to spare the router
-// knows more ids rather than forget one of them.
+// TestRecentDevicesAreNotForgotten: when no entry may be evicted, the number
+// of entries exceeds its bound.
 func TestRecentDevicesAreNotForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		fill(g.r, "d", maxKnownDevices+1000)

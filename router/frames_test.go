@@ -9,7 +9,7 @@ import (
 )
 
 // telemetry returns a frame of one channel with count samples from seq on. The
-// value of each sample is its own number, and the stream a spoofed one.
+// value of each sample is its number; the stream number is spoofed.
 func telemetry(seq uint64, count int) []byte {
 	h := protocol.TelemetryHeader{Kind: protocol.KindSamples, Format: protocol.FormatI32, Stream: 0xDEAD, Seq: seq, DT: 100_000, Channels: 1, Count: uint16(count)}
 	frame := h.Append(nil)
@@ -19,15 +19,16 @@ func telemetry(seq uint64, count int) []byte {
 	return frame
 }
 
-// span is a range of samples of a stream as a front end learnt of it.
+// span is a range of samples of a stream, received by a front end or reported
+// to it as lost.
 type span struct {
 	stream   uint32
 	from, to uint64
 	lost     bool
 }
 
-// spansOf returns the telemetry and the losses among messages, in the order in
-// which they came, and checks the samples' values.
+// spansOf returns the telemetry and the losses among messages in order, and
+// checks the values of the samples.
 func spansOf(t testing.TB, got []received) []span {
 	t.Helper()
 	var all []span
@@ -58,8 +59,7 @@ func spansOf(t testing.TB, got []received) []span {
 	return all
 }
 
-// spans returns the telemetry and the losses that came, and forgets all that
-// came.
+// spans returns and forgets the received telemetry and losses.
 func (p *peer) spans() []span {
 	p.t.Helper()
 	return spansOf(p.t, p.take())

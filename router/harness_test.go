@@ -50,8 +50,8 @@ func newGateway(t testing.TB, change ...func(*Options, *session.Options)) *gatew
 	return &gateway{t: t, r: r, m: m}
 }
 
-// hooks are callbacks that a test runs in place of the router's own; it calls
-// those itself. What is nil is the router's.
+// hooks are callbacks that a test runs in place of the router's. A hook calls
+// the router's callback itself. A nil hook is the router's callback.
 type hooks struct {
 	session.Callbacks
 	prepare    func(*session.Session) any
@@ -82,7 +82,8 @@ func (h *hooks) OnDisconnect(s *session.Session, cause session.Cause) {
 	h.disconnect(s, cause)
 }
 
-// hook puts hooks in front of the router. The gateway must be quiet.
+// hook puts hooks in front of the router. Nothing may be in progress in the
+// gateway.
 func (g *gateway) hook(h hooks) {
 	h.Callbacks = g.r
 	g.m.Options().Callbacks = &h
@@ -122,8 +123,8 @@ func (g *gateway) frontend(user string) *peer {
 	return g.connect(session.Info{Role: session.RoleFrontend, Name: user, Telemetry: protocol.TelemetryAll, Remote: "192.0.2.2:2"})
 }
 
-// quiet forgets everything that came so far, for the tests that are not about
-// welcomes and notices.
+// quiet forgets all messages so far, for tests that do not check welcomes and
+// notices.
 func (g *gateway) quiet() {
 	synctest.Wait()
 	for _, p := range g.peers {
@@ -131,8 +132,8 @@ func (g *gateway) quiet() {
 	}
 }
 
-// only checks that exactly these peers got something, one message each that
-// equals want, and forgets it.
+// only checks that exactly these peers got one message each, that each equals
+// want, and forgets the messages.
 func (g *gateway) only(want string, receivers ...*peer) {
 	g.t.Helper()
 	synctest.Wait()
@@ -153,7 +154,7 @@ func (g *gateway) only(want string, receivers ...*peer) {
 	}
 }
 
-// counted returns how many errors with this code were told.
+// counted returns the number of errors with this code.
 func (g *gateway) counted(code protocol.ErrorCode) uint64 { return g.r.Stats().Errors()[code] }
 
 func codeOf(t testing.TB, err error) protocol.ErrorCode {

@@ -15,7 +15,7 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// elsewhere is the node whose telemetry comes in these tests.
+// elsewhere is the other node in these tests.
 const elsewhere federation.NodeID = 0xE15E
 
 // ofSeveral makes a gateway one of several nodes, on a bus of its own.
@@ -24,7 +24,7 @@ func ofSeveral(o *Options, so *session.Options) {
 	o.Bus, so.Node = bus, uint32(bus.Self())
 }
 
-// holdElsewhere joins, and has another node hold the device.
+// holdElsewhere joins the bus, where another node holds the device.
 func (g *gateway) holdElsewhere(device string) {
 	g.t.Helper()
 	if err := g.r.Join(); err != nil {
@@ -36,7 +36,8 @@ func (g *gateway) holdElsewhere(device string) {
 	m.DeviceHeld(elsewhere, federation.Holding{Device: device, Epoch: g.r.registry.made + 1})
 }
 
-// batchOf is frames of so many samples each, from seq on.
+// batchOf returns a batch of frames with these numbers of samples, from seq
+// on.
 func batchOf(device string, seq uint64, counts ...int) *federation.Batch {
 	b := &federation.Batch{Device: device, Range: federation.Range{Chain: 1, From: seq, To: seq}}
 	for _, n := range counts {
@@ -46,7 +47,7 @@ func batchOf(device string, seq uint64, counts ...int) *federation.Batch {
 	return b
 }
 
-// moveOn makes a batch of so many frames of one size the one that follows it.
+// moveOn turns a batch of frames of one size into the batch that follows.
 func moveOn(b *federation.Batch, frames int) {
 	size := len(b.Wire) / frames
 	samples := (b.Range.To - b.Range.From) / uint64(frames)
@@ -57,9 +58,9 @@ func moveOn(b *federation.Batch, frames int) {
 	}
 }
 
-// What comes of another node's device reaches the front ends with the number
-// that the device has here. A batch that is not what its range says is given on
-// as far as it is, and the rest is told as lost.
+// Telemetry of a remote device reaches the front ends with this node's stream
+// number. When a batch does not match its range, the part before the mismatch
+// is delivered, and the rest is reported as lost.
 func TestTelemetryOfAnotherNode(t *testing.T) {
 	part := func(b *federation.Batch, bytes int) *federation.Batch {
 		b.Wire = b.Wire[:bytes]
@@ -133,8 +134,8 @@ func TestTelemetryOfAnotherNode(t *testing.T) {
 	}
 }
 
-// What the other nodes are told of a device keeps its order: how far it is never
-// comes before its samples, or they would be taken for lost.
+// The position of a device never reaches the bus before the samples that it
+// covers; other nodes would count these samples as lost.
 func TestPositionsDoNotOvertakeTelemetry(t *testing.T) {
 	bus := &orderly{Bus: membus.NewHub().Bus("node-1")}
 	g := newGateway(t, func(o *Options, so *session.Options) { o.Bus, so.Node = bus, uint32(bus.Self()) })
@@ -171,7 +172,7 @@ func TestPositionsDoNotOvertakeTelemetry(t *testing.T) {
 	}
 }
 
-// orderly is a Bus that watches the order of a device's telemetry.
+// orderly is a Bus that checks the order of a device's batches and positions.
 type orderly struct {
 	federation.Bus
 	mu                                sync.Mutex // guards the rest; a leaf
@@ -213,8 +214,8 @@ func spansOnBus(t *testing.T, got []received) []span {
 	return all
 }
 
-// BenchmarkTelemetryOfAnotherNode is a batch from the bus to the write; an
-// operation is one frame of 128 bytes.
+// BenchmarkTelemetryOfAnotherNode handles a batch from the bus up to the
+// write. An operation is one frame of 128 bytes.
 func BenchmarkTelemetryOfAnotherNode(b *testing.B) {
 	for _, receivers := range []int{1, 20} {
 		b.Run(fmt.Sprintf("to_%d", receivers), func(b *testing.B) {

@@ -7,9 +7,9 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// A connection that has only just come keeps its device against a holder that
-// was there before, once; one that was overtaken later does not, however young
-// it is.
+// A new connection keeps its device against an earlier holder, once. A
+// connection that is overtaken by a later holder does not keep its device,
+// however new the connection is.
 func TestOvertaken(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		if err := g.r.Join(); err != nil {

@@ -28,8 +28,8 @@ func (m received) String() string {
 	return fmt.Sprintf("%v of %d bytes", m.op, len(m.data))
 }
 
-// peer is the other end of a session: an in-memory transport that reads what is
-// written into it as a WebSocket client does, and answers a close frame.
+// peer is the other end of a session: an in-memory transport that reads the
+// written bytes as a WebSocket client does, and answers a close frame.
 type peer struct {
 	t    testing.TB
 	sess *session.Session
@@ -56,7 +56,7 @@ func newPeer(t testing.TB) *peer {
 	return p
 }
 
-// attach tells the peer its session, once Add has returned.
+// attach sets the peer's session after Add has returned.
 func (p *peer) attach(s *session.Session) {
 	p.mu.Lock()
 	p.sess = s
@@ -84,7 +84,7 @@ func (p *peer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Buffered says that nothing moves while the peer is stalled.
+// Buffered reports all bytes as unsent while the peer is stalled.
 func (p *peer) Buffered() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,7 +162,7 @@ func (p *peer) event(read func()) {
 	read()
 }
 
-// send has the gateway read these text messages in one read event.
+// send sends text messages to the gateway in one read event.
 func (p *peer) send(texts ...string) {
 	p.event(func() {
 		p.sess.Heard()
@@ -173,7 +173,7 @@ func (p *peer) send(texts ...string) {
 	})
 }
 
-// sendBinary has the gateway read these binary messages in one read event.
+// sendBinary sends binary messages to the gateway in one read event.
 func (p *peer) sendBinary(frames ...[]byte) {
 	p.event(func() {
 		p.sess.Heard()
@@ -203,7 +203,7 @@ func (p *peer) hangUp() {
 	p.sess.TransportClosed(errors.New("connection reset by peer"))
 }
 
-// stall stops, or starts again, what the peer takes.
+// stall stops or restarts the peer's reading.
 func (p *peer) stall(on bool) {
 	p.mu.Lock()
 	p.stalled = on
@@ -213,14 +213,14 @@ func (p *peer) stall(on bool) {
 	}
 }
 
-// mute stops, or starts again, the answers to pings.
+// mute stops or restarts the peer's answers to pings.
 func (p *peer) mute(on bool) {
 	p.mu.Lock()
 	p.muted = on
 	p.mu.Unlock()
 }
 
-// take returns and forgets what came.
+// take returns and forgets the received messages.
 func (p *peer) take() []received {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -229,7 +229,8 @@ func (p *peer) take() []received {
 	return got
 }
 
-// one waits until nothing moves and returns the only message that came.
+// one waits until all goroutines are idle and returns the only received
+// message.
 func (p *peer) one() received {
 	p.t.Helper()
 	synctest.Wait()
@@ -240,7 +241,7 @@ func (p *peer) one() received {
 	return got[0]
 }
 
-// none checks that nothing came.
+// none checks that no message was received.
 func (p *peer) none() {
 	p.t.Helper()
 	synctest.Wait()
@@ -249,7 +250,7 @@ func (p *peer) none() {
 	}
 }
 
-// oneError checks that the only message that came is this error, in answer to
+// oneError checks that the only received message is this error, in answer to
 // re.
 func (p *peer) oneError(code protocol.ErrorCode, re string) protocol.ErrorPayload {
 	p.t.Helper()
@@ -271,7 +272,7 @@ func (p *peer) asError(m received, code protocol.ErrorCode, re string) protocol.
 	return e
 }
 
-// notice checks that the only message that came is this notice.
+// notice checks that the only received message is this notice.
 func (p *peer) notice(typ, reason string) protocol.DeviceNotice {
 	p.t.Helper()
 	m := p.one()
@@ -290,7 +291,7 @@ func (p *peer) pendingCommands() int {
 // waitingFor returns how many of the front end's commands are pending.
 func (p *peer) waitingFor() int { return p.sess.Attachment().(*frontend).commands.len() }
 
-// closeCode waits and returns the code of the close frame that came, 0 for
+// closeCode waits and returns the code of the received close frame, 0 for
 // none.
 func (p *peer) closeCode() protocol.CloseCode {
 	synctest.Wait()

@@ -15,9 +15,10 @@ import (
 
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x1ab)) }
 
-// TestEveryViewOfThePresenceIsTrue lets devices and front ends come and go at
-// once. A front end's view, the list of its welcome and then each notice, never
-// has a gap or a duplicate, and in the end it equals the truth.
+// TestEveryViewOfThePresenceIsTrue connects and disconnects devices and front
+// ends concurrently. A front end's view starts with the list in its welcome
+// and follows each notice. The view never has a gap or a duplicate, and in the
+// end equals the devices that are connected.
 func TestEveryViewOfThePresenceIsTrue(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -93,7 +94,7 @@ func churn(t *testing.T, g *gateway, seed uint64) {
 	}
 }
 
-// viewOf follows the presence as a front end does.
+// viewOf returns a front end's view after its welcome and all notices.
 func viewOf(t *testing.T, p *peer) map[string]uint32 {
 	t.Helper()
 	view := map[string]uint32{}

@@ -180,8 +180,8 @@ func TestStreamNumberStaysWithTheDevice(t *testing.T) {
 	})
 }
 
-// TestTheWelcomeComesFirst: commands that come for a device as soon as it can
-// be found, before OnConnect has run, do not overtake its welcome.
+// TestTheWelcomeComesFirst: a command that arrives as soon as the device can
+// be found, before OnConnect, does not overtake the welcome.
 func TestTheWelcomeComesFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a := g.frontend("alice")
@@ -190,14 +190,14 @@ func TestTheWelcomeComesFirst(t *testing.T) {
 			a.send(`{"type":"c1","dst":"d1"}`, `{"type":"c2","dst":"d1","urgent":true}`)
 			g.r.OnConnect(s)
 		}})
-		// The peer itself checks that the welcome comes first.
+		// The peer checks that the welcome is the first message.
 		if got := order(t, takeAll(g.device("d1"))); got != "c2 c1" {
 			t.Errorf("got %s", got)
 		}
 	})
 }
 
-// TestTheWelcomeComesBeforeAnUrgentBroadcast also when that is queued before
+// TestTheWelcomeComesBeforeAnUrgentBroadcast: the broadcast is queued before
 // the welcome is written.
 func TestTheWelcomeComesBeforeAnUrgentBroadcast(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
@@ -207,15 +207,15 @@ func TestTheWelcomeComesBeforeAnUrgentBroadcast(t *testing.T) {
 			d.send(`{"type":"m1"}`, `{"type":"m2","urgent":true}`)
 			s.Flush()
 		}})
-		// The peer checks that the welcome comes first; a flusher that is quick
-		// takes m1 before m2 is there.
+		// The peer checks that the welcome is first. A fast flusher may write
+		// m1 before m2 is queued.
 		if got := order(t, takeAll(g.frontend("alice"))); got != "m2 m1" && got != "m1 m2" {
 			t.Errorf("got %s", got)
 		}
 	})
 }
 
-// TestTheWelcomeComesFirstUnderLoad is the same without a script.
+// TestTheWelcomeComesFirstUnderLoad is the same test with random timing.
 func TestTheWelcomeComesFirstUnderLoad(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a, d := g.frontend("alice"), g.device("d1")

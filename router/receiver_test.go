@@ -38,8 +38,8 @@ func (x *recorder) release() {
 	}
 }
 
-// TestReceiversThatAreNoSessions get every device's telemetry, whether a front
-// end wants it or not, and may keep it.
+// TestReceiversThatAreNoSessions: such receivers get the telemetry of all
+// devices, with and without subscribed front ends, and may keep the frames.
 func TestReceiversThatAreNoSessions(t *testing.T) {
 	x := new(recorder)
 	inBubble(t, func(t *testing.T, g *gateway) {
@@ -59,7 +59,7 @@ func TestReceiversThatAreNoSessions(t *testing.T) {
 		if slices.Contains(x.remote, true) {
 			t.Errorf("remote: %v", x.remote)
 		}
-		// The frame that was kept is what the front end got.
+		// The kept frame equals the front end's.
 		_, payload, _ := wsframe.CutFrame(x.frames[1].Wire())
 		var h protocol.TelemetryHeader
 		if err := h.Parse(payload); err != nil || h.Seq != 7 || h.Stream != *d2.welcome.Stream {
@@ -70,8 +70,8 @@ func TestReceiversThatAreNoSessions(t *testing.T) {
 	x.release()
 }
 
-// TestReceiversGetTheTelemetryOfOtherNodes, and learn what was lost on the way.
-// Nothing of it goes back to the bus.
+// TestReceiversGetTheTelemetryOfOtherNodes: receivers get telemetry and losses
+// of remote devices. None of it goes back to the bus.
 func TestReceiversGetTheTelemetryOfOtherNodes(t *testing.T) {
 	x, bus := new(recorder), new(countingBus)
 	inBubble(t, func(t *testing.T, g *gateway) {
@@ -98,7 +98,7 @@ func TestReceiversGetTheTelemetryOfOtherNodes(t *testing.T) {
 	x.release()
 }
 
-// countingBus counts the telemetry that it is given.
+// countingBus counts the batches sent to it.
 type countingBus struct {
 	federation.Bus
 	batches int
@@ -106,9 +106,9 @@ type countingBus struct {
 
 func (b *countingBus) SendTelemetry(*federation.Batch) { b.batches++ }
 
-// TestNobodyAttachedCostsNothing: without a receiver a device's telemetry is
+// TestTelemetryWithoutReceiversIsNotCopied: without a receiver telemetry is
 // counted and not copied.
-func TestNobodyAttachedCostsNothing(t *testing.T) {
+func TestTelemetryWithoutReceiversIsNotCopied(t *testing.T) {
 	g := newGateway(t)
 	d := g.sink(session.Info{Role: session.RoleDevice, Name: "d1"})
 	d.read(wsframe.OpBinary, telemetry(0, 10), telemetry(10, 10))

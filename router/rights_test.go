@@ -34,8 +34,8 @@ func (g *gateway) limited(user string, r rights) *peer {
 	return g.connect(session.Info{Role: session.RoleFrontend, Name: user, Telemetry: protocol.TelemetryAll, Rights: r})
 }
 
-// TestObserveIsFiltered: of a device that it may not observe a front end gets
-// nothing at all: not its presence, messages or telemetry.
+// TestObserveIsFiltered: a front end gets no notices, messages or telemetry of
+// a device that it may not observe.
 func TestObserveIsFiltered(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		press, oven := g.device("press-1"), g.device("oven-1")
@@ -79,8 +79,9 @@ func TestObserveIsFiltered(t *testing.T) {
 	})
 }
 
-// TestDirectMessagesAreFiltered: a device cannot reach a front end that may not
-// observe it, and does not learn that it is there.
+// TestDirectMessagesAreFiltered: a device cannot reach a front end that may
+// not observe it. The error is the same as for a front end that does not
+// exist.
 func TestDirectMessagesAreFiltered(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		oven := g.device("oven-1")
@@ -91,7 +92,7 @@ func TestDirectMessagesAreFiltered(t *testing.T) {
 			oven.oneError(protocol.ErrNotFound, "1")
 			blind.none()
 		}
-		// Front ends among themselves are not affected.
+		// Messages between front ends are not affected.
 		seeing.send(`{"type":"hello.there","dst":"@user/ann"}`)
 		blind.one()
 		seeing.send(`{"type":"hello.there","dst":"@session/` + blind.sess.ID().String() + `"}`)
@@ -104,8 +105,8 @@ func TestDirectMessagesAreFiltered(t *testing.T) {
 	})
 }
 
-// TestCommandIsRefused: with not_allowed, whether the device is there or not,
-// and the device gets nothing.
+// TestCommandIsRefused: the error is not_allowed, whether the device is
+// connected or not, and the device gets nothing.
 func TestCommandIsRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		press, oven := g.device("press-1"), g.device("oven-1")
@@ -134,9 +135,9 @@ func TestCommandIsRefused(t *testing.T) {
 	})
 }
 
-// TestAnswerToACommandOfABlindFrontend: who may command but not observe gets
-// the answers, and nothing else.
-func TestAnswerToACommandOfABlindFrontend(t *testing.T) {
+// TestAnswerToAFrontendThatMayNotObserve: a front end that may command but not
+// observe gets the answers, and nothing else of the device.
+func TestAnswerToAFrontendThatMayNotObserve(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, fe := g.device("d1"), g.limited("ann", rights{command: "d1"})
 		g.quiet()
@@ -149,8 +150,8 @@ func TestAnswerToACommandOfABlindFrontend(t *testing.T) {
 	})
 }
 
-// TestSubscriptionIsFiltered: a device that may not be observed cannot be
-// listed; all means all that may be observed.
+// TestSubscriptionIsFiltered: a front end cannot list a device that it may not
+// observe. A subscription to all devices covers those that it may observe.
 func TestSubscriptionIsFiltered(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		press, oven := g.device("press-1"), g.device("oven-1")
@@ -180,8 +181,9 @@ func TestSubscriptionIsFiltered(t *testing.T) {
 	})
 }
 
-// TestRightsChange: with new rights a front end is told which devices it sees
-// from now on and which not any longer, and its subscription follows.
+// TestRightsChange: after a change of rights the front end gets notices of the
+// devices that appear or disappear for it, and its subscription changes
+// accordingly.
 func TestRightsChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		press, oven := g.device("press-1"), g.device("oven-1")
@@ -232,7 +234,8 @@ func TestRightsChange(t *testing.T) {
 		if g.r.registry.devices["oven-2"] != nil {
 			t.Error("a device that never was and that nobody lists is kept")
 		}
-		// A device has no rights to change, and one that is gone hears nothing.
+		// SetRights has no effect on a device, nor on a front end that has
+		// ended.
 		g.r.SetRights(press.sess, rights{})
 		fe.hangUp()
 		g.r.SetRights(fe.sess, rights{observe: "*"})
@@ -282,9 +285,9 @@ func TestRenew(t *testing.T) {
 	})
 }
 
-// TestRightsThatDoNotChangeWait for nobody: a front end that renews its
-// credential again and again, as any may, must not hold up the others.
-func TestRightsThatDoNotChangeWait(t *testing.T) {
+// TestUnchangedRightsTakeNoLock: a front end that renews its credential again
+// and again does not delay other sessions.
+func TestUnchangedRightsTakeNoLock(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		fe := g.connect(session.Info{Role: session.RoleFrontend, Rights: rights{observe: "oven-*"}})
 		g.r.registry.mu.Lock()

@@ -9,15 +9,15 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// sink is the other end of a session that only counts what is written to it,
-// for allocation counts and benchmarks.
+// sink is the other end of a session that only counts the written bytes, for
+// allocation counts and benchmarks.
 type sink struct {
 	sess *session.Session
 	got  atomic.Uint64 // bytes
 	seen uint64        // bytes at the last mark or await
 }
 
-// sink connects one; its session ends with the gateway.
+// sink connects a sink. Its session ends with the gateway.
 func (g *gateway) sink(info session.Info) *sink {
 	k := &sink{}
 	s, err := g.m.Add(info, k)
@@ -35,13 +35,13 @@ func (k *sink) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Buffered is 0: everything is taken at once.
+// Buffered is 0: Write takes everything.
 func (k *sink) Buffered() int { return 0 }
 
 // Close does nothing; the test ends the session.
 func (k *sink) Close() error { return nil }
 
-// read is one read event with these messages. They are changed.
+// read runs one read event with these messages, and changes them.
 func (k *sink) read(op wsframe.Opcode, messages ...[]byte) {
 	k.sess.Heard()
 	for _, m := range messages {
@@ -50,7 +50,7 @@ func (k *sink) read(op wsframe.Opcode, messages ...[]byte) {
 	k.sess.EndRead()
 }
 
-// mark has await count from here.
+// mark sets the count from which await counts.
 func mark(sinks []*sink) {
 	for _, k := range sinks {
 		k.sess.Flush()
@@ -58,8 +58,8 @@ func mark(sinks []*sink) {
 	}
 }
 
-// await waits until each sink has got n bytes more than at the last await, or
-// anything more for 1.
+// await waits until each sink has got n bytes since the last mark or await. With
+// n 1 it waits for any bytes, and counts all of them.
 func await(sinks []*sink, n uint64) {
 	for _, k := range sinks {
 		for k.got.Load() < k.seen+n {

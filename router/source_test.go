@@ -7,8 +7,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// TestSourceIsTheGatewaysAlone: whatever a sender writes into src is replaced,
-// wherever it stands, and all else is byte for byte what it sent.
+// TestSourceIsTheGatewaysAlone: the gateway replaces a sender's src, wherever
+// it stands, and leaves all other bytes as they are.
 func TestSourceIsTheGatewaysAlone(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 5000)
 	for _, test := range []struct{ name, sent, want string }{
@@ -50,9 +50,9 @@ func TestSourceIsTheGatewaysAlone(t *testing.T) {
 	}
 }
 
-// TestSourceHidesNowhere: other spellings of src, which a lenient reader might
-// take for it, are refused.
-func TestSourceHidesNowhere(t *testing.T) {
+// TestOtherSpellingsOfSourceAreRefused: a lenient JSON parser could take these
+// spellings for src.
+func TestOtherSpellingsOfSourceAreRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
 		g.quiet()

@@ -13,8 +13,8 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// hears returns which of the devices' telemetry a front end gets, by a frame
-// from each.
+// hears sends a frame from each device and returns the devices whose telemetry
+// the front end gets.
 func hears(t *testing.T, p *peer, devices ...*peer) string {
 	t.Helper()
 	synctest.Wait()
@@ -49,8 +49,8 @@ func TestFirstSubscription(t *testing.T) {
 	})
 }
 
-// TestSubscriptionSteps walks one front end through requests; after each stands
-// what the gateway answers and what is heard.
+// TestSubscriptionSteps sends requests of one front end. Each step has the
+// expected answer and the devices whose telemetry the front end then gets.
 func TestSubscriptionSteps(t *testing.T) {
 	const (
 		all  = `{"telemetry":"all"}`
@@ -185,8 +185,8 @@ func TestTheListIsLimited(t *testing.T) {
 		if n := listed(g.r); n != maxSubscriptions-1 {
 			t.Fatalf("%d entries after a refusal", n)
 		}
-		// What is listed already does not count again: the same request may
-		// be repeated.
+		// Listed devices do not count again, so the same request may be
+		// repeated.
 		for range 3 {
 			if got := request(list(0, maxSubscriptions)); got.Type != protocol.TypeSubscribed {
 				t.Fatal(got)
@@ -202,8 +202,8 @@ func TestTheListIsLimited(t *testing.T) {
 	})
 }
 
-// TestEntriesOfUnseenDevicesVanish: ids that only subscriptions named leave
-// nothing behind.
+// TestEntriesOfUnseenDevicesVanish: an id that only subscriptions named has no
+// entry after the last of them ends.
 func TestEntriesOfUnseenDevicesVanish(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		seen := g.device("seen")
@@ -228,14 +228,15 @@ func TestEntriesOfUnseenDevicesVanish(t *testing.T) {
 		subscribe(a, `{"devices":["x"]}`)
 		a.hangUp()
 		want(3)
-		// What a front end asks for after its end has no effect.
+		// A request of a front end that has ended has no effect.
 		_, err := g.r.registry.subscribe(a.sess.Attachment().(*frontend), protocol.Subscription{Devices: []string{"q"}}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		b.hangUp()
 		want(1)
-		// A device that was here keeps its entry, and with it its stream.
+		// A device that was connected keeps its entry, and so its stream
+		// number.
 		seen.hangUp()
 		want(1)
 		if len(g.r.registry.frontends())+len(g.r.registry.allDevices.load())+len(g.r.registry.users) != 0 {
@@ -244,12 +245,12 @@ func TestEntriesOfUnseenDevicesVanish(t *testing.T) {
 	})
 }
 
-func TestTheListSurvivesAReconnect(t *testing.T) {
+func TestTheListOutlastsAReconnect(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a := g.connect(session.Info{Role: session.RoleFrontend, Telemetry: protocol.TelemetryNone})
 		g.quiet()
-		// Before the device was ever seen, while it is there, and while it is
-		// away.
+		// Before the device ever connected, while it is connected, and while
+		// it is offline.
 		a.send(`{"type":"gateway.subscribe","payload":{"devices":["d1"]}}`)
 		d := g.device("d1")
 		g.device("d2")
@@ -263,7 +264,7 @@ func TestTheListSurvivesAReconnect(t *testing.T) {
 		if heard := hears(t, a, g.peers[1:]...); heard != "d2 d1" {
 			t.Fatalf("hears %q", heard)
 		}
-		// And over a takeover.
+		// Also across a takeover.
 		g.peers[2] = g.device("d1")
 		g.peers = g.peers[:3]
 		if heard := hears(t, a, g.peers[1:]...); heard != "d2 d1" {

@@ -10,12 +10,12 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// The callbacks of two connections of one device run on two goroutines, and any
-// of them may be late. These tests hold one back on purpose.
+// The callbacks of two connections of one device run on two goroutines, and
+// any of them may be late. These tests delay one of them.
 
-// TestLateFarewellOfTheOldConnection: the old one's OnDisconnect runs when the
-// new one has long been announced, and does not take it away.
-func TestLateFarewellOfTheOldConnection(t *testing.T) {
+// TestLateOnDisconnectOfTheOldConnection: OnDisconnect of the old connection
+// runs after the new one was announced, and does not remove the new one.
+func TestLateOnDisconnectOfTheOldConnection(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a, old := g.frontend("alice"), g.device("d1")
 		g.quiet()
@@ -40,7 +40,7 @@ func TestLateFarewellOfTheOldConnection(t *testing.T) {
 		if n := noticeOf(t, got[0]); n.Reason != "replaced" {
 			t.Errorf("reason %s", n.Reason)
 		}
-		// What the old one was asked is not answered by the new one.
+		// The new connection does not answer commands of the old one.
 		fresh.send(`{"type":"done","re":"1"}`)
 		fresh.oneError(protocol.ErrNotFound, "")
 		a.send(`{"type":"c","id":"2","dst":"d1"}`)
@@ -59,9 +59,9 @@ func TestLateFarewellOfTheOldConnection(t *testing.T) {
 	})
 }
 
-// TestLateGreetingOfTheOldConnection: the old one's OnConnect runs when the new
-// one has long been announced. It is announced at no time.
-func TestLateGreetingOfTheOldConnection(t *testing.T) {
+// TestLateOnConnectOfTheOldConnection: OnConnect of the old connection runs
+// after the new one was announced. The old one is never announced.
+func TestLateOnConnectOfTheOldConnection(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		stays bool // whether the new connection is still there by then
@@ -112,9 +112,9 @@ func TestLateGreetingOfTheOldConnection(t *testing.T) {
 	}
 }
 
-// TestAConnectionThatEndsBeforeItsGreeting is announced at no time, and so is a
-// front end that ended so early: nothing of it stays.
-func TestAConnectionThatEndsBeforeItsGreeting(t *testing.T) {
+// TestConnectionThatEndsBeforeOnConnect: such a device is never announced, and
+// such a front end leaves nothing behind.
+func TestConnectionThatEndsBeforeOnConnect(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		a := g.frontend("alice")
 		g.quiet()

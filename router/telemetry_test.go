@@ -23,7 +23,7 @@ func TestTelemetryIsStampedAndElseUnchanged(t *testing.T) {
 			telemetry(1<<30, 1),
 			telemetry(0, 1000),
 			append(envelope.Append(nil), bytes.Repeat([]byte{1, 2, 3}, envelope.BodySize()/3)...),
-			// The largest there is: 65535 samples of an i16.
+			// The largest frame: 65535 samples of an i16.
 			append((&protocol.TelemetryHeader{Kind: 1, Format: protocol.FormatI16, Channels: 1, Count: 65535}).Append(nil), make([]byte, 131070)...),
 		}
 		for i, frame := range frames {
@@ -51,7 +51,8 @@ func TestOneReadIsOneBatch(t *testing.T) {
 		for i := range 50 {
 			frames = append(frames, telemetry(uint64(i), 1))
 		}
-		// The first reads teach the router how long reads are.
+		// After the first reads the router's buffers fit the length of the
+		// reads.
 		for range 3 {
 			d.sendBinary(frames...)
 		}
@@ -72,8 +73,8 @@ func TestOneReadIsOneBatch(t *testing.T) {
 	})
 }
 
-// TestBatchesOfAllSizes feeds reads of very different lengths: the batch's
-// buffer follows them, and no frame is ever missed.
+// TestBatchesOfAllSizes sends reads of very different lengths. The batch's
+// buffer adapts, and no frame is lost.
 func TestBatchesOfAllSizes(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
@@ -94,7 +95,8 @@ func TestBatchesOfAllSizes(t *testing.T) {
 	}, func(_ *Options, so *session.Options) { so.TelemetryBytes = 1 << 30 })
 }
 
-// TestAGapOfTheDevicesOwnStaysAGap: it is no loss of the gateway's.
+// TestAGapOfTheDevicesOwnStaysAGap: a gap that the device leaves is not
+// reported as a loss.
 func TestAGapOfTheDevicesOwnStaysAGap(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
@@ -118,15 +120,15 @@ func TestAGapOfTheDevicesOwnStaysAGap(t *testing.T) {
 	})
 }
 
-// TestAGapMakesTheLossesExact: what is dropped around a gap of the device's own
-// is told without the samples that the device never sent.
+// TestAGapMakesTheLossesExact: a reported loss around a gap of the device does
+// not include samples that the device never sent.
 func TestAGapMakesTheLossesExact(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
 		g.quiet()
 		a.stall(true)
 		d.sendBinary(telemetry(0, 100), telemetry(100, 100), telemetry(1000, 100))
-		// Larger than the lane: all before it goes.
+		// Larger than the queue: all earlier telemetry is dropped.
 		d.sendBinary(telemetry(1100, 250))
 		synctest.Wait()
 		a.stall(false)
@@ -188,7 +190,7 @@ func TestBadTelemetryIsNamed(t *testing.T) {
 			}
 			a.none()
 		}
-		// Those between good ones take nothing with them.
+		// Bad frames between good ones affect no good one.
 		d.sendBinary(telemetry(0, 1), nil, telemetry(1, 1))
 		d.oneError(protocol.ErrBadMessage, "")
 		checkTiled(t, a.spans(), 1, 0, 2)
@@ -220,7 +222,8 @@ func TestTelemetryWithoutReceiversCostsNothing(t *testing.T) {
 		if st := g.r.Stats(); st.TelemetryFramesIn.Load() != 100 || st.SamplesIn.Load() != 1000 {
 			t.Error("not counted")
 		}
-		// One that comes in the middle of a read gets what follows.
+		// A front end that subscribes in the middle of a read gets the
+		// following frames.
 		d.event(func() {
 			d.deliver(wsframe.OpBinary, telemetry(0, 1))
 			g.frontend("late")
@@ -232,8 +235,8 @@ func TestTelemetryWithoutReceiversCostsNothing(t *testing.T) {
 	})
 }
 
-// TestTheLastReadOfADeviceIsDelivered: also when its close frame, or what ends
-// it, comes in the same read.
+// TestTheLastReadOfADeviceIsDelivered: also when the read contains a close
+// frame or a frame that ends the session.
 func TestTheLastReadOfADeviceIsDelivered(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
@@ -243,7 +246,7 @@ func TestTheLastReadOfADeviceIsDelivered(t *testing.T) {
 			d.deliver(wsframe.OpBinary, telemetry(0, 1))
 			d.deliver(wsframe.OpBinary, telemetry(1, 1))
 			_ = d.sess.HandleControl(wsframe.OpClose, nil)
-			// Nothing counts after the close frame.
+			// Frames after the close frame are ignored.
 			d.deliver(wsframe.OpBinary, telemetry(2, 1))
 			d.sess.EndRead()
 		})
@@ -252,8 +255,8 @@ func TestTheLastReadOfADeviceIsDelivered(t *testing.T) {
 	})
 }
 
-// checkTiled checks that spans follow each other from from to to, without gap,
-// overlap or turning back, and returns how many samples of them were lost.
+// checkTiled checks that spans cover [from, to) in order, without gap or
+// overlap, and returns how many samples of them were lost.
 func checkTiled(t testing.TB, got []span, stream uint32, from, to uint64) (lost uint64) {
 	t.Helper()
 	next := from

@@ -10,8 +10,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// The sender of a message that did not reach another node, or perhaps not, is
-// told what is known, whether it gave an id or not.
+// The sender of a message to another node gets an error when the message was
+// not or perhaps not delivered, also without an id.
 func TestUndelivered(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		fe := g.frontend("")

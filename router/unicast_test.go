@@ -27,7 +27,8 @@ func TestUnicastReachesOnlyTheNamedReceiver(t *testing.T) {
 		anon.send(`{"type":"a","dst":"@user/bob"}`)
 		g.only(`{"src":"@session/`+anon.sess.ID().String()+`","type":"a","dst":"@user/bob"}`, bob)
 
-		// A user's sessions talk to each other: the one that sends is one too.
+		// A message to a user reaches all sessions of the user, the sender's
+		// too.
 		alice1.send(`{"type":"a","dst":"@user/alice"}`)
 		g.only(`{"src":"@user/alice","type":"a","dst":"@user/alice"}`, alice1, alice2)
 
@@ -56,7 +57,7 @@ func TestBroadcastReachesAllFrontendsButTheSender(t *testing.T) {
 		d.send(`{"type":"a","payload":{"x":1}}`)
 		g.only(`{"src":"d1","type":"a","payload":{"x":1}}`, a, b, none)
 
-		// Also one that asks for an answer; it is no command of the gateway's.
+		// Also a message with an id: a device's message is never a command.
 		d.send(`{"type":"a","id":"q1"}`)
 		g.only(`{"src":"d1","type":"a","id":"q1"}`, a, b, none)
 
@@ -67,8 +68,8 @@ func TestBroadcastReachesAllFrontendsButTheSender(t *testing.T) {
 	})
 }
 
-// TestAFrontendCannotPoseAsADevice: its src says what it is, whatever its name,
-// and what pretends to be an answer is refused.
+// TestAFrontendCannotPoseAsADevice: its src has the form of a front end,
+// whatever its name, and a message with re is refused.
 func TestAFrontendCannotPoseAsADevice(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a, b := g.device("press-1"), g.frontend("alice"), g.frontend("press-1")
@@ -146,7 +147,7 @@ func TestAFullQueueIsOverloadNotOffline(t *testing.T) {
 		a.send(`{"type":"a","id":"i1","dst":"d1","payload":"` + strings.Repeat("0", 3000) + `"}`)
 		got := a.one()
 		a.asError(got, protocol.ErrOverloaded, "i1")
-		// It was told so once: the end of the device does not tell it again.
+		// The error comes once: the end of the device causes no second one.
 		time.Sleep(20 * time.Millisecond)
 		a.notice(protocol.TypeDeviceOffline, "slow_consumer")
 		b.notice(protocol.TypeDeviceOffline, "slow_consumer")

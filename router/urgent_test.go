@@ -12,7 +12,7 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// order names what came, in order: a telemetry frame by its first sample, a
+// order lists the received frames in order: telemetry by its first sample, a
 // message by its type.
 func order(t *testing.T, got []received) string {
 	t.Helper()
@@ -71,8 +71,8 @@ func TestUrgentCommandGoesAheadOfQueuedOnes(t *testing.T) {
 	})
 }
 
-// TestUrgentAnswerGoesAheadOfTelemetry: also an answer and the messages of the
-// HTTP API can be urgent.
+// TestUrgentAnswerGoesAheadOfTelemetry: answers and messages of the HTTP API
+// can be urgent, too.
 func TestUrgentAnswerGoesAheadOfTelemetry(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
@@ -95,9 +95,9 @@ func TestUrgentAnswerGoesAheadOfTelemetry(t *testing.T) {
 	})
 }
 
-// TestUrgentDoesNotWaitForCompany: telemetry may wait for the flush interval, a
-// message does not.
-func TestUrgentDoesNotWaitForCompany(t *testing.T) {
+// TestUrgentDoesNotWaitForTheFlushInterval: telemetry may wait for the flush
+// interval, a message does not.
+func TestUrgentDoesNotWaitForTheFlushInterval(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d, a := g.device("d1"), g.frontend("alice")
 		g.quiet()
@@ -105,7 +105,7 @@ func TestUrgentDoesNotWaitForCompany(t *testing.T) {
 		d.sendBinary(telemetry(0, 1))
 		d.send(`{"type":"stop","dst":"@user/alice","urgent":true}`)
 		synctest.Wait()
-		// What waits goes along, behind it.
+		// Waiting telemetry leaves in the same write, behind the message.
 		if got := order(t, a.take()); got != "stop 0" || !time.Now().Equal(begin) {
 			t.Errorf("order: %s after %v", got, time.Since(begin))
 		}
