@@ -1,5 +1,6 @@
-// Package bustest is the conformance suite of federation.Bus: it checks with real
-// routers and sessions what several nodes on a Bus promise.
+// Package bustest is the conformance suite for a federation.Bus. Its tests run
+// real routers and sessions on several nodes, and check the promises of the
+// gateway to users.
 package bustest
 
 import (
@@ -9,20 +10,20 @@ import (
 	"github.com/labgate/labgate/router/federation"
 )
 
-// Net joins the nodes of one test. It ends with the test.
+// Net connects the nodes of one test. It ends with the test.
 type Net interface {
-	// Bus returns the bus of one more node, with that name.
+	// Bus returns the bus of a new node with that name.
 	Bus(name string) federation.Bus
-	// SetReachable cuts all nodes off from each other, or joins them again. It
-	// returns when that has happened, not when the nodes have noticed.
+	// SetReachable disconnects all nodes from each other, or connects them
+	// again. It does not wait until the nodes have noticed.
 	SetReachable(reachable bool)
 }
 
 // patience bounds each wait of a test. Most take milliseconds.
 const patience = 30 * time.Second
 
-// Run runs the suite; setup makes the net of each test. Tests run beside each
-// other, except those that cut all nodes off: nets may share what joins them.
+// Run runs the suite; setup makes the net of each test. Tests run in parallel,
+// except those that disconnect the nodes, because nets may share one server.
 func Run(t *testing.T, setup func(t *testing.T) Net) {
 	t.Run("connected", func(t *testing.T) {
 		for _, test := range []suiteTest{

@@ -38,7 +38,7 @@ func testMove(_ *testing.T, w *world) {
 	for _, n := range ns {
 		n.sees("d1", "b")
 	}
-	// It is commanded where it is now.
+	// Commands go to the device's new node.
 	fes[0].send(`{"type":"get","dst":"d1","id":"1"}`)
 	moved.send(echo(moved.await("command", isCommand)))
 	fes[0].awaitType("done")
@@ -48,9 +48,9 @@ func testMove(_ *testing.T, w *world) {
 	}
 }
 
-// testMovesOften has devices connect to one node after the other without
-// leaving the last: at the end each is where it connected last, on every node,
-// and all other connections are closed.
+// testMovesOften connects devices to one node after another without closing
+// the last connection. At the end every node finds each device on the node of
+// its newest connection, and all other connections are closed.
 func testMovesOften(t *testing.T, w *world) {
 	ns := w.nodes("a", "b", "c")
 	const devices, moves = 5, 30
@@ -61,8 +61,8 @@ func testMovesOften(t *testing.T, w *world) {
 			on[i] = ns[rand.IntN(len(ns))]
 			connections[i] = append(connections[i], on[i].device(fmt.Sprint("d", i)))
 		}
-		// As fast as a device that connects again can be: its connection to the
-		// next node takes longer than the news between nodes.
+		// A real device needs longer to connect than the nodes to exchange the
+		// news.
 		time.Sleep(20 * time.Millisecond)
 	}
 	for i := range devices {
@@ -121,14 +121,14 @@ func testCutOff(t *testing.T, w *world) {
 	fe.send(`{"type":"get","dst":"away","id":"1"}`)
 	away.await("command", isCommand)
 	w.net.SetReachable(false)
-	// What waits is refused, and so is what comes, at once.
+	// Pending and new commands fail at once.
 	fe.awaitError(protocol.ErrUnavailable, "1")
 	gatewaytest.Eventually(t, "the bus is down", func() bool { return !ns[1].bus.Up() })
 	fe.send(`{"type":"get","dst":"away","id":"2"}`)
 	fe.awaitError(protocol.ErrUnavailable, "2")
 	fe.send(`{"type":"get","dst":"nobody","id":"3"}`)
 	fe.awaitError(protocol.ErrUnavailable, "3")
-	// What is local goes on.
+	// Local commands and messages still work.
 	fe.send(`{"type":"get","dst":"here","id":"4","payload":4}`)
 	if m := fe.awaitType("done"); m.Re != "4" {
 		t.Errorf("answer %+v", m)

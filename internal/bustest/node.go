@@ -12,7 +12,7 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// world is the nodes of one test.
+// world is one test with its nodes.
 type world struct {
 	t   *testing.T
 	net Net
@@ -28,7 +28,7 @@ type node struct {
 	gone bool
 }
 
-// nodes starts nodes of these names and waits until each knows all others.
+// nodes starts nodes with these names and waits until each knows all others.
 func (w *world) nodes(names ...string) []*node {
 	w.t.Helper()
 	all := make([]*node, len(names))
@@ -90,15 +90,15 @@ func (n *node) device(id string) *peer {
 	return n.connect(session.Info{Role: session.RoleDevice, Name: id, Type: "tester", Meta: map[string]string{"room": "3"}, Remote: "192.0.2.1:1"})
 }
 
-// frontend connects a front end of a user, "" for none, that takes all
-// telemetry.
+// frontend connects a front end of a user, "" for none, that subscribes to all
+// devices.
 func (n *node) frontend(user string) *peer {
 	n.t.Helper()
 	return n.connect(session.Info{Role: session.RoleFrontend, Name: user, Telemetry: protocol.TelemetryAll, Remote: "192.0.2.2:2"})
 }
 
-// sees waits until the node's listing says that the device is on the node of
-// that name, "" for on none.
+// sees waits until the node reports the device as connected to the node with
+// that name; with "" as offline.
 func (n *node) sees(device, on string) {
 	n.t.Helper()
 	gatewaytest.Eventually(n.t, "node "+n.name+" sees device "+device+" on node "+on, func() bool {

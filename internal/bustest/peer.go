@@ -13,8 +13,8 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// peer is the other end of a session: a transport in memory that reads what is
-// written into it, and answers a close frame.
+// peer is the other end of a session: an in-memory transport that reads the
+// written bytes, and answers a close frame.
 type peer struct {
 	t *testing.T
 	s *session.Session
@@ -31,7 +31,7 @@ type peer struct {
 	lost   []protocol.Lost
 	code   protocol.CloseCode
 	closed bool
-	// answers is what a device answers to each command, when set.
+	// answers, if set, returns a device's answer to a command.
 	answers func(protocol.Message) string
 }
 
@@ -117,7 +117,7 @@ func (p *peer) HandleControl(op wsframe.Opcode, payload []byte) error {
 	return nil
 }
 
-// event runs one read event; the session is there by then.
+// event waits for the session and runs one read event.
 func (p *peer) event(read func(s *session.Session)) {
 	p.reading.Lock()
 	defer p.reading.Unlock()
@@ -135,7 +135,7 @@ func (p *peer) event(read func(s *session.Session)) {
 	}
 }
 
-// send has the gateway read these text messages in one read event.
+// send sends text messages to the gateway in one read event.
 func (p *peer) send(texts ...string) {
 	p.event(func(s *session.Session) {
 		for _, text := range texts {
@@ -146,8 +146,8 @@ func (p *peer) send(texts ...string) {
 	})
 }
 
-// stream has the gateway read the samples [from, to) in one read event, so many
-// a frame.
+// stream sends the samples [from, to) to the gateway in one read event, with
+// each samples in a frame.
 func (p *peer) stream(from, to uint64, each int) {
 	p.event(func(s *session.Session) {
 		for ; from < to; from += uint64(each) {
@@ -169,7 +169,7 @@ func (p *peer) hangUp() {
 	p.s.TransportClosed(errors.New("connection reset by peer"))
 }
 
-// await waits for the next text message that is wanted, and skips all others
+// await waits for the next text message that is wanted, and skips all messages
 // before it.
 func (p *peer) await(what string, wanted func(protocol.Message) bool) protocol.Message {
 	p.t.Helper()
@@ -239,7 +239,7 @@ func (p *peer) awaitClose(code protocol.CloseCode) {
 	}
 }
 
-// count returns how many messages of a type came in all.
+// count returns how many messages of a type the peer has received.
 func (p *peer) count(typ string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -252,7 +252,7 @@ func (p *peer) count(typ string) int {
 	return n
 }
 
-// samples returns what came of a stream, and what was reported as lost.
+// samples returns the received telemetry and the reported losses.
 func (p *peer) samples() (frames []protocol.TelemetryHeader, lost []protocol.Lost) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/labgate/labgate/router/federation"
 )
 
-// isCommand is any command that a device gets.
+// isCommand reports whether a message is a command.
 func isCommand(m protocol.Message) bool { return m.ID != "" }
 
 // echo answers a command with its payload.
@@ -37,7 +37,7 @@ func testPresence(t *testing.T, w *world) {
 	for _, n := range ns {
 		n.sees("d1", "a")
 	}
-	// Who comes later learns it from the welcome, with the same stream number.
+	// A later front end gets the same stream number in its welcome.
 	var welcome protocol.Welcome
 	if err := json.Unmarshal(ns[1].frontend("").awaitType(protocol.TypeWelcome).Payload, &welcome); err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func testSameID(t *testing.T, w *world) {
 			t.Errorf("asker %d got %+v", i, m)
 		}
 	}
-	// The same asker may not use it twice at one time.
+	// One asker may not use an id twice at the same time.
 	askers[3].send(`{"type":"get","dst":"d1","id":"twice"}`)
 	d.await("command", isCommand)
 	askers[3].send(`{"type":"get","dst":"d1","id":"twice"}`)
@@ -279,9 +279,9 @@ func testOrder(t *testing.T, w *world) {
 	}
 }
 
-// testAtMostOnce has front ends on two nodes command devices on a third while
-// the devices come and go: nothing is delivered twice, and of each command
-// exactly one outcome is told.
+// testAtMostOnce sends commands from one node to devices on two others while
+// the devices disconnect and reconnect. No command is delivered twice, and
+// each command has exactly one outcome.
 func testAtMostOnce(t *testing.T, w *world) {
 	ns := w.nodes("a", "b", "c")
 	const devices, each = 4, 150

@@ -9,15 +9,16 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// ledger adds up what a front end got and was told of.
+// ledger counts the samples that a front end received, and those reported to
+// it as lost.
 type ledger struct {
 	next            uint64
 	samples, losses uint64
 	wrong           string
 }
 
-// book adds up samples and reported losses, which must follow one another
-// without a gap from first on.
+// book counts samples and reported losses, which must be consecutive from
+// first on.
 func book(frames []protocol.TelemetryHeader, lost []protocol.Lost, first uint64) ledger {
 	b := ledger{next: first}
 	for len(frames) > 0 || len(lost) > 0 {
@@ -65,7 +66,7 @@ func testTelemetry(t *testing.T, w *world) {
 	}
 }
 
-// bookOf is book for all that a front end has so far.
+// bookOf is book for everything that a front end has received so far.
 func bookOf(fe *peer) ledger {
 	frames, lost := fe.samples()
 	return book(frames, lost, 0)
@@ -79,7 +80,8 @@ func testUnwanted(t *testing.T, w *world) {
 	fe.send(`{"type":"gateway.subscribe","id":"1","payload":{"telemetry":"none"}}`)
 	fe.awaitType(protocol.TypeSubscribed)
 	next := uint64(0)
-	// stays reports whether 1000 frames do not cross.
+	// stays sends 1000 frames and reports whether they stay on the device's
+	// node.
 	stays := func() bool {
 		before := ns[0].bus.Stats().SentBytes
 		d.stream(next, next+1000, 1)
@@ -111,13 +113,14 @@ func testUnwanted(t *testing.T, w *world) {
 	}
 }
 
-// testGaps: gaps of the device's own are gaps, not losses.
+// testGaps: gaps that the device leaves are not reported as losses.
 func testGaps(t *testing.T, w *world) {
 	ns := w.nodes("a", "b")
 	there := ns[1].frontend("")
 	d := ns[0].device("d1")
 	there.awaitNotice(protocol.TypeDeviceOnline, "d1", "a", "connected")
-	// Something to begin with, so that the way stands; it may be lost.
+	// The first samples may be lost, until the interest has arrived at the
+	// other node.
 	d.stream(0, 10, 10)
 	gatewaytest.Eventually(t, "the first samples", func() bool { b := bookOf(there); return b.next == 10 })
 	next, sent := uint64(10), uint64(10)
@@ -148,8 +151,8 @@ func testGaps(t *testing.T, w *world) {
 	}
 }
 
-// testLossAccounted cuts the nodes off from each other while telemetry flows:
-// what came and what was reported as lost make up all that was sent.
+// testLossAccounted disconnects the nodes while telemetry flows. Received and
+// reported lost samples together are the sent ones.
 func testLossAccounted(t *testing.T, w *world) {
 	ns := w.nodes("a", "b")
 	here, there := ns[0].frontend(""), ns[1].frontend("")
@@ -177,7 +180,7 @@ func testLossAccounted(t *testing.T, w *world) {
 			return ns[0].bus.Up() && ns[1].bus.Up() && ns[0].bus.Stats().Nodes == 1 && ns[1].bus.Stats().Nodes == 1
 		})
 	}
-	// The device falls silent; how far it was is told all the same.
+	// The device falls silent; its position is sent all the same.
 	gatewaytest.Eventually(t, "everything came or was reported", func() bool { b := bookOf(there); return b.next == next })
 	b := bookOf(there)
 	if b.wrong != "" || b.samples+b.losses != next || b.losses < 1000 || b.samples < 3000 {
@@ -188,8 +191,9 @@ func testLossAccounted(t *testing.T, w *world) {
 	}
 }
 
-// testShortVisit: a device connects to a new node and leaves it again before the
-// other nodes hear of that node. All that the device sent there is reported as lost.
+// testShortVisit: a device connects to a new node and disconnects before the
+// other nodes know this node. All samples that the device sent there are
+// reported as lost.
 func testShortVisit(t *testing.T, w *world) {
 	ns := w.nodes("a", "b")
 	there := ns[1].frontend("")

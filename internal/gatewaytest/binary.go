@@ -38,9 +38,9 @@ func Root(t testing.TB) string {
 // as make build does, but with symbols and without a version; pkg is relative to
 // the repository, such as ./bench/limit.
 //
-// The build is kept in the user's cache directory under a hash of everything
-// that goes into it. A lock file makes processes of other test packages wait for
-// the build instead of repeating it.
+// The build is kept in the user's cache directory under a hash of its inputs.
+// A lock file makes the processes of other test packages wait for the build
+// instead of repeating it.
 func Binary(t testing.TB, pkg string) string {
 	t.Helper()
 	built, _ := binaries.LoadOrStore(pkg, sync.OnceValues(func() (string, error) { return build(pkg) }))
@@ -62,8 +62,8 @@ var root = sync.OnceValues(func() (string, error) {
 	return filepath.Dir(strings.TrimSpace(string(out))), nil
 })
 
-// build returns the kept build of a package and makes it when there is none. The
-// build is in use, and stays, until this process ends.
+// build returns the kept build of a package, and makes one if there is none.
+// The build is in use, and is not removed, until this process ends.
 func build(pkg string) (string, error) {
 	key, err := contentKey(pkg)
 	if err != nil {
@@ -100,18 +100,19 @@ func build(pkg string) (string, error) {
 		return path, err
 	}
 	prune(cache)
-	// Renamed when complete: a build that was interrupted is never found.
+	// The file is renamed when complete, so an interrupted build is never
+	// used.
 	if err := goCommand("build", "-trimpath", "-buildvcs=false", "-o", path+".new", pkg).run(); err != nil {
 		return "", err
 	}
 	return path, os.Rename(path+".new", path)
 }
 
-// inUse keeps the files open whose locks say that builds are in use.
+// inUse keeps the locked files open that mark builds as in use.
 var inUse sync.Map
 
-// contentKey hashes what goes into a package's binary: the build IDs of all its
-// packages, which stand for their sources, embedded files, flags and compiler.
+// contentKey hashes the inputs of a package's binary: the build IDs of all its
+// packages, which depend on their sources, embedded files, flags and compiler.
 func contentKey(pkg string) (string, error) {
 	list := goCommand("list", "-trimpath", "-buildvcs=false", "-deps", "-export", "-f", "{{.ImportPath}} {{.BuildID}}", pkg)
 	if err := list.run(); err != nil {
@@ -121,7 +122,7 @@ func contentKey(pkg string) (string, error) {
 	return hex.EncodeToString(sum[:12]), nil
 }
 
-// kept is how long a build stays that no process uses.
+// kept is how long an unused build is kept.
 const kept = time.Hour
 
 // prune removes builds that have not been used for a while. The caller holds
@@ -139,8 +140,9 @@ func prune(cache string) {
 	}
 }
 
-// lock locks a file, which is made, or a directory, until the file that it
-// returns is closed. The kernel releases the locks of a process that has died.
+// lock locks a file, which it creates if needed, or a directory. Closing the
+// returned file releases the lock; the kernel does so for a process that has
+// died.
 func lock(name string, how int) (*os.File, error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +163,7 @@ func lock(name string, how int) (*os.File, error) {
 	}
 }
 
-// command is a run of the go command in the repository.
+// command is an invocation of the go command in the repository.
 type command struct {
 	cmd            *exec.Cmd
 	stdout, stderr strings.Builder

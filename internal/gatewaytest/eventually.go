@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what must happen. The limit is reached
-// only by tests that fail, so that it can be far longer than any machine needs.
+// Patience is the time limit of each wait in a test. Only failing tests reach
+// the limit, so it may be far longer than any machine needs.
 const Patience = 30 * time.Second
 
 // Eventually waits until ok returns true, and fails the test after [Patience].
-// The name says in the failure's message what was waited for.
+// The failure's message names the awaited condition as what.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	EventuallyWithin(t, Patience, what, ok)

@@ -38,7 +38,7 @@ func StartGatewayIn(t testing.TB, prefix []string, listen string, args ...string
 }
 
 // Ask makes a GET request to the admin listener, such as /readyz. Status 0
-// means that nobody answered; the text then says why.
+// means no answer; the text is then the error.
 func (g *Gateway) Ask(path string) (status int, text string) {
 	res, err := client.Get("http://" + g.Admin + path)
 	if err != nil {
@@ -52,8 +52,8 @@ func (g *Gateway) Ask(path string) (status int, text string) {
 	return res.StatusCode, string(body)
 }
 
-// client asks the admin listeners. No connection is kept: an idle one would
-// count among a gateway's descriptors and goroutines.
+// client makes the requests to admin listeners. It keeps no idle connection,
+// which would count among a gateway's descriptors and goroutines.
 var client = &http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // Metrics returns the text of /metrics.

@@ -15,7 +15,7 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Everything that tests of a running gateway use, once.
+// This test uses every tool for tests of a running gateway once.
 func TestAGatewayADeviceAndAFrontEnd(t *testing.T) {
 	g := StartGateway(t)
 	front := Connect(t, g.Addr, "/ws/frontend/ann")
@@ -116,7 +116,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// A build is kept and found by others, and stays while it is in use.
+// Other processes find a kept build, and a build in use is not removed.
 func TestBuildsAreKept(t *testing.T) {
 	first := Labgate(t)
 	before, err := os.Stat(first)

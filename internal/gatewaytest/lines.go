@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Lines is an [io.Writer] that keeps what was written, line by line. Any number
+// Lines is an [io.Writer] that keeps the written text line by line. Any number
 // of goroutines may write and wait. The zero value is ready for use.
 type Lines struct {
 	// mu guards the rest.

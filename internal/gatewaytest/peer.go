@@ -9,10 +9,10 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Peer is a device or a front end whose test reads message by message, and so
-// decides how slow the peer is. Pings and close frames are answered when they
-// are read. A Peer belongs to one goroutine at a time; only its sending methods
-// may be called from others.
+// Peer is a device or a front end. The test reads message by message, and so
+// decides how fast the peer reads. The Peer answers pings and close frames
+// when they are read. A Peer belongs to one goroutine at a time; only its
+// sending methods may be called on others.
 type Peer struct {
 	*Socket
 
@@ -20,7 +20,7 @@ type Peer struct {
 	queue []Incoming
 }
 
-// Incoming is a message that came, or the close frame.
+// Incoming is a received message or close frame.
 type Incoming struct {
 	// Telemetry is the header of a binary message, nil otherwise.
 	Telemetry *protocol.TelemetryHeader

@@ -16,8 +16,8 @@ import (
 type Process struct {
 	// Stdout and Stderr keep what the command prints.
 	Stdout, Stderr Lines
-	// Exited is closed when the command has ended and everything that it has
-	// printed is in Stdout and Stderr.
+	// Exited is closed when the command has ended and all of its output is in
+	// Stdout and Stderr.
 	Exited chan struct{}
 
 	t   testing.TB
@@ -58,7 +58,7 @@ func (p *Process) finish() {
 	}
 }
 
-// PID returns the process's number.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal signals the process and its children.
@@ -141,7 +141,7 @@ func (p *Process) ResidentKiB() int {
 	return 0
 }
 
-// proc is a file of the kernel's about the process.
+// proc returns the path of one of the process's files in /proc.
 func (p *Process) proc(name string) string {
 	return filepath.Join("/proc", fmt.Sprint(p.PID()), name)
 }

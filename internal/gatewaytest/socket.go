@@ -25,14 +25,14 @@ import (
 // Dialer says how a [Socket] connects. The zero value makes a plain WebSocket of
 // labgate.v1.
 type Dialer struct {
-	// ReceiveBuffer above 0 keeps the kernel from taking more than about that
-	// many bytes for a peer that does not read. 0: the kernel's default.
+	// ReceiveBuffer above 0 limits the bytes that the kernel buffers for a
+	// peer that does not read. 0: the kernel's default.
 	ReceiveBuffer int
 	// Token is sent as a bearer token.
 	Token string
-	// Headers are further lines of the request, without their ends.
+	// Headers are further header lines of the request, without line ends.
 	Headers []string
-	// Subprotocol is asked for in place of labgate.v1; "-": none.
+	// Subprotocol is requested in place of labgate.v1; "-": none.
 	Subprotocol string
 	// TLS makes the connection a TLS connection.
 	TLS *tls.Config
@@ -49,8 +49,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the handshake was refused with %d: %s", e.Status, strings.TrimSpace(e.Body))
 }
 
-// Socket is the client's end of a WebSocket. A Socket has no goroutine: what
-// was sent to it stays in the kernel until [Socket.ReadInto] is called. One
+// Socket is the client's end of a WebSocket. A Socket has no goroutine:
+// received bytes stay in the kernel until [Socket.ReadInto] is called. One
 // goroutine at a time may read, any number may write.
 type Socket struct {
 	// Conn is the connection below the WebSocket.
@@ -94,7 +94,7 @@ func (d Dialer) Dial(addr, path string) (*Socket, error) {
 	return s, nil
 }
 
-// acceptGUID is what RFC 6455 section 1.3 appends to the key.
+// acceptGUID is the string that RFC 6455 section 1.3 appends to the key.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 func (s *Socket) handshake(d Dialer, addr, path string) error {
@@ -137,9 +137,8 @@ func (s *Socket) handshake(d Dialer, addr, path string) error {
 	return s.Conn.SetDeadline(time.Time{})
 }
 
-// ReadInto waits for bytes and passes every message and control frame in them to
-// the handler. Nothing is answered on the handler's behalf. Read deadlines are
-// the caller's.
+// ReadInto waits for bytes and passes every message and control frame in them
+// to the handler. The caller answers frames and sets read deadlines.
 func (s *Socket) ReadInto(h wsframe.Handler) error {
 	if _, err := s.in.Peek(1); err != nil {
 		return err
@@ -155,11 +154,11 @@ func (s *Socket) ReadInto(h wsframe.Handler) error {
 	return err
 }
 
-// Discard reads whatever comes until the connection ends.
+// Discard reads and drops all bytes until the connection ends.
 func (s *Socket) Discard() { _, _ = io.Copy(io.Discard, s.in) }
 
-// Write sends bytes as they are. A peer that was cut off learns that by
-// reading, so most callers pass over the error.
+// Write sends bytes unchanged. Most callers ignore the error, because reading
+// reports the end of the connection, too.
 func (s *Socket) Write(b []byte) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()

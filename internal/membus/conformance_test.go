@@ -12,7 +12,7 @@ type hubNet struct{ *membus.Hub }
 
 func (h hubNet) Bus(name string) federation.Bus { return h.Hub.Bus(name) }
 
-// TestHub runs the conformance suite of a Bus over the one in a process.
+// TestHub runs the conformance suite of a Bus with HubBus.
 func TestHub(t *testing.T) {
 	bustest.Run(t, func(*testing.T) bustest.Net { return hubNet{membus.NewHub()} })
 }

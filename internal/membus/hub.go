@@ -1,5 +1,5 @@
-// Package membus joins nodes of one process: a federation.Bus without a network,
-// for tests.
+// Package membus connects nodes within one process: a federation.Bus without a
+// network, for tests.
 package membus
 
 import (
@@ -11,24 +11,24 @@ import (
 	"github.com/labgate/labgate/router/federation"
 )
 
-// Hub joins the routers of one process.
+// Hub connects the nodes of one test.
 type Hub struct {
-	// mu guards the rest, and the fields of HubBus that say so. The locks of inboxes
-	// nest inside. It is not held while a Member is called.
+	// mu guards the rest, and some fields of HubBus. The locks of inboxes nest
+	// inside mu. mu is not held while a Member is called.
 	mu   sync.Mutex
 	on   map[federation.NodeID]*HubBus
 	down bool
 }
 
-// NewHub returns a hub with no node on it.
+// NewHub returns a hub without nodes.
 func NewHub() *Hub { return &Hub{on: make(map[federation.NodeID]*HubBus)} }
 
-// Bus returns the bus of one more node.
+// Bus returns the bus of a new node.
 func (h *Hub) Bus(name string) *HubBus {
-	return &HubBus{hub: h, id: federation.NodeID(rand.Uint32N(1<<32-1) + 1), name: name, state: make(map[hubKey]hubItem), told: make(map[federation.NodeID]map[hubKey]uint64)}
+	return &HubBus{hub: h, id: federation.NodeID(rand.Uint32N(1<<32-1) + 1), name: name, state: make(map[hubKey]hubItem), sent: make(map[federation.NodeID]map[hubKey]uint64)}
 }
 
-// SetReachable cuts all nodes off from each other, or joins them again.
+// SetReachable disconnects all nodes from each other, or connects them again.
 func (h *Hub) SetReachable(reachable bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -40,7 +40,7 @@ func (h *Hub) SetReachable(reachable bool) {
 		b.inbox.put(func(m federation.Member) { m.BusChanged(reachable) })
 	}
 	for _, from := range h.on {
-		from.tellAll()
+		from.sendState()
 	}
 }
 
@@ -53,11 +53,11 @@ type HubBus struct {
 	id   federation.NodeID
 	name string
 
-	// Guarded by hub.mu: the state of this node, and the version of each piece that
-	// each other node was told.
+	// Guarded by hub.mu: the state of this node, and for each other node the
+	// versions that were sent to it.
 	state   map[hubKey]hubItem
 	version uint64
-	told    map[federation.NodeID]map[hubKey]uint64
+	sent    map[federation.NodeID]map[hubKey]uint64
 	stats   federation.Stats
 
 	inbox inbox
@@ -101,7 +101,7 @@ func (b *HubBus) Join(m federation.Member) error {
 		b.inbox.put(func(m federation.Member) { m.BusChanged(false) })
 	}
 	for _, other := range h.on {
-		other.tellAll()
+		other.sendState()
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (b *HubBus) Leave() {
 	if h.on[b.id] == b {
 		delete(h.on, b.id)
 		for _, other := range h.on {
-			delete(other.told, b.id)
+			delete(other.sent, b.id)
 			other.inbox.put(func(m federation.Member) { m.NodeLeft(b.id, federation.NodeClosed) })
 		}
 	}
@@ -176,15 +176,16 @@ func (b *HubBus) set(key hubKey, item hubItem) {
 		return
 	}
 	for _, other := range h.on {
-		b.tell(other, key, item)
+		b.sendPiece(other, key, item)
 	}
 	if !item.on {
 		b.forget(key)
 	}
 }
 
-// tellAll tells every other node what it has missed. The caller holds hub.mu.
-func (b *HubBus) tellAll() {
+// sendState sends every other node the state that it has missed. The caller
+// holds hub.mu.
+func (b *HubBus) sendState() {
 	if b.hub.down {
 		return
 	}
@@ -197,7 +198,7 @@ func (b *HubBus) tellAll() {
 	for _, key := range keys {
 		item := b.state[key]
 		for _, other := range b.hub.on {
-			b.tell(other, key, item)
+			b.sendPiece(other, key, item)
 		}
 		if !item.on {
 			b.forget(key)
@@ -205,25 +206,25 @@ func (b *HubBus) tellAll() {
 	}
 }
 
-// forget drops a piece of state that has ended and that every node knows of. The
-// caller holds hub.mu.
+// forget removes a piece of state that has ended and was sent to every node.
+// The caller holds hub.mu.
 func (b *HubBus) forget(key hubKey) {
 	delete(b.state, key)
-	for _, told := range b.told {
-		delete(told, key)
+	for _, sent := range b.sent {
+		delete(sent, key)
 	}
 }
 
-// tell tells another node of a piece of state, unless it knows that version. The
-// caller holds hub.mu.
-func (b *HubBus) tell(other *HubBus, key hubKey, item hubItem) {
-	if other == b || b.told[other.id][key] == item.version {
+// sendPiece sends a piece of state to another node, unless that version was
+// sent before. The caller holds hub.mu.
+func (b *HubBus) sendPiece(other *HubBus, key hubKey, item hubItem) {
+	if other == b || b.sent[other.id][key] == item.version {
 		return
 	}
-	if b.told[other.id] == nil {
-		b.told[other.id] = make(map[hubKey]uint64)
+	if b.sent[other.id] == nil {
+		b.sent[other.id] = make(map[hubKey]uint64)
 	}
-	b.told[other.id][key] = item.version
+	b.sent[other.id][key] = item.version
 	other.inbox.put(func(m federation.Member) {
 		switch {
 		case key.kind == hubUser:
@@ -388,7 +389,7 @@ func (x *inbox) add(call func(federation.Member)) {
 	}
 }
 
-// stop ends the goroutine, after the call that it is in.
+// stop ends the goroutine after its current call to the Member.
 func (x *inbox) stop() {
 	x.mu.Lock()
 	x.closed = true

@@ -10,8 +10,8 @@ import (
 	"github.com/labgate/labgate/router/federation"
 )
 
-// accountant is a Member that adds up what comes of one device, and what the
-// Inbound tells as lost.
+// accountant is a Member that counts the samples of one device that arrive,
+// and those that its Inbound reports as lost.
 type accountant struct {
 	federation.Member
 	interest chan bool
@@ -48,9 +48,9 @@ func (a *accountant) count(lost []federation.Samples) {
 	}
 }
 
-// TestLossesBalance cuts two nodes off from each other at random while a device
-// leaves gaps and starts its numbering over: what came and what was told as lost
-// is what was sent.
+// TestLossesBalance disconnects two nodes at random while a device leaves gaps
+// and restarts its numbering. Received and reported lost samples together are
+// the sent ones.
 func TestLossesBalance(t *testing.T) {
 	for range 200 {
 		seed := rand.Uint64()

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// authority is a certificate authority of the test and a certificate of it for
+// authority is a certificate authority for a test, with a certificate for
 // 127.0.0.1.
 type authority struct {
 	certFile, keyFile string

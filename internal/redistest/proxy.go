@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Proxy stands between a client and a server. It can hold up what the client
-// sends, as a network does that delays, and cut connections, as one does that
-// fails.
+// Proxy forwards connections between clients and a server. It can delay the
+// clients' data, as a slow network does, and cut connections, as a failing
+// network does.
 type Proxy struct {
 	tb       testing.TB
 	listener net.Listener
@@ -24,7 +24,7 @@ type Proxy struct {
 	ended bool
 }
 
-// StartProxy runs a proxy to the address given.
+// StartProxy runs a proxy to an address.
 func StartProxy(tb testing.TB, to string) *Proxy {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -38,14 +38,14 @@ func StartProxy(tb testing.TB, to string) *Proxy {
 	return p
 }
 
-// Addr returns where the proxy listens.
+// Addr returns the address of the proxy's listener.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Hold keeps what clients send from now on until Release, even if the client
+// Hold delays the clients' data from now on until Release, even if the client
 // closes its connection meanwhile.
 func (p *Proxy) Hold() { p.set(func() { p.held = true }) }
 
-// Release sends on what was held.
+// Release forwards the delayed data.
 func (p *Proxy) Release() { p.set(func() { p.held = false }) }
 
 // Cut breaks all connections and refuses new ones until Mend.
@@ -58,7 +58,7 @@ func (p *Proxy) Cut() {
 	})
 }
 
-// Mend lets connections through again.
+// Mend allows connections again.
 func (p *Proxy) Mend() { p.set(func() { p.cut = false }) }
 
 func (p *Proxy) set(change func()) {
@@ -109,8 +109,8 @@ func (p *Proxy) accept() {
 	}
 }
 
-// forward sends on what the client sends. The server's side is closed only when
-// all of it is sent.
+// forward forwards the client's data. The server's side is closed only after
+// all data was sent.
 func (p *Proxy) forward(client, server net.Conn) {
 	defer p.drop(server)
 	b := make([]byte, 64<<10)
@@ -127,7 +127,7 @@ func (p *Proxy) forward(client, server net.Conn) {
 	}
 }
 
-// pass waits while the proxy holds, and reports whether to go on.
+// pass waits while the proxy delays data, and reports whether to continue.
 func (p *Proxy) pass() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

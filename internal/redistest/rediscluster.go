@@ -34,7 +34,8 @@ func StartCluster(tb testing.TB) *Cluster {
 	return startMasters(tb, 5*time.Second)
 }
 
-// startMasters takes how long a node may be silent before the others give it up.
+// startMasters starts the masters. timeout is the silence after which the
+// other nodes consider a node failed.
 func startMasters(tb testing.TB, timeout time.Duration) *Cluster {
 	tb.Helper()
 	c := &Cluster{tb: tb, timeout: timeout}
@@ -47,8 +48,8 @@ func startMasters(tb testing.TB, timeout time.Duration) *Cluster {
 	return c
 }
 
-// StartReplicatedCluster runs a Redis Cluster with a replica of each master, and
-// waits until the replicas have what the masters have.
+// StartReplicatedCluster runs a Redis Cluster with a replica of each master,
+// and waits until the replicas are in sync.
 func StartReplicatedCluster(tb testing.TB) *Cluster {
 	tb.Helper()
 	c := startMasters(tb, 2*time.Second)
@@ -85,7 +86,7 @@ func (c *Cluster) start() *Server {
 	return n
 }
 
-// meet makes nodes know each other and waits until they do.
+// meet introduces nodes to each other and waits until all know each other.
 func (c *Cluster) meet(nodes []*Server) {
 	first := nodes[0]
 	for i, n := range nodes[1:] {
@@ -100,7 +101,7 @@ func (c *Cluster) meet(nodes []*Server) {
 	}
 }
 
-// URL returns what a client connects with.
+// URL returns the URL for clients.
 func (c *Cluster) URL() string {
 	q := url.Values{}
 	for _, n := range c.Nodes[1:] {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Do runs one command on a connection of its own and returns the reply: a
-// string, an int64, nil or a []any of these. The test fails when Redis answers
-// with an error or not at all.
+// Do runs one command on a new connection and returns the reply: a string, an
+// int64, nil or a []any of these. The test fails on an error or without a
+// reply.
 func (s *Server) Do(args ...string) any {
 	s.tb.Helper()
 	v, err := s.do(args...)
@@ -23,7 +23,7 @@ func (s *Server) Do(args ...string) any {
 	return v
 }
 
-// Strings is Do for commands that answer with a list of strings.
+// Strings is Do for commands whose reply is a list of strings.
 func (s *Server) Strings(args ...string) []string {
 	s.tb.Helper()
 	list, _ := s.Do(args...).([]any)
@@ -34,7 +34,7 @@ func (s *Server) Strings(args ...string) []string {
 	return out
 }
 
-// Try is Do for what may fail.
+// Try is Do for commands that may fail.
 func (s *Server) Try(args ...string) (any, error) { return s.do(args...) }
 
 func (s *Server) do(args ...string) (any, error) {

@@ -20,9 +20,9 @@ type Sentinel struct {
 // MasterSet is the name under which the sentinels know the master.
 const MasterSet = "lab"
 
-// StartSentinel runs a Sentinel trio, and waits until the sentinels know each
-// other and the replica has what the master has. They take a master that does
-// not answer for a second to be down.
+// StartSentinel runs a master, a replica and three sentinels, and waits until
+// the sentinels know each other and the replica is in sync. The sentinels
+// consider a master down after one second without an answer.
 func StartSentinel(tb testing.TB) *Sentinel {
 	tb.Helper()
 	s := &Sentinel{tb: tb, Master: Start(tb)}
@@ -50,7 +50,7 @@ func StartSentinel(tb testing.TB) *Sentinel {
 	return s
 }
 
-// URL returns what a client connects with.
+// URL returns the URL for clients.
 func (s *Sentinel) URL() string {
 	q := url.Values{"master_set": {MasterSet}}
 	for _, n := range s.Sentinels[1:] {

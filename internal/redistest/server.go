@@ -1,7 +1,7 @@
-// Package redistest runs real Redis servers for tests: plain ones, with TLS and
-// an ACL user, a Sentinel trio, a Redis Cluster, and a proxy that holds up or
-// cuts connections. Everything listens on loopback, keeps its files in a
-// directory of the test, and ends with the test.
+// Package redistest runs real Redis servers for tests: single servers, also
+// with TLS and an ACL user, a master with sentinels, a Redis Cluster, and a
+// proxy that delays or cuts connections. Everything listens on loopback, keeps
+// its files in a directory of the test, and ends with the test.
 //
 // A test fails when redis-server is not installed; scripts/setup installs it.
 package redistest
@@ -22,8 +22,8 @@ import (
 	"time"
 )
 
-// patience bounds each wait for a server. It is generous because the machine
-// that runs the tests may be busy.
+// patience bounds each wait for a server. It is long because the test machine
+// may be busy.
 const patience = 60 * time.Second
 
 // Server is one redis-server, which may be a sentinel.
@@ -50,8 +50,9 @@ type Option func(*Server)
 // the authority in Server.CAFile.
 func WithTLS() Option { return func(s *Server) { s.tls = newAuthority(s.tb, s.dir) } }
 
-// WithUser lets nobody in but this ACL user, with the rules given: "+@all",
-// "~lab:*", "&lab:*". A second user, admin, may do everything; Do uses it.
+// WithUser restricts the server to one ACL user with these rules, for instance
+// "+@all", "~lab:*", "&lab:*". A second user, admin, may do everything; Do
+// uses it.
 func WithUser(name, password string, rules ...string) Option {
 	return func(s *Server) {
 		s.user, s.password = name, password
@@ -94,10 +95,10 @@ func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 // Port returns the server's port.
 func (s *Server) Port() int { return s.port }
 
-// URL returns what a client connects with: scheme, user, password and address.
+// URL returns the URL for clients: scheme, user, password and address.
 func (s *Server) URL() string { return s.URLVia(s.Addr()) }
 
-// URLVia returns the URL with another address in it: that of a Proxy.
+// URLVia returns the URL with another address, such as that of a Proxy.
 func (s *Server) URLVia(addr string) string {
 	u := url.URL{Scheme: "redis", Host: addr}
 	if s.tls != nil {
@@ -115,7 +116,7 @@ func (s *Server) CAFile() string { return filepath.Join(s.dir, "ca.crt") }
 // Stop suspends the process: connections stay, nothing is answered.
 func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
 
-// Continue ends what Stop began.
+// Continue resumes the process after Stop.
 func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
 
 // Kill ends the process at once, as a crash does, and waits until it has ended.
@@ -172,7 +173,7 @@ func (s *Server) start() {
 		cmd.Args = append(cmd.Args, "--sentinel")
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
-	// It must not outlive a test binary that is killed.
+	// The server ends when the test binary is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		s.tb.Fatal(err)
@@ -211,14 +212,14 @@ func (s *Server) redisConf() string {
 	return strings.Join(append(lines, s.config...), "\n") + "\n"
 }
 
-// Log returns what the server wrote.
+// Log returns the server's log.
 func (s *Server) Log() string {
 	b, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 	return string(b)
 }
 
-// Ports from which servers get theirs: below those that Linux gives to clients,
-// so that a server which is down for a while finds its own free.
+// The ports for servers are below those that Linux assigns to clients, so that
+// a server can use its port again after a restart.
 const firstPort, lastPort = 12000, 32000
 
 var ports struct {
@@ -226,8 +227,8 @@ var ports struct {
 	taken map[int]bool
 }
 
-// freePort returns a port that nobody listens on and that no server of this
-// process has had.
+// freePort returns a port without a listener that no server of this process
+// has used.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	ports.Lock()
