@@ -21,7 +21,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// token has the shipped command make a token, and returns it with its line.
+// token makes a token with the shipped command, and returns the token and its
+// line.
 func token(t *testing.T, args ...string) (token, line string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "line")
@@ -36,7 +37,7 @@ func token(t *testing.T, args ...string) (token, line string) {
 	return strings.TrimSpace(string(out)), strings.TrimSpace(string(data))
 }
 
-// replace writes a file in one step.
+// replace replaces a file atomically.
 func replace(t *testing.T, file string, lines ...string) {
 	t.Helper()
 	if err := os.WriteFile(file+".new", []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
@@ -49,7 +50,7 @@ func replace(t *testing.T, file string, lines ...string) {
 
 const jwtSecret = "an-hs256-secret-for-the-acceptance-tests"
 
-// jwtFor returns a JWT that is good for d.
+// jwtFor returns a JWT that expires after d.
 func jwtFor(role, subject string, d time.Duration) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	text := encode([]byte(`{"alg":"HS256"}`)) + "." + encode(fmt.Appendf(nil, `{"sub":%q,"role":%q,"exp":%.3f}`, subject, role, float64(time.Now().Add(d).UnixMilli())/1000))
@@ -87,7 +88,7 @@ func dialDevice(t *testing.T, cfg client.Config, id string) (*client.Device, err
 	return d, err
 }
 
-// refused checks that a handshake was answered with 401.
+// refused checks that a handshake is refused with 401.
 func refused(t *testing.T, what string, err error) {
 	t.Helper()
 	if r, ok := errors.AsType[*client.RefusedError](err); !ok || r.Status != http.StatusUnauthorized {
@@ -108,8 +109,8 @@ func awaitUnauthorized(t *testing.T, d *client.Device) {
 	}
 }
 
-// A token is made, let in and taken away again: its session ends, and no other.
-// Neither token is anywhere in the log or the metrics.
+// A revoked token ends its own session and no other. No token appears in the
+// log or the metrics.
 func TestTokenIsRevoked(t *testing.T) {
 	t.Parallel()
 	eachTransport(t, func(t *testing.T, start func(args ...string) (*gatewaytest.Gateway, client.Config)) {
@@ -138,7 +139,7 @@ func TestTokenIsRevoked(t *testing.T) {
 		replace(t, file, keptLine)
 		at := time.Now()
 		awaitUnauthorized(t, one)
-		// Twice the promise, for a busy machine.
+		// The promise is one second; a busy machine may need two.
 		if after := time.Since(at); after > 2*time.Second {
 			t.Errorf("ended %v after its token was revoked", after)
 		} else {
@@ -159,8 +160,8 @@ func TestTokenIsRevoked(t *testing.T) {
 	})
 }
 
-// A device with a JWT goes on over the same connection when it renews it, and
-// is closed with 4001 when it does not.
+// A device that renews its JWT keeps its connection. A device that does not is
+// closed with 4001 when the JWT expires.
 func TestJWTExpires(t *testing.T) {
 	t.Parallel()
 	eachTransport(t, func(t *testing.T, start func(args ...string) (*gatewaytest.Gateway, client.Config)) {
@@ -182,7 +183,7 @@ func TestJWTExpires(t *testing.T) {
 		}
 		begun := time.Now()
 		awaitUnauthorized(t, lazy)
-		// Two lives more.
+		// Twice the lifetime of a JWT.
 		time.Sleep(time.Until(begun.Add(3 * life)))
 		if n := diligent.Stats().Connects; n != 1 || diligent.Err() != nil {
 			t.Errorf("who renews has %d connections, %v", n, diligent.Err())
@@ -208,7 +209,7 @@ func TestTokenFileOfTheSimulator(t *testing.T) {
 	sim.Stderr.Await(t, "token renewed")
 }
 
-// A device gets in by the certificate that names it, and by none other.
+// A device can connect with the certificate that names it, and with no other.
 func TestDeviceCertificate(t *testing.T) {
 	t.Parallel()
 	ca, stranger := newAuthority(t), newAuthority(t)
@@ -233,7 +234,8 @@ func TestDeviceCertificate(t *testing.T) {
 	refused(t, "a front end with a device's certificate", err)
 }
 
-// Beyond loopback the gateway does not start for everybody by accident.
+// On an address beyond loopback the gateway does not start without credentials
+// or --insecure, nor with an admin listener without --admin-token-file.
 func TestRefusesToBeOpen(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--admin-listen", "0.0.0.0:0", "--insecure"}} {

@@ -20,8 +20,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// witness is a device and a front end that exchange commands while others
-// attack, and note how long each takes and how much memory the gateway has.
+// witness is a device and a front end that exchange commands during an attack,
+// and record the time of each command and the memory of the gateway.
 type witness struct {
 	g          *gatewaytest.Gateway
 	device, fe *gatewaytest.Peer
@@ -38,7 +38,7 @@ func newWitness(t *testing.T, g *gatewaytest.Gateway, token string) *witness {
 	return w
 }
 
-// ask passes a command to the device and its answer back.
+// ask sends a command to the device and waits for the answer.
 func (w *witness) ask(t *testing.T) {
 	t.Helper()
 	began := time.Now()
@@ -50,7 +50,7 @@ func (w *witness) ask(t *testing.T) {
 	w.peak = max(w.peak, w.g.ResidentKiB())
 }
 
-// during asks until the attack is over, at least for the given time.
+// during sends commands until the attack is over, at least for the given time.
 func (w *witness) during(t *testing.T, least time.Duration, attack func()) {
 	t.Helper()
 	over := make(chan struct{})
@@ -69,8 +69,8 @@ func (w *witness) during(t *testing.T, least time.Duration, attack func()) {
 	}
 }
 
-// report logs what the witness saw, and fails when the memory grew beyond the
-// bound. That every command was answered in time, during has seen to.
+// report logs the records of the witness, and fails when the memory grew
+// beyond the bound. during has checked the time of each command.
 func (w *witness) report(t *testing.T, boundKiB int) {
 	t.Helper()
 	slices.Sort(w.took)
@@ -89,14 +89,14 @@ func (w *witness) report(t *testing.T, boundKiB int) {
 	}
 }
 
-// dialFrom opens a connection from one of the loopback addresses, so that the
-// ports of one do not run out.
+// dialFrom opens a connection from one of many loopback addresses, because one
+// address has too few ports.
 func dialFrom(i int, addr string) (net.Conn, error) {
 	d := net.Dialer{Timeout: gatewaytest.Patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%4))}}
 	return d.Dial("tcp", addr)
 }
 
-// moreDescriptors raises this process's own soft limit.
+// moreDescriptors raises the soft limit of open files of the test process.
 func moreDescriptors(t *testing.T, want uint64) {
 	t.Helper()
 	var lim syscall.Rlimit
@@ -116,7 +116,8 @@ func moreDescriptors(t *testing.T, want uint64) {
 
 const halfRequest = "GET /ws/device/slow HTTP/1.1\r\nHost: gateway.test\r\nX-Pad: "
 
-// TestHalfOpenHandshakes holds ten thousand handshakes open that never end.
+// TestHalfOpenHandshakes opens ten thousand connections whose handshakes never
+// end.
 func TestHalfOpenHandshakes(t *testing.T) {
 	t.Parallel()
 	const attackers = 10_000
@@ -138,7 +139,7 @@ func TestHalfOpenHandshakes(t *testing.T) {
 	if n := g.Metric("labgate_connections"); n < attackers/2 {
 		t.Errorf("%v connections", n)
 	}
-	// Each is cut off when its time is over, without its help.
+	// The gateway closes each at the handshake timeout.
 	w.during(t, 0, func() {
 		for _, conn := range conns {
 			if conn == nil {
@@ -165,8 +166,8 @@ func isDeadline(err error) bool {
 	return ok && ne.Timeout()
 }
 
-// TestOneByteASecond: peers that send their handshake, or their message, one
-// byte a second. The first are cut off; the others are slow, but do no wrong.
+// TestOneByteASecond: peers that send their handshake one byte a second are
+// closed. Peers that send a message one byte a second are allowed.
 func TestOneByteASecond(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--handshake-timeout", "2s")
@@ -222,7 +223,7 @@ func TestOneByteASecond(t *testing.T) {
 }
 
 // TestFloods: each peer does one harmful thing as fast as it can, until it is
-// cut off, and comes again.
+// closed, and then reconnects.
 func TestFloods(t *testing.T) {
 	pings := slices.Concat(slices.Repeat([][]byte{wsframe.AppendMaskedFrame(nil, wsframe.OpPing, 7, []byte(strings.Repeat("p", 125)))}, 200)...)
 	piece := frame(0x00, "x")
@@ -282,8 +283,8 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// TestDeviceReplacesItself: a device connects again and again under its own
-// name without closing.
+// TestDeviceReplacesItself: a device connects again and again without closing
+// its old connections.
 func TestDeviceReplacesItself(t *testing.T) {
 	g := gatewaytest.StartGateway(t)
 	w := newWitness(t, g, "")
@@ -300,8 +301,8 @@ func TestDeviceReplacesItself(t *testing.T) {
 	w.report(t, 96<<10)
 }
 
-// TestManyDevicesWithOneToken: one connects under ever new names with a token
-// that is bound to none, without a limit and with one.
+// TestManyDevicesWithOneToken: one program connects under many names with a
+// token that is bound to no name, without a limit and with one.
 func TestManyDevicesWithOneToken(t *testing.T) {
 	const limit = 100
 	shared, sharedLine := token(t, "--role", "device")
@@ -332,8 +333,8 @@ func TestManyDevicesWithOneToken(t *testing.T) {
 	}
 }
 
-// connectAgain connects one peer after the other, for some seconds, and holds
-// the last thousand; those that are refused are counted.
+// connectAgain connects one peer after the other for some seconds, keeps the
+// last thousand open, and counts the refused ones.
 func (w *witness) connectAgain(t *testing.T, path func(i int) string, token string) (count, refused int) {
 	t.Helper()
 	w.during(t, 0, func() {

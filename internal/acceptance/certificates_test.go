@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// authority signs the gateway's certificate and those of devices.
+// authority is a certificate authority for the gateway and its devices.
 type authority struct {
 	t    *testing.T
 	dir  string
@@ -35,7 +35,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue returns a certificate of that name, for a device or for 127.0.0.1.
+// issue returns a certificate with that name, for a device or for 127.0.0.1.
 func (a *authority) issue(name string) tls.Certificate {
 	key, cert := a.sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,

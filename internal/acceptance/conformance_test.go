@@ -12,8 +12,7 @@ import (
 	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
-// talk is a conversation of rawClient with /ws/echo over a connection of its
-// own.
+// talk is one conversation of a rawClient with /ws/echo on a new connection.
 type talk struct {
 	name string
 	hold func(c *rawClient) error
@@ -24,11 +23,12 @@ const (
 	kib, mib                                       = 1 << 10, 1 << 20
 )
 
-// TestConformance talks to the shipped binary with its default limits as
-// conformance suites do, in the order of their chapters, with a client that
-// shares no code with it.
+// TestConformance tests the shipped binary with its default limits, in the
+// order of the chapters of conformance suites. The client shares no code with
+// the gateway.
 func TestConformance(t *testing.T) {
-	// Made once for all modes: masking large messages takes time.
+	// The talks are made once for all modes, because masking large messages
+	// takes time.
 	talks := slices.Concat(framingTalks(), pingTalks(), refusedTalks(), fragmentTalks(), utf8Talks(), closingTalks(), volumeTalks())
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
@@ -60,7 +60,8 @@ func (k *talk) run(g *gatewaytest.Gateway, m echoMode) error {
 	return k.hold(c)
 }
 
-// say writes b in pieces, expects these frames, and leaves politely.
+// say writes b in pieces, expects these frames, and closes with a closing
+// handshake.
 func say(b []byte, piece int, frames ...rawFrame) func(c *rawClient) error {
 	return func(c *rawClient) error {
 		if err := c.write(b, piece); err != nil {
@@ -78,10 +79,11 @@ func say(b []byte, piece int, frames ...rawFrame) func(c *rawClient) error {
 	}
 }
 
-// wrong writes b in pieces, expects these frames, and to be closed with a code.
+// wrong writes b in pieces, expects these frames, and then a close frame with
+// a code.
 func wrong(b []byte, piece int, want uint16, frames ...rawFrame) func(c *rawClient) error {
 	return func(c *rawClient) error {
-		// The server may be gone before it has all.
+		// The server may close the connection before it has read everything.
 		_ = c.write(b, piece)
 		for _, f := range frames {
 			if err := c.expect(f.first, f.payload); err != nil {
@@ -170,7 +172,8 @@ func utf8Talks() []talk {
 		{"not UTF-8", wrong(sent(rawText, good+bad), 1<<30, 1007)},
 		{"not UTF-8, byte by byte", wrong(rawFragments(1, []byte(good+bad), 1), 1, 1007)},
 		{"ends in a character", wrong(sent(rawText, good[:len(good)-1]), 1<<30, 1007)},
-		// Failed by what can no longer become valid: the rest is never sent.
+		// The gateway must fail the message before the rest, which is never
+		// sent.
 		{"fails within a message", wrong(sent(0x01, good+"\xf4\x90"), 1<<30, 1007)},
 		{"fails within a frame", wrong(whole[:6+len(good)+2], 1<<30, 1007)},
 		{"fails within a frame, byte by byte", wrong(whole[:6+len(good)+2], 1, 1007)},

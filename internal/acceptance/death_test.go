@@ -11,8 +11,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// A device process that is killed is gone from both indexes, and announced, at
-// once: the kernel closes its socket.
+// A killed device process is removed from both indexes and announced as
+// offline at once, because the kernel closes its socket.
 func TestKilledDeviceIsGoneAtOnce(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t)
@@ -32,8 +32,8 @@ func TestKilledDeviceIsGoneAtOnce(t *testing.T) {
 	requireGone(t, g, "press-1")
 }
 
-// A process that is frozen sends nothing more, yet its kernel keeps the
-// connection alive: only the heartbeat finds it.
+// The kernel keeps the connection of a frozen process open, so only the
+// heartbeat finds the device.
 func TestFrozenDeviceIsGoneAfterHeartbeatTimeout(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
@@ -47,9 +47,9 @@ func TestFrozenDeviceIsGoneAfterHeartbeatTimeout(t *testing.T) {
 	requireGoneBetween(t, g, watcher, "press-2", frozen, 3*time.Second, 4*time.Second)
 }
 
-// A gateway that was stopped for longer than the heartbeat's timeout closes
-// nobody for a silence in which nobody was asked, and an answer that came in
-// the meantime reaches its asker although the time for it has passed.
+// A gateway that was stopped (SIGSTOP) for longer than the heartbeat timeout
+// closes no session for the silence of that time. An answer that arrived
+// meanwhile reaches its asker, although the deadline has passed.
 func TestStoppedGatewayKeepsItsPeers(t *testing.T) {
 	g := gatewaytest.StartGateway(t, "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s")
 	device := gatewaytest.Connect(t, g.Addr, "/ws/device/press-3")
@@ -74,7 +74,7 @@ func TestStoppedGatewayKeepsItsPeers(t *testing.T) {
 			break
 		}
 	}
-	// Both are alive, and answer the pings of the next intervals.
+	// Both peers answer the pings of the next intervals.
 	for range 4 {
 		device.Text(`{"type":"test.state"}`)
 		asker.Await("test.state")
@@ -84,12 +84,11 @@ func TestStoppedGatewayKeepsItsPeers(t *testing.T) {
 	}
 }
 
-// requireGoneBetween checks that a peer which fell silent at since is announced
-// as lost to the heartbeat after least and before most.
+// requireGoneBetween checks that a peer that is silent since a time is
+// announced as lost (heartbeat_timeout) after least and before most.
 func requireGoneBetween(t *testing.T, g *gatewaytest.Gateway, watcher *gatewaytest.Peer, id string, since time.Time, least, most time.Duration) {
 	t.Helper()
-	// A loaded machine may deliver the news late; the gateway's own clock says
-	// how long it had heard nothing.
+	// A loaded machine may deliver the notice late; most allows for that.
 	offline := gatewaytest.Decode[protocol.DeviceNotice](t, watcher.Await(protocol.TypeDeviceOffline).Payload)
 	after := time.Since(since)
 	if offline.DeviceID != id || offline.Reason != protocol.CloseHeartbeatTimeout.Name() {
@@ -105,7 +104,7 @@ func requireGoneBetween(t *testing.T, g *gatewaytest.Gateway, watcher *gatewayte
 	requireGone(t, g, id)
 }
 
-// requireGone checks that neither index knows the device.
+// requireGone checks that the device is in neither index.
 func requireGone(t *testing.T, g *gatewaytest.Gateway, id string) {
 	t.Helper()
 	if status, body := get(t, "http://"+g.Addr+"/v1/devices/"+id); status != http.StatusNotFound {
@@ -116,8 +115,8 @@ func requireGone(t *testing.T, g *gatewaytest.Gateway, id string) {
 	}
 }
 
-// startTester runs a simulated tensile tester as a process of its own, already
-// streaming.
+// startTester starts a simulated tensile tester as a process and waits until
+// it streams.
 func startTester(t *testing.T, g *gatewaytest.Gateway, id string, args ...string) *gatewaytest.Process {
 	t.Helper()
 	return gatewaytest.Start(t, append([]string{gatewaytest.Labgate(t), "simulate", "--url", "ws://" + g.Addr, "--device", id}, args...)...)

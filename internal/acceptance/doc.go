@@ -1,4 +1,3 @@
-// Package acceptance tests the shipped binary from outside, as its users see
-// it: real processes, real sockets, real clients in other languages. It holds
-// tests only.
+// Package acceptance tests the shipped binary as its users see it: real
+// processes, real sockets, real clients in other languages. It has tests only.
 package acceptance

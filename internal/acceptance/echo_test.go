@@ -50,7 +50,7 @@ func startEcho(t *testing.T, m echoMode, args ...string) *gatewaytest.Gateway {
 	return gatewaytest.StartGateway(t, args...)
 }
 
-// selfSigned writes a certificate and its key for this test and returns their
+// selfSigned writes a certificate and its key, and returns the paths of the
 // files.
 func selfSigned(t *testing.T) (cert, key string) {
 	t.Helper()
@@ -83,7 +83,7 @@ type echoPeer struct {
 	got []echoed
 }
 
-// echoed is a message or control frame that came.
+// echoed is a received message or control frame.
 type echoed struct {
 	op   wsframe.Opcode
 	data string
@@ -101,7 +101,7 @@ func (p *echoPeer) HandleControl(op wsframe.Opcode, payload []byte) error {
 }
 
 // dialEcho opens a connection and makes the handshake, without a sub-protocol
-// and with further header fields. What is read and written has a deadline.
+// and with further header fields. The connection has a deadline.
 func dialEcho(g *gatewaytest.Gateway, m echoMode, headers ...string) (*echoPeer, error) {
 	d := gatewaytest.Dialer{Headers: headers, Subprotocol: "-"}
 	if m.tls {
@@ -146,8 +146,9 @@ func frame(b0 byte, payload string) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// TestEchoHandshake: no sub-protocol is asked for, none but ours is chosen, and
-// extensions are declined; without the option there is no such endpoint.
+// TestEchoHandshake: /ws/echo needs no sub-protocol, chooses none except
+// labgate.v1, and declines extensions. Without --debug-echo the endpoint does
+// not exist.
 func TestEchoHandshake(t *testing.T) {
 	t.Parallel()
 	for _, m := range echoModes {
@@ -183,8 +184,8 @@ func TestEchoHandshake(t *testing.T) {
 	}
 }
 
-// TestEchoSizes sends messages of every length encoding and up to the limit,
-// whole and in fragments; one byte more is refused with 1009.
+// TestEchoSizes sends messages of every length encoding up to the limit, whole
+// and in fragments. One byte more is refused with 1009.
 func TestEchoSizes(t *testing.T) {
 	const limit = 16 << 20
 	for _, m := range echoModes {
@@ -227,8 +228,8 @@ func TestEchoSizes(t *testing.T) {
 	}
 }
 
-// TestEchoOfManyMessages sends as fast as it can while it reads: nothing is
-// refused for its rate, lost or out of order.
+// TestEchoOfManyMessages sends as fast as possible while reading. No message
+// is refused for its rate, lost or reordered.
 func TestEchoOfManyMessages(t *testing.T) {
 	const messages, size = 50_000, 128
 	for _, m := range echoModes {
@@ -267,7 +268,7 @@ func TestEchoOfManyMessages(t *testing.T) {
 }
 
 // TestEchoWithoutReading: a client that sends and does not read costs the
-// gateway a bounded amount of memory, and another session nothing.
+// gateway bounded memory, and does not disturb another session.
 func TestEchoWithoutReading(t *testing.T) {
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
@@ -315,8 +316,8 @@ func TestEchoWithoutReading(t *testing.T) {
 	}
 }
 
-// TestEchoToASlowReader: a client on a poller that is held up, and reads all
-// the time, but slowly, is not taken for one that does not read.
+// TestEchoToASlowReader: a client on a poller that reads slowly but steadily
+// is held back, and is not closed as one that does not read.
 func TestEchoToASlowReader(t *testing.T) {
 	t.Parallel()
 	const messages, size = 3, 16 << 20

@@ -7,8 +7,8 @@ import (
 	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
-// TestEchoToOtherLibraries: what two other implementations of RFC 6455 send
-// comes back to them, and they agree on the close code.
+// TestEchoToOtherLibraries: two other implementations of RFC 6455 get their
+// messages back, and the expected close code.
 func TestEchoToOtherLibraries(t *testing.T) {
 	t.Parallel()
 	g := startEcho(t, echoModes[0])

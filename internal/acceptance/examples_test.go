@@ -14,10 +14,10 @@ import (
 	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
-// TestExampleDeviceSurvives gives the device in Python commands with every
-// kind of payload, and takes its gateway away twice. It ends when an operator
-// ends its session.
-func TestExampleDeviceSurvives(t *testing.T) {
+// TestExampleDeviceReconnects sends commands with every kind of payload to the
+// device in Python, and restarts its gateway twice. The device ends when an
+// operator ends its session.
+func TestExampleDeviceReconnects(t *testing.T) {
 	addr := freeAddr(t)
 	g := gatewaytest.StartGatewayIn(t, nil, addr, "--max-message", "4194304")
 	device := gatewaytest.Start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+addr, "python-1")
@@ -67,9 +67,9 @@ func TestExampleDeviceSurvives(t *testing.T) {
 	}
 }
 
-// TestExampleFrontendReturns restarts the gateway under the front end in Node
-// before the device is there.
-func TestExampleFrontendReturns(t *testing.T) {
+// TestExampleFrontendReconnects restarts the gateway of the front end in Node
+// before the device connects.
+func TestExampleFrontendReconnects(t *testing.T) {
 	addr := freeAddr(t)
 	g := gatewaytest.StartGatewayIn(t, nil, addr)
 	front := gatewaytest.Start(t, "node", "examples/node/frontend.js", "ws://"+addr, "python-2", "100", "1")
@@ -93,8 +93,8 @@ func TestExampleFrontendReturns(t *testing.T) {
 	}
 }
 
-// TestExamplesGiveUpWhenRefused: without a credential the examples do not knock
-// for ever.
+// TestExamplesGiveUpWhenRefused: without a credential the examples do not
+// retry for ever.
 func TestExamplesGiveUpWhenRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(file, []byte("a-token-that-the-examples-do-not-have\n"), 0o600); err != nil {
@@ -114,7 +114,7 @@ func TestExamplesGiveUpWhenRefused(t *testing.T) {
 	}
 }
 
-// command gives a device a command over HTTP.
+// command sends a command to a device over HTTP.
 func command(t *testing.T, addr, device, body string) (status int, answer string) {
 	t.Helper()
 	res, err := http.Post("http://"+addr+"/v1/devices/"+device+"/commands", "application/json", strings.NewReader(body))
@@ -129,8 +129,8 @@ func command(t *testing.T, addr, device, body string) (status int, answer string
 	return res.StatusCode, string(text)
 }
 
-// awaitDevice waits until a device is connected and returns its session, which
-// must not be the one given.
+// awaitDevice waits until a device is connected with another session than the
+// given one, and returns that session.
 func awaitDevice(t *testing.T, addr, id, before string) string {
 	t.Helper()
 	var found struct{ Session string }

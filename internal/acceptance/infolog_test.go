@@ -10,8 +10,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// TestLogSaysWhoDidWhat: at level info the log has who came and went, who was
-// refused, and who commanded what, without any payload.
+// TestLogSaysWhoDidWhat: at level info the log has the begin and end of
+// sessions, refusals, and commands with their askers, without any payload.
 func TestLogSaysWhoDidWhat(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t)

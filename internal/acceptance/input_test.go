@@ -11,8 +11,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Whatever is sent in, the answer is a named error, never a panic, and another
-// session's conversation goes on.
+// The answer to any bad input is a named error, never a panic, and other
+// sessions are not disturbed.
 func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--max-message", "65536", "--max-message-rate", "200")
@@ -135,7 +135,7 @@ func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 	}
 }
 
-// requireUnharmed passes a command to the device and a sample to the bystander.
+// requireUnharmed sends a command to the device and a sample to the bystander.
 func requireUnharmed(t *testing.T, device, bystander *gatewaytest.Peer, seq *uint64) {
 	t.Helper()
 	id := fmt.Sprintf("ok-%d", *seq)

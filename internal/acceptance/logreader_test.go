@@ -18,10 +18,10 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Whoever reads the log does not decide over the gateway.
+// A slow, stopped or closed reader of the log must not affect the gateway.
 
-// piped is a gateway whose log goes to a small pipe that the test reads, or does
-// not.
+// piped is a gateway whose log goes to a small pipe. The test decides when to
+// read the pipe.
 type piped struct {
 	t           *testing.T
 	cmd         *exec.Cmd
@@ -31,8 +31,8 @@ type piped struct {
 	exited      chan struct{}
 }
 
-// startPiped runs labgate serve until its test ends, with a log at level debug
-// that has been read up to the line that says ready.
+// startPiped runs labgate serve until the test ends, with a log at level
+// debug, and reads the log up to the line "ready".
 func startPiped(t *testing.T, args ...string) *piped {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -68,7 +68,7 @@ func startPiped(t *testing.T, args ...string) *piped {
 	return g
 }
 
-// await reads the log up to a line with these words.
+// await reads the log up to a line with these words, and returns the line.
 func (g *piped) await(words string) string {
 	g.t.Helper()
 	_ = g.log.SetReadDeadline(time.Now().Add(patience))
@@ -83,8 +83,8 @@ func (g *piped) await(words string) string {
 	}
 }
 
-// stranger makes bad handshakes, each of which is a line in the log, and expects
-// an answer to each.
+// stranger makes bad handshakes, which log one line each, and expects an
+// answer to each.
 func (g *piped) stranger(n int) {
 	g.t.Helper()
 	client := http.Client{Timeout: patience}
@@ -97,7 +97,7 @@ func (g *piped) stranger(n int) {
 	}
 }
 
-// leave sends SIGTERM and expects the drain.
+// leave sends SIGTERM and expects a drain.
 func (g *piped) leave(sessions ...*gatewaytest.Peer) {
 	g.t.Helper()
 	g.terminate()
@@ -173,7 +173,8 @@ func TestLogReaderDoesNotHoldUpTheGateway(t *testing.T) {
 			if status, _ := get(t, "http://"+g.admin+"/healthz"); status != http.StatusOK {
 				t.Errorf("/healthz: %d", status)
 			}
-			// Heartbeats: who answers stays, who does not goes.
+			// Heartbeats: a peer that answers stays, a peer that does not is
+			// closed.
 			gatewaytest.Connect(t, g.addr, "/ws/device/silent")
 			gone := func() bool {
 				status, _ := get(t, "http://"+g.addr+"/v1/devices/silent")
@@ -193,7 +194,7 @@ func TestLogReaderDoesNotHoldUpTheGateway(t *testing.T) {
 }
 
 // TestTeeAndInterrupt: Ctrl-C in a terminal ends tee at once, and the gateway
-// drains all the same.
+// still drains.
 func TestTeeAndInterrupt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -214,8 +215,9 @@ func TestTeeAndInterrupt(t *testing.T) {
 	shell.Stdout.AwaitWithin(t, patience, "gateway ended with 0")
 }
 
-// TestLogFileOfLargestSize: a limit on the size of files (RLIMIT_FSIZE) is a
-// signal, too, and a full disk is the same error without one.
+// TestLogFileOfLargestSize: a log file at the limit of file sizes
+// (RLIMIT_FSIZE) causes a signal and a write error. A full disk causes the
+// same error without a signal.
 func TestLogFileOfLargestSize(t *testing.T) {
 	t.Parallel()
 	log := filepath.Join(t.TempDir(), "log")
@@ -253,8 +255,8 @@ func TestLogFileOfLargestSize(t *testing.T) {
 	}
 }
 
-// TestMissingLogLinesAreCounted: a reader that comes back finds a line that says
-// how many are missing.
+// TestMissingLogLinesAreCounted: a reader that resumes gets a line with the
+// number of missing lines.
 func TestMissingLogLinesAreCounted(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -283,5 +285,5 @@ func TestMissingLogLinesAreCounted(t *testing.T) {
 	g.awaitDrain()
 }
 
-// patience is how long something may take that happens at once.
+// patience bounds each wait.
 const patience = 30 * time.Second

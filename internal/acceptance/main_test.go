@@ -7,7 +7,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Most of the parallel tests wait for time to pass.
+	// Most parallel tests only wait.
 	_ = flag.Set("test.parallel", "4")
 	os.Exit(m.Run())
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// A peer whose link is cut sends not even a FIN: the heartbeat must find it,
-// after its timeout and not before.
+// A peer whose link is cut sends no FIN: only the heartbeat finds it, after
+// its timeout and not before.
 func TestDroppedLinkIsFoundByHeartbeat(t *testing.T) {
 	t.Parallel()
 	lab := fmt.Sprintf("lg-lab-%d", os.Getpid())
@@ -26,7 +26,7 @@ func TestDroppedLinkIsFoundByHeartbeat(t *testing.T) {
 	watcher.Stdout.Await(t, protocol.TypeWelcome)
 	gatewaytest.Start(t, "ip", "netns", "exec", field, gatewaytest.Labgate(t), "simulate", "--url", "ws://"+g.Addr, "--device", "far-1")
 	watcher.Stdout.Await(t, protocol.TypeDeviceOnline)
-	// Telemetry flows: the last byte heard is as young as can be.
+	// Telemetry flows, so the last byte arrives right before the cut.
 	time.Sleep(500 * time.Millisecond)
 
 	run(t, "ip", "-n", field, "link", "set", "eth0", "down")
@@ -44,7 +44,7 @@ func TestDroppedLinkIsFoundByHeartbeat(t *testing.T) {
 	}
 }
 
-// link makes two network namespaces of our own with a cable between them.
+// link makes two network namespaces and a virtual cable between them.
 func link(t *testing.T, lab, field string) {
 	t.Helper()
 	for _, ns := range []string{lab, field} {

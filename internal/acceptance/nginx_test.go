@@ -36,8 +36,8 @@ func nginxExample(t *testing.T) string {
 	return example
 }
 
-// startNginx runs nginx with the example in front of a gateway and returns its
-// address.
+// startNginx runs nginx with the example configuration in front of a gateway,
+// and returns the address of nginx.
 func startNginx(t *testing.T, g *gatewaytest.Gateway) string {
 	t.Helper()
 	cert, key := selfSigned(t)
@@ -88,7 +88,7 @@ func startNginx(t *testing.T, g *gatewaytest.Gateway) string {
 	return listen
 }
 
-// TestBehindNginx drives a device, a front end and the HTTP API through nginx
+// TestBehindNginx uses a device, a front end and the HTTP API through nginx
 // with the documented configuration.
 func TestBehindNginx(t *testing.T) {
 	t.Parallel()
@@ -104,8 +104,8 @@ func TestBehindNginx(t *testing.T) {
 	dial := func(ip, path string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		return websocket.Dial(t.Context(), "wss://"+addr+path, &websocket.DialOptions{HTTPClient: clientFrom(ip), HTTPHeader: header, Subprotocols: []string{protocol.Subprotocol}})
 	}
-	// listen passes on what comes. Every session reads all the time, and so
-	// answers its pings.
+	// listen passes received messages on. Every session reads all the time,
+	// and so answers its pings.
 	listen := func(c *websocket.Conn) <-chan protocol.Message {
 		came := make(chan protocol.Message, 64)
 		go func() {
@@ -197,7 +197,7 @@ func TestBehindNginx(t *testing.T) {
 		t.Errorf("remotes %v", remotes)
 	}
 
-	// The limit is each client's, not the proxy's.
+	// The limit is for each client, not for the proxy.
 	if second, _, err := dial("127.0.0.6", "/ws/frontend/anna", nil); err != nil {
 		t.Errorf("second session of a client: %v", err)
 	} else {
@@ -207,7 +207,7 @@ func TestBehindNginx(t *testing.T) {
 		t.Errorf("third session of a client: %v", err)
 	}
 
-	// Quiet for longer than the heartbeat's timeout.
+	// The connection is quiet for longer than the heartbeat timeout.
 	time.Sleep(time.Until(quiet.Add(3 * time.Second)))
 	if status, body := call("POST", "/v1/devices/d/commands", `{"type":"test.start"}`); status != 200 {
 		t.Errorf("after a quiet time: %d %s", status, body)

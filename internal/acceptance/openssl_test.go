@@ -16,9 +16,9 @@ import (
 	"github.com/labgate/labgate/internal/wsframe"
 )
 
-// TestOpenSSLClient: another implementation of TLS makes its handshake, becomes
-// a WebSocket and has its messages answered, with each version that the mode
-// speaks; what is older is refused.
+// TestOpenSSLClient: another implementation of TLS can connect, upgrade to a
+// WebSocket and exchange messages, with each TLS version of the mode. Older
+// versions are refused.
 func TestOpenSSLClient(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -47,7 +47,8 @@ func TestOpenSSLClient(t *testing.T) {
 // talkOpenSSL runs one conversation through openssl s_client.
 func talkOpenSSL(t *testing.T, g *gatewaytest.Gateway, args ...string) error {
 	t.Helper()
-	// -quiet: the bytes of the connection and nothing else, and no commands.
+	// -quiet: no output except the bytes of the connection, and no
+	// interpretation of commands in the input.
 	cmd := exec.Command("openssl", append([]string{"s_client", "-quiet", "-connect", g.Addr}, args...)...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -76,7 +77,7 @@ func talkOpenSSL(t *testing.T, g *gatewaytest.Gateway, args ...string) error {
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("%s", res.Status)
 	}
-	// Some messages are larger than a record of TLS.
+	// Some messages are larger than a TLS record.
 	for _, n := range []int{5, 1000, 16 << 10, 200 << 10} {
 		payload := strings.Repeat("s", n)
 		if _, err := in.Write(frame(0x81, payload)); err != nil {

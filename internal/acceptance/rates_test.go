@@ -8,8 +8,9 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// TestRatesByRole: devices and front ends have limits of their own, in bytes
-// and in messages; each is told which it exceeded, then closed with 4006.
+// TestRatesByRole: devices and front ends have separate limits, in bytes and
+// in messages. The error names the exceeded limit; then the session is closed
+// with 4006.
 func TestRatesByRole(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--device-byte-rate", "100000", "--device-message-rate", "0", "--frontend-message-rate", "10", "--message-burst", "20")

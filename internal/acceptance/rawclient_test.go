@@ -16,15 +16,15 @@ import (
 	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
-// rawClient speaks RFC 6455 on its own: it shares no code with the gateway, so
-// that what both sides of the other tests might misread alike is seen here. It
-// has no goroutine; what it was sent stays in the kernel until it is asked for.
+// rawClient is an implementation of RFC 6455 that shares no code with the
+// gateway, so that no misreading of the RFC can hide in shared code. It has no
+// goroutine: received bytes stay in the kernel until a method reads them.
 type rawClient struct {
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-// rawFrame is a frame as it came.
+// rawFrame is a received frame.
 type rawFrame struct {
 	first   byte // FIN, RSV and opcode
 	payload []byte
@@ -53,7 +53,7 @@ func dialRaw(g *gatewaytest.Gateway, m echoMode) (*rawClient, error) {
 	return c, err
 }
 
-// more gives the connection more time.
+// more extends the connection's deadline.
 func (c *rawClient) more() { _ = c.conn.SetDeadline(time.Now().Add(2 * gatewaytest.Patience)) }
 
 // rawBytes encodes a masked frame with any first byte.
@@ -132,7 +132,7 @@ func (c *rawClient) next() (rawFrame, error) {
 	return f, err
 }
 
-// expect reads a frame that must be this one.
+// expect reads a frame and compares it.
 func (c *rawClient) expect(first byte, payload []byte) error {
 	f, err := c.next()
 	if err != nil {
@@ -145,7 +145,8 @@ func (c *rawClient) expect(first byte, payload []byte) error {
 }
 
 // expectClosed reads a close frame with this code, answers it, and waits for
-// the server to end TCP (RFC 6455 section 7.1.1); nothing may stand in between.
+// the server to close the TCP connection (RFC 6455 section 7.1.1). No other
+// frame may arrive.
 func (c *rawClient) expectClosed(code uint16) error {
 	f, err := c.next()
 	if err != nil {

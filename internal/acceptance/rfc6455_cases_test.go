@@ -16,17 +16,17 @@ const echoLimit = 4096
 type rfcCase struct {
 	section, name string
 	sent          []byte
-	// messages and pongs are what comes back, each in order: a pong may
-	// overtake a message that waits.
+	// messages and pongs are the expected answers, each in order: a pong may
+	// overtake a waiting message.
 	messages []echoed
 	pongs    []string
-	// code is that of the gateway's close frame; 0 when the session goes on,
-	// 1005 for one without a code.
+	// code is the code in the gateway's close frame: 0 when the session stays
+	// open, 1005 for a close frame without a code.
 	code uint16
 }
 
-// announce is the head of a masked frame that announces n bytes in an extended
-// length of 2 or 8 bytes.
+// announce returns the header of a masked frame with an extended length of 2
+// or 8 bytes.
 func announce(b0 byte, bytes int, n uint64) []byte {
 	if bytes == 2 {
 		return append(binary.BigEndian.AppendUint16([]byte{b0, 0x80 | 126}, uint16(n)), 1, 2, 3, 4)

@@ -11,8 +11,8 @@ import (
 	"github.com/labgate/labgate/internal/wsframe"
 )
 
-// TestRFC6455 holds the shipped binary to each rule, in each mode, with the
-// bytes whole, one by one, and split in two at every position.
+// TestRFC6455 checks each rule with the shipped binary, in each mode, with the
+// bytes in one write, one by one, and split in two at every position.
 func TestRFC6455(t *testing.T) {
 	for _, m := range echoModes {
 		t.Run(m.name, func(t *testing.T) {
@@ -42,8 +42,8 @@ func TestRFC6455(t *testing.T) {
 	}
 }
 
-// runCase runs a case for every split, over one connection as long as that
-// lives.
+// runCase runs a case for every split, on one connection as long as that stays
+// open.
 func runCase(g *gatewaytest.Gateway, m echoMode, c rfcCase) error {
 	var p *echoPeer
 	defer func() {
@@ -75,8 +75,8 @@ func runCase(g *gatewaytest.Gateway, m echoMode, c rfcCase) error {
 	return nil
 }
 
-// sendCut writes b in pieces that the gateway reads one by one as a rule. That
-// it has closed the connection before it has everything is its right.
+// sendCut writes b in pieces that the gateway usually reads one by one. The
+// gateway may close the connection before it has read everything.
 func sendCut(p *echoPeer, b []byte, cut int) {
 	if cut == 0 {
 		_ = p.Write(b)
@@ -95,7 +95,7 @@ func sendCut(p *echoPeer, b []byte, cut int) {
 	}
 }
 
-// expectCase reads what the case says must come.
+// expectCase reads the expected frames of a case.
 func expectCase(p *echoPeer, c rfcCase) error {
 	var messages []echoed
 	var pongs []string

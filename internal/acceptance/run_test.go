@@ -14,8 +14,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// make run shows the main job: a front end sees both testers' state and 10 kHz
-// telemetry, and starts and stops a test on one of them.
+// make run: a front end gets the state and the 10 kHz telemetry of both
+// testers, and starts and stops a test on one of them.
 func TestMakeRun(t *testing.T) {
 	t.Parallel()
 	listen, admin := freeAddr(t), freeAddr(t)
@@ -44,7 +44,7 @@ func TestMakeRun(t *testing.T) {
 		book.take(m)
 	}
 	for _, id := range []string{"tensile-1", "tensile-2"} {
-		// A loaded machine may be late by half a second, but not wrong.
+		// A loaded machine may be half a second late.
 		if n := book.samples[streams[id]]; n < 10_000*seconds*3/4 || n > 10_000*seconds*5/4 {
 			t.Errorf("%s: %d samples in %d s", id, n, seconds)
 		}
@@ -84,7 +84,8 @@ func TestMakeRun(t *testing.T) {
 	}
 }
 
-// make run on a taken port starts nothing and says how to choose another.
+// make run on a taken port starts nothing, and says how to choose another
+// port.
 func TestMakeRunOnATakenPort(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// SIGTERM under load: each command that was sent before the close is answered
-// or refused by name, everybody is told, and the process leaves with 0.
+// SIGTERM under load: each command that was sent before the close has an
+// answer or a named error, every session gets gateway.closing, and the exit
+// code is 0.
 func TestShutdownUnderLoad(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--drain-timeout", "10s")
@@ -88,7 +89,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 	for _, o := range outcome {
 		tally[o]++
 	}
-	// What the operator sent behind the gateway's close frame was not read.
+	// The gateway does not read commands that arrive after its close frame.
 	unread := 0
 	for i := range sent {
 		if outcome[fmt.Sprintf("c%d", i)] == "" {
@@ -101,11 +102,11 @@ func TestShutdownUnderLoad(t *testing.T) {
 	t.Logf("%d sent: %v, %d behind the close", sent, tally, unread)
 }
 
-// A second signal does not wait for anybody.
+// A second signal ends the gateway at once.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--drain-timeout", "1m")
-	// A peer that never answers the close keeps the drain waiting.
+	// The drain waits for a peer that never answers the close frame.
 	gatewaytest.Connect(t, g.Addr, "/ws/frontend").Await(protocol.TypeWelcome)
 	g.Signal(syscall.SIGTERM)
 	g.Stderr.Await(t, "draining")

@@ -13,10 +13,10 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Each signal that ends a process by default (signal(7)) has a meaning of the
-// gateway's, is ignored, or reports a fault.
+// The gateway handles, ignores, or reports as a fault each signal that ends a
+// process by default (signal(7)).
 
-// TestSignalsThatEndNothing: a session stays, whatever signal comes.
+// TestSignalsThatEndNothing: a session stays open after each of these signals.
 func TestSignalsThatEndNothing(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t)
@@ -47,7 +47,8 @@ func TestSignalsThatEndNothing(t *testing.T) {
 	}
 }
 
-// TestSignalsThatDrain: SIGXCPU and SIGPWR announce that the end is near.
+// TestSignalsThatDrain: SIGXCPU and SIGPWR announce an end by force, so the
+// gateway drains.
 func TestSignalsThatDrain(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGXCPU, syscall.SIGPWR} {
 		t.Run(s.String(), func(t *testing.T) {
@@ -67,8 +68,8 @@ func TestSignalsThatDrain(t *testing.T) {
 	}
 }
 
-// TestSignalsThatReportAFault: the gateway ends at once, and its log says what
-// every goroutine did.
+// TestSignalsThatReportAFault: the gateway ends at once, and its log has the
+// stacks of all goroutines.
 func TestSignalsThatReportAFault(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT} {
 		t.Run(s.String(), func(t *testing.T) {
@@ -85,7 +86,8 @@ func TestSignalsThatReportAFault(t *testing.T) {
 	}
 }
 
-// TestHangupReadsFilesAgain and ends nobody but those whose credential is gone.
+// TestHangupReadsFilesAgain: SIGHUP ends only the sessions whose credential
+// was removed.
 func TestHangupReadsFilesAgain(t *testing.T) {
 	t.Parallel()
 	tokens := filepath.Join(t.TempDir(), "tokens")

@@ -18,7 +18,7 @@ type ledger struct {
 	lost    map[uint32]uint64
 	gaps    int
 	urgent  *protocol.Message
-	// overtaken counts the samples that came after the urgent message.
+	// overtaken counts the samples that arrived after the urgent message.
 	overtaken uint64
 }
 
@@ -52,7 +52,7 @@ func (l *ledger) take(m gatewaytest.Incoming) {
 	}
 }
 
-// drain reads until nothing comes for the quiet time.
+// drain reads until nothing arrives for the quiet time.
 func (l *ledger) drain(p *gatewaytest.Peer, quiet time.Duration) {
 	for {
 		m, err := p.Next(quiet)
@@ -66,9 +66,10 @@ func (l *ledger) drain(p *gatewaytest.Peer, quiet time.Duration) {
 	}
 }
 
-// A front end that stops reading under 10 kHz telemetry from four devices
-// harms nobody, costs bounded memory, and learns exactly what it lost. An
-// urgent message that was sent last overtakes all the telemetry that waits.
+// A front end that stops reading telemetry of four devices at 10 kHz does not
+// disturb other sessions, costs bounded memory, and gets exact reports of its
+// losses. An urgent message that was sent last overtakes all waiting
+// telemetry.
 func TestSlowFrontendLosesExactlyWhatItIsTold(t *testing.T) {
 	t.Parallel()
 	const devices = 4
@@ -76,8 +77,8 @@ func TestSlowFrontendLosesExactlyWhatItIsTold(t *testing.T) {
 	fast := gatewaytest.Connect(t, g.Addr, "/ws/frontend/fast")
 	slow := gatewaytest.Dialer{ReceiveBuffer: 16 << 10}.Connect(t, g.Addr, "/ws/frontend/slow")
 
-	// Four devices of 10 kHz with one sample a frame, from this process, so
-	// that the test knows what was sent.
+	// The four devices run in this process, so that the test knows the sent
+	// samples. Each frame has one sample.
 	stop := make(chan struct{})
 	sent := make(chan uint64, devices)
 	var sources []*gatewaytest.Peer
@@ -161,7 +162,7 @@ func streamSamples(p *gatewaytest.Peer, rate int, stop <-chan struct{}) uint64 {
 	}
 }
 
-// An urgent command overtakes what already waits for its device.
+// An urgent command overtakes the messages that wait for its device.
 func TestUrgentCommandOvertakesBacklog(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.StartGateway(t, "--inflight-bytes", "65536", "--control-bytes", "4194304", "--max-message-rate", "0")

@@ -12,8 +12,8 @@ import (
 // answered is the outcome of a command that was carried out.
 const answered = "it.is_done"
 
-// newAsker sends commands to devices, at random, until stop is closed and all
-// have an outcome.
+// newAsker sends commands to random devices until stop is closed, and then
+// waits until all have an outcome.
 func newAsker(f *fleet, name string, every time.Duration, devices []string, stop <-chan struct{}) *asker {
 	a := &asker{fleet: f, name: name, done: make(chan struct{}), byID: map[string]*question{}}
 	go a.run(every, devices, stop)
@@ -69,7 +69,7 @@ func (a *asker) text(_ *peer, m protocol.Message) {
 	}
 }
 
-// settle waits until everything that was asked over p has an outcome.
+// settle waits until every command that was sent over p has an outcome.
 func (a *asker) settle(p *peer) {
 	for end := time.Now().Add(gatewaytest.Patience); time.Now().Before(end) && !p.ended(); time.Sleep(10 * time.Millisecond) {
 		a.mu.Lock()
@@ -87,10 +87,11 @@ func (a *asker) settle(p *peer) {
 	p.reset()
 }
 
-// balance checks that each command had one outcome and was carried out at most
-// once, by the devices' own books, and returns how many had which. A command
-// whose connection broke may have none; one whose connection the gateway closed
-// with 1001 may have none only if nothing sent behind it has.
+// balance checks that each command has one outcome, and by the devices'
+// records that it was carried out at most once. It returns the number of
+// commands by outcome. A command whose connection broke may have no outcome.
+// When the gateway closed the connection with 1001, only the last commands of
+// the connection may have none.
 func (a *asker) balance(devices map[string]*device) map[string]int {
 	t := a.fleet.t
 	t.Helper()

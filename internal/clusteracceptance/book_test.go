@@ -8,23 +8,22 @@ import (
 	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
-// book says what came of a device's samples, received or told lost.
+// book records which samples of a device were received or reported lost.
 type book struct {
 	first, next    uint64
 	received, lost uint64
 	causes         map[string]uint64
-	// runs are the samples that followed each other, in the order in which they
-	// came.
+	// runs are ranges of consecutive samples, in the order of their arrival.
 	runs []run
 }
 
-// run is samples [from, to), reported lost for a cause, or received.
+// run is samples [from, to): received, or reported lost with a cause.
 type run struct {
 	from, to uint64
 	cause    string
 }
 
-// note books samples [from, to): received, or lost for a cause.
+// note records samples [from, to): received, or reported lost with a cause.
 func (p *peer) note(stream uint32, from, to uint64, cause string) {
 	id, known := p.streams[stream]
 	if !known {
@@ -49,7 +48,7 @@ func (p *peer) note(stream uint32, from, to uint64, cause string) {
 	}
 }
 
-// book returns a copy of what came of a device's samples.
+// book returns a copy of the book of a device.
 func (p *peer) book(device string) book {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,8 +70,8 @@ func (b *book) breaks() (all []string) {
 	return all
 }
 
-// mustBalance waits until a front end knows of all samples that a device has
-// sent, and checks that they followed each other.
+// mustBalance waits until all samples of a device were received by a front end
+// or reported to it as lost, and checks that they are consecutive.
 func (p *peer) mustBalance(d *device) {
 	p.t.Helper()
 	end := time.Now().Add(gatewaytest.Patience)

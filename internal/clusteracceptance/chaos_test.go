@@ -19,10 +19,10 @@ import (
 // shortTime is how long random events go on without CLUSTER_TIME.
 const shortTime = 45 * time.Second
 
-// Random events: devices move between the nodes, nodes are killed or leave,
-// Redis is killed, restarted empty or hangs, links are cut or stall. Afterwards
-// each device has exactly one holder, no ghost is listed, no command was carried
-// out twice, and each was answered or refused.
+// Random events: devices move between nodes; nodes are killed or leave; Redis
+// is killed, restarted empty, or hangs; links are cut or stall. Afterwards
+// each device has exactly one holder, no other device is listed, no command
+// was carried out twice, and each command has an answer or an error.
 func TestRandomEvents(t *testing.T) {
 	t.Parallel()
 	length := shortTime
@@ -87,7 +87,7 @@ func TestRandomEvents(t *testing.T) {
 	}
 }
 
-// randomEvent makes something happen and undoes it.
+// randomEvent causes a random event and undoes it.
 func (f *fleet) randomEvent() string {
 	f.t.Helper()
 	i := rand.IntN(len(f.nodes))
@@ -122,8 +122,8 @@ func (f *fleet) randomEvent() string {
 	}
 }
 
-// checkHolders waits until every node says that each device is where its newest
-// connection is, and nothing else is; and that all older connections have ended.
+// checkHolders waits until every node lists exactly these devices, each on the
+// node of its newest connection, and until all older connections have ended.
 func (f *fleet) checkHolders(roamers []*roamer) {
 	f.t.Helper()
 	want := map[string]string{}
@@ -167,8 +167,8 @@ func (f *fleet) checkHolders(roamers []*roamer) {
 	}
 }
 
-// watchers are front ends that keep a list of who is there, from the welcome
-// and the notices.
+// watchers are front ends that keep a list of the connected devices, from the
+// welcome and the notices.
 type watchers struct {
 	fleet *fleet
 	all   []*watcher
@@ -213,7 +213,7 @@ func newWatchers(f *fleet, n int, stop <-chan struct{}) *watchers {
 	return ws
 }
 
-// text keeps the list, and complains of a notice that does not fit it.
+// text updates the list, and reports a notice that contradicts it.
 func (w *watcher) text(p *peer, m protocol.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -238,8 +238,8 @@ func (w *watcher) text(p *peer, m protocol.Message) {
 	}
 }
 
-// checkAgainst checks that each list has these devices, where the nodes say
-// that they are.
+// checkAgainst checks that each list has these devices, on the nodes that the
+// nodes themselves report.
 func (ws *watchers) checkAgainst(ids []string) {
 	t := ws.fleet.t
 	t.Helper()
@@ -256,10 +256,11 @@ func (ws *watchers) checkAgainst(ids []string) {
 	}
 }
 
-// checkSamples waits until each front end knows of the last sample of each
-// device, and checks what it was told over all its connections: each sample was
-// received or told lost, once. None is missing but the last ones of a connection
-// of the device, which the gateway may never have been given.
+// checkSamples waits until the last sample of each device was received by each
+// front end or reported to it as lost. Then it checks that over all
+// connections of a front end each sample was received or reported lost once.
+// Only the last samples of a device's connection may be missing, because the
+// gateway may never have received them.
 func (ws *watchers) checkSamples(devices map[string]*device) {
 	t := ws.fleet.t
 	t.Helper()

@@ -43,7 +43,7 @@ func (d *device) tryConnect(n *node) (*peer, error) {
 	return tryConnect(d.t, n.Addr, "/ws/device/"+d.id+"?type=test", d.text)
 }
 
-// text answers a command with its own payload.
+// text answers a command with the command's payload.
 func (d *device) text(p *peer, m protocol.Message) {
 	if m.Type != "do.it" {
 		return
@@ -61,7 +61,7 @@ func (d *device) text(p *peer, m protocol.Message) {
 	}
 }
 
-// carriedOut returns how often the device was given a command.
+// carriedOut returns how often the device has received a command.
 func (d *device) carriedOut(key string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -76,8 +76,8 @@ func (d *device) sent() uint64 {
 }
 
 // stream sends telemetry over a connection until stop is closed or the
-// connection has ended: every so often what has come together of the samples a
-// second.
+// connection has ended. At an interval it sends the samples that are due at
+// the given rate.
 func (d *device) stream(p *peer, rate time.Duration, every time.Duration, stop <-chan struct{}) {
 	d.mu.Lock()
 	d.begins[d.seq] = true
@@ -98,7 +98,8 @@ func (d *device) stream(p *peer, rate time.Duration, every time.Duration, stop <
 			last = now
 			d.mu.Lock()
 			seq := d.seq
-			// Counted first: a receiver must never know more.
+			// The samples are counted before they are sent, so that no
+			// receiver has more samples than the count.
 			d.seq += uint64(n)
 			d.mu.Unlock()
 			p.SendSamples(seq, n)
@@ -106,8 +107,8 @@ func (d *device) stream(p *peer, rate time.Duration, every time.Duration, stop <
 	}
 }
 
-// streaming sends 10,000 samples a second in the background; the function that
-// it returns ends that.
+// streaming sends 10,000 samples a second in the background, until the
+// returned function is called.
 func (d *device) streaming(p *peer) (stop func()) {
 	quit := make(chan struct{})
 	var working sync.WaitGroup
@@ -121,12 +122,12 @@ func (d *device) streaming(p *peer) (stop func()) {
 	return stop
 }
 
-// command sends a command to a device; its id is its key too.
+// command sends a command to a device. The command's id is its key, too.
 func (p *peer) command(id, device string) {
 	p.Text(`{"type":"do.it","id":%q,"dst":%q,"payload":{"key":%q}}`, id, device, id)
 }
 
-// mustAnswer has a front end send a command, which must be answered.
+// mustAnswer sends a command of a front end, which must be answered.
 func (p *peer) mustAnswer(id, device string) {
 	p.t.Helper()
 	p.command(id, device)
@@ -135,7 +136,7 @@ func (p *peer) mustAnswer(id, device string) {
 	}
 }
 
-// mustFail has a front end send a command, which must fail with one of these
+// mustFail sends a command of a front end, which must fail with one of these
 // codes within a limit.
 func (p *peer) mustFail(limit time.Duration, id, device string, codes ...protocol.ErrorCode) {
 	p.t.Helper()

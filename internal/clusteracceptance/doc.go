@@ -1,4 +1,4 @@
-// Package clusteracceptance tests several nodes as one: real processes of the
-// shipped command, a real Redis, and what may happen to either and between
-// them. It holds tests only.
+// Package clusteracceptance tests several nodes as one gateway: real processes
+// of the shipped command, a real Redis, and failures of both and of the
+// network between them. It has tests only.
 package clusteracceptance

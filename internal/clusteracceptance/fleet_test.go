@@ -10,14 +10,15 @@ import (
 	"github.com/labgate/labgate/internal/redistest"
 )
 
-// fleet is nodes that come and go, on one Redis, each over a link of its own.
+// fleet is a set of nodes that start and stop, on one Redis. Each node has its
+// own link to Redis.
 type fleet struct {
 	t     *testing.T
 	redis *redistest.Server
 	links []*redistest.Proxy
 	names []string
 
-	// mu guards the nodes, nil where none runs.
+	// mu guards nodes; an entry is nil while its node does not run.
 	mu    sync.Mutex
 	nodes []*node
 }
@@ -43,7 +44,7 @@ func (f *fleet) startNode(i int) {
 	f.nodes[i] = n
 }
 
-// take takes a node out, so that nobody connects to it any more.
+// take removes a node from the fleet, so that no further peer connects to it.
 func (f *fleet) take(i int) *node {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -52,7 +53,7 @@ func (f *fleet) take(i int) *node {
 	return n
 }
 
-// pick returns a node that runs, at random.
+// pick returns a random running node.
 func (f *fleet) pick() *node {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,7 +65,7 @@ func (f *fleet) pick() *node {
 	return nil
 }
 
-// all returns the nodes that run.
+// all returns the running nodes.
 func (f *fleet) all() (all []*node) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -76,13 +77,13 @@ func (f *fleet) all() (all []*node) {
 	return all
 }
 
-// awaitWhole waits until all nodes that run know of each other.
+// awaitWhole waits until all running nodes know each other.
 func (f *fleet) awaitWhole() {
 	f.t.Helper()
 	awaitJoined(f.t, f.all()...)
 }
 
-// replace ends a node with a signal and starts another of that name.
+// replace ends a node with a signal and starts another with the same name.
 func (f *fleet) replace(i int, s syscall.Signal, pause time.Duration) {
 	f.t.Helper()
 	n := f.take(i)
@@ -95,19 +96,19 @@ func (f *fleet) replace(i int, s syscall.Signal, pause time.Duration) {
 	f.startNode(i)
 }
 
-// roamer is a device that is always connected somewhere, and moves.
+// roamer is a device that moves from node to node.
 type roamer struct {
 	*device
 	fleet *fleet
-	// rest is how long it stays, on the average; 0: as long as it can.
+	// rest is the average time on one node; 0: until the connection ends.
 	rest time.Duration
 	done chan struct{}
 
 	// current is the newest connection, nil while there is none. Guarded by
 	// device.mu.
 	current *peer
-	// all are all connections, and endStream ends the telemetry of the newest; of
-	// the roamer's goroutine until done.
+	// all are all connections so far; endStream ends the telemetry of the
+	// newest. Both are owned by the roamer's goroutine until done.
 	all       []*peer
 	endStream func()
 }
@@ -118,13 +119,13 @@ func newRoamer(f *fleet, id string, rest time.Duration, stop <-chan struct{}) *r
 	return r
 }
 
-// run moves until stop is closed; then it only sees to it that the device is
-// connected, until it has been for a while.
+// run moves the device until stop is closed. Then run keeps the device
+// connected, and returns when a connection has lasted for a while.
 func (r *roamer) run(stop <-chan struct{}) {
 	defer close(r.done)
 	var now *peer
-	// doubtful: a connection that failed may have been taken in all the same,
-	// and have replaced this one.
+	// doubtful: a connection that failed for the device may have succeeded for
+	// the gateway, and have replaced this one.
 	doubtful := false
 	for {
 		var ended <-chan struct{}
@@ -166,7 +167,7 @@ func (r *roamer) run(stop <-chan struct{}) {
 	}
 }
 
-// hop connects to some node.
+// hop connects to a random node.
 func (r *roamer) hop() (*peer, error) {
 	n := r.fleet.pick()
 	if n == nil {
@@ -195,7 +196,7 @@ func (r *roamer) set(p *peer) {
 	r.current = p
 }
 
-// check looks why the newest connection has ended.
+// check checks why the newest connection has ended.
 func (r *roamer) check(p *peer, doubtful bool) {
 	if code := p.awaitClose(); code == 4000 && !doubtful {
 		r.t.Errorf("%s: its newest connection, on node %s, was closed with 4000", r.id, p.welcome.Node)
@@ -203,7 +204,7 @@ func (r *roamer) check(p *peer, doubtful bool) {
 }
 
 // asker is a front end that sends commands to devices, over one connection
-// after another, and keeps the books.
+// after another, and records the outcomes.
 type asker struct {
 	fleet *fleet
 	name  string
@@ -216,7 +217,7 @@ type asker struct {
 	problems []string
 }
 
-// question is a command and what became of it.
+// question is a command and its outcomes.
 type question struct {
 	id, device string
 	over       *peer

@@ -7,7 +7,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Most tests wait for Redis or for time to pass.
+	// Most tests only wait, for Redis or for time.
 	_ = flag.Set("test.parallel", "4")
 	os.Exit(m.Run())
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
-// make cluster shows a command that crosses nodes, goes on, and leaves nothing
-// behind.
+// make cluster shows a command between nodes, keeps running, and leaves no
+// process behind.
 func TestMakeCluster(t *testing.T) {
 	t.Parallel()
 	var ports []string

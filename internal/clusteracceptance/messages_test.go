@@ -14,7 +14,7 @@ import (
 )
 
 // A device on node a, front ends on b and c, the HTTP API of c: each kind of
-// message crosses, and each is told the same as on one node.
+// message crosses, and every peer gets the same messages as on a single node.
 func TestEveryKindOfMessageCrosses(t *testing.T) {
 	t.Parallel()
 	nodes := startNodes(t, redistest.Start(t).URL(), "a", "b", "c")
@@ -175,7 +175,7 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 		}
 	}
 
-	// Ended from elsewhere.
+	// A session is ended through another node.
 	{
 		if r := c.call("DELETE", "/v1/sessions/"+atA.welcome.Session, ""); r.status != 204 {
 			t.Errorf("delete: %d %s", r.status, r.text)
@@ -196,8 +196,8 @@ func TestEveryKindOfMessageCrosses(t *testing.T) {
 	}
 }
 
-// The ingress channel: what any program publishes reaches a session wherever it is, and
-// what is malformed is counted, logged and dropped.
+// The ingress channel: an external message reaches a session on any node. A
+// malformed one is counted, logged and dropped.
 func TestMessagesOfOtherPrograms(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

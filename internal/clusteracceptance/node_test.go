@@ -11,8 +11,8 @@ import (
 	"github.com/labgate/labgate/internal/gatewaytest"
 )
 
-// The nodes' time to live and timeout in these tests: short, and yet long for a
-// machine with other work.
+// The nodes' time to live and timeout in these tests are short, but long
+// enough for a busy machine.
 const (
 	ttl     = 4 * time.Second
 	timeout = 1500 * time.Millisecond
@@ -24,16 +24,16 @@ type node struct {
 	name string
 }
 
-// startNode runs a node and waits until it listens; not until it has found the
-// others.
+// startNode runs a node and waits until it listens. The node may not know the
+// others yet.
 func startNode(t *testing.T, name, redisURL string, args ...string) *node {
 	t.Helper()
 	return &node{name: name, Gateway: gatewaytest.StartGateway(t, append([]string{"--node", name,
 		"--redis", redisURL, "--redis-ttl", ttl.String(), "--redis-timeout", timeout.String(), "--drain-timeout", "10s"}, args...)...)}
 }
 
-// startNodes runs nodes of these names on one Redis and waits until each knows
-// of all others.
+// startNodes runs nodes with these names on one Redis and waits until each
+// knows all others.
 func startNodes(t *testing.T, redisURL string, names ...string) []*node {
 	t.Helper()
 	all := make([]*node, len(names))
@@ -44,7 +44,7 @@ func startNodes(t *testing.T, redisURL string, names ...string) []*node {
 	return all
 }
 
-// awaitJoined waits until each of the nodes knows of all others.
+// awaitJoined waits until each node knows all others.
 func awaitJoined(t *testing.T, nodes ...*node) {
 	t.Helper()
 	for _, n := range nodes {
@@ -54,16 +54,16 @@ func awaitJoined(t *testing.T, nodes ...*node) {
 	}
 }
 
-// ready reports what /readyz says.
+// ready returns the answer of /readyz.
 func (n *node) ready() bool {
 	status, _ := n.Ask("/readyz")
 	return status == http.StatusOK
 }
 
-// api asks the public listeners.
+// api makes requests to the public listeners.
 var api = &http.Client{Timeout: gatewaytest.Patience}
 
-// answer is what the HTTP API says, as far as these tests look at it.
+// answer has the fields of the HTTP API's answers that these tests read.
 type answer struct {
 	status int
 	text   string
@@ -87,7 +87,7 @@ type answer struct {
 	Payload     json.RawMessage
 }
 
-// call makes a request to a node's HTTP API; status 0 stands for none.
+// call makes a request to a node's HTTP API. Status 0 means no answer.
 func (n *node) call(method, path, body string) (a answer) {
 	req, err := http.NewRequest(method, "http://"+n.Addr+path, bytes.NewBufferString(body))
 	if err != nil {
@@ -110,7 +110,8 @@ func (n *node) call(method, path, body string) (a answer) {
 	return a
 }
 
-// holders returns who, by a node's HTTP API, holds each device.
+// holders returns the node that holds each device, according to a node's HTTP
+// API.
 func (n *node) holders() map[string]string {
 	all := map[string]string{}
 	for _, d := range n.call("GET", "/v1/devices", "").Devices {

@@ -13,8 +13,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// peer is a WebSocket client whose goroutine reads until the connection ends
-// and keeps what came.
+// peer is a WebSocket client. Its goroutine reads until the connection ends,
+// and keeps the received messages.
 type peer struct {
 	t *testing.T
 	*gatewaytest.Socket
@@ -114,7 +114,8 @@ func (p *peer) HandleControl(op wsframe.Opcode, payload []byte) error {
 	return nil
 }
 
-// await takes the first message that matches out of what came, or comes.
+// await waits for a message that matches, and removes it from the received
+// ones.
 func (p *peer) await(what string, match func(protocol.Message) bool) protocol.Message {
 	p.t.Helper()
 	m, err := p.tryAwait(gatewaytest.Patience, match)
@@ -168,7 +169,7 @@ func (p *peer) awaitError(id string) string {
 	return string(gatewaytest.Decode[protocol.ErrorPayload](p.t, m.Payload).Code)
 }
 
-// awaitNotice waits until a device is announced as being there or gone.
+// awaitNotice waits until a device is announced as online or offline.
 func (p *peer) awaitNotice(typ, device string) protocol.DeviceNotice {
 	p.t.Helper()
 	m := p.await(typ+" of "+device, func(m protocol.Message) bool {
@@ -177,7 +178,7 @@ func (p *peer) awaitNotice(typ, device string) protocol.DeviceNotice {
 	return gatewaytest.Decode[protocol.DeviceNotice](p.t, m.Payload)
 }
 
-// awaitDevice waits until the front end knows that a device is there.
+// awaitDevice waits until the front end knows a device as online.
 func (p *peer) awaitDevice(device string) {
 	p.t.Helper()
 	if !slices.ContainsFunc(p.welcome.Devices, func(d protocol.DeviceInfo) bool { return d.DeviceID == device }) {
@@ -229,7 +230,7 @@ func (p *peer) awaitClose() uint16 {
 	return p.closed
 }
 
-// reset ends the connection without a word.
+// reset ends the connection without a close frame.
 func (p *peer) reset() {
 	p.Reset()
 	<-p.done

@@ -12,7 +12,7 @@ import (
 )
 
 // A device that moves to another node has one holder: the older connection is
-// closed with 4000, and everybody is told in order.
+// closed with 4000, and every front end gets the notices in order.
 func TestADeviceMoves(t *testing.T) {
 	t.Parallel()
 	nodes := startNodes(t, redistest.Start(t).URL(), "a", "b", "c")
@@ -46,7 +46,7 @@ func TestADeviceMoves(t *testing.T) {
 		}
 	}
 
-	// As fast as it goes, and from two nodes at once.
+	// As fast as possible, and to two nodes at once.
 	var last *peer
 	for i := range 30 {
 		last = oven.connect(nodes[i%3])
@@ -65,8 +65,8 @@ func TestADeviceMoves(t *testing.T) {
 	}
 }
 
-// A node that dies without a word: its devices are offline for everybody within
-// the time to live, and announced once.
+// A killed node: its devices are offline on all other nodes within the time to
+// live, and announced once.
 func TestANodeDies(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -114,7 +114,7 @@ func TestANodeDies(t *testing.T) {
 		}
 	}
 
-	// A new node of that name, and the device again.
+	// A new node with the same name, to which the device reconnects.
 	a = startNode(t, "a", redis.URL())
 	awaitJoined(t, a, b, c)
 	oven.mute = false
@@ -127,8 +127,8 @@ func TestANodeDies(t *testing.T) {
 	}
 }
 
-// With --duplicate-device refuse the older connection stays, also where the
-// newer comes to another node.
+// With --duplicate-device refuse the older connection stays, also when the
+// newer one goes to another node.
 func TestADuplicateIsRefusedAcrossNodes(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -153,7 +153,7 @@ func TestADuplicateIsRefusedAcrossNodes(t *testing.T) {
 	watcher.mustAnswer("d", "oven-1")
 }
 
-// Nodes of one name cannot be told apart; the log says so.
+// Two nodes with one name cannot be told apart; the log warns.
 func TestNodesOfOneNameAreNoticed(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

@@ -10,9 +10,9 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// atOnce is how soon a command fails while the other nodes are known to be out
-// of reach, and slack how much later than it should something may be noticed: on
-// a machine with other work, and far from a command's own time of 10 s.
+// atOnce bounds the time of a command that fails because the other nodes are
+// known to be out of reach. slack bounds the delay of other events. Both allow
+// for a busy machine, and are far below the 10 s of a command's timeout.
 const (
 	atOnce = 3 * time.Second
 	slack  = 3 * time.Second
@@ -51,7 +51,7 @@ func (l *laboratory) id() string {
 	return string(rune('a'+l.commandCount/26%26)) + string(rune('a'+l.commandCount%26))
 }
 
-// whole checks that commands work within each node and across.
+// whole checks that commands work within each node and between nodes.
 func (l *laboratory) whole() {
 	l.t.Helper()
 	for _, fe := range []*peer{l.annA, l.bobB} {
@@ -60,8 +60,8 @@ func (l *laboratory) whole() {
 	}
 }
 
-// isolated checks that each node goes on by itself, says so, and refuses at once
-// what needs the other.
+// isolated checks that each node still serves local sessions, reports the
+// outage, and fails at once what needs the other node.
 func (l *laboratory) isolated() {
 	l.t.Helper()
 	for _, n := range []*node{l.a, l.b} {
@@ -78,8 +78,8 @@ func (l *laboratory) isolated() {
 	}
 	l.annA.mustAnswer(l.id(), "oven-1")
 	l.bobB.mustAnswer(l.id(), "press-1")
-	// Until the time to live is over the other node's devices are known, and
-	// cannot be reached; then they are gone.
+	// Until the time to live is over, the other node's devices are known but
+	// cannot be reached; then they are offline.
 	l.annA.mustFail(atOnce, l.id(), "press-1", protocol.ErrUnavailable, protocol.ErrDeviceOffline)
 	l.bobB.mustFail(atOnce, l.id(), "oven-1", protocol.ErrUnavailable, protocol.ErrDeviceOffline)
 	l.bobB.Text(`{"type":"note.all","id":"n","dst":"@frontends"}`)
@@ -92,8 +92,8 @@ func (l *laboratory) isolated() {
 	}
 }
 
-// returned waits until all is as before, and checks what was logged and counted
-// of the outage.
+// returned waits until everything works again, and checks the log lines and
+// metrics of the outage.
 func (l *laboratory) returned(least, most time.Duration) {
 	l.t.Helper()
 	awaitJoined(l.t, l.a, l.b)
@@ -108,8 +108,8 @@ func (l *laboratory) returned(least, most time.Duration) {
 	}
 }
 
-// Redis dies and comes back empty: meanwhile each node goes on by itself, and
-// afterwards everybody is told the difference.
+// Redis is killed and restarts empty. Meanwhile each node serves its local
+// sessions; afterwards every front end gets notices of the changes.
 func TestRedisDies(t *testing.T) {
 	t.Parallel()
 	l := newLaboratory(t)
@@ -119,7 +119,7 @@ func TestRedisDies(t *testing.T) {
 	l.redis.Kill()
 	died := time.Now()
 	l.isolated()
-	// One that comes, one that goes.
+	// One device connects, and one disconnects.
 	oven2 := newDevice(t, "oven-2")
 	oven2.connect(l.a)
 	l.annA.awaitDevice("oven-2")
@@ -154,14 +154,14 @@ func TestRedisDies(t *testing.T) {
 	}
 }
 
-// Redis hangs and goes on: nothing that was refused is delivered after all.
+// Redis hangs and continues: no command that has failed is delivered later.
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()
 	l := newLaboratory(t)
 	for round, pause := range []time.Duration{timeout + time.Second, ttl + 2*time.Second} {
 		l.redis.Stop()
 		hung := time.Now()
-		// Nobody knows yet; each must have an outcome soon.
+		// No node has noticed yet. Each command must have an outcome soon.
 		ids := []string{l.id(), l.id(), l.id()}
 		for _, id := range ids {
 			l.bobB.Text(`{"type":"do.it","id":%q,"dst":"oven-1","payload":{"key":%q}}`, id, id)
@@ -198,9 +198,9 @@ func (p *peer) outcome(id string) (protocol.Message, string) {
 	return m, string(gatewaytest.Decode[protocol.ErrorPayload](p.t, m.Payload).Code)
 }
 
-// A node that is cut off from Redis: for the others its devices are gone when
-// the time to live is over, it goes on by itself, and when the link is mended
-// each device has one holder, the newest.
+// A node is cut off from Redis. On the others its devices are offline after
+// the time to live. The node itself still serves its local sessions. After the
+// link is repaired each device has one holder, the newest.
 func TestANodeIsCutOff(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -237,8 +237,8 @@ func TestANodeIsCutOff(t *testing.T) {
 		t.Error("the node that is cut off is ready, or another is not")
 	}
 
-	// One device gives up and goes to another node, and its old connection does
-	// not know; one comes to the node that is cut off, where the others have it.
+	// One device moves to another node while its old connection stays open.
+	// Another device moves to the node that is cut off.
 	press.connect(a)
 	if d := bobB.awaitNotice(protocol.TypeDeviceOnline, "press-1"); d.Node != "a" {
 		t.Errorf("%+v", d)
@@ -265,7 +265,7 @@ func TestANodeIsCutOff(t *testing.T) {
 	if millC.ended() {
 		t.Error("the newest connection of mill-1 was closed")
 	}
-	// Each difference was told once.
+	// Each change was announced once.
 	told := bobB.notices()
 	for _, notice := range []string{"online oven-1 c", "online mill-1 c", "offline mill-1 a"} {
 		if n := len(slices.DeleteFunc(slices.Clone(told), func(s string) bool { return !gatewaytest.Contains(s, notice) })); n != 1 {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The nodes are replaced one by one, as for a new version: every device comes
-// back at once on another node, and every command has its outcome.
+// The nodes are replaced one by one, as for a new version. Every device
+// reconnects at once to another node, and every command has an outcome.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, "a", "b", "c")
@@ -28,7 +28,8 @@ func TestRollingRestart(t *testing.T) {
 	time.Sleep(500 * time.Millisecond)
 	for i := range f.names {
 		f.replace(i, syscall.SIGTERM, 0)
-		// As docs/cluster.md says: the next one when this one is ready.
+		// As docs/cluster.md says, the next node is replaced when this one is
+		// ready.
 		f.awaitWhole()
 	}
 	close(stopMoving)

@@ -11,8 +11,8 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// A Redis with TLS and a user who may do what docs/cluster.md says and no more;
-// the password comes from a file, and is in no log.
+// A Redis with TLS and a user with exactly the rights of docs/cluster.md. The
+// password comes from a file, and is in no log.
 func TestRedisWithTLSAndAUser(t *testing.T) {
 	t.Parallel()
 	const password = "p@ss/word-0123456789"
@@ -54,7 +54,7 @@ func TestRedisWithTLSAndAUser(t *testing.T) {
 		}
 	}
 
-	// A wrong one is named in the log as what it is, and not repeated.
+	// The log names a wrong password as the cause, and does not repeat it.
 	wrong := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(wrong, []byte("sesame-0123456789\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -70,8 +70,8 @@ func TestRedisWithTLSAndAUser(t *testing.T) {
 	connect(t, c, "/ws/frontend") // by itself it serves
 }
 
-// Sentinels promote the replica of a master that died: an outage like any other,
-// and everything is as it was.
+// Sentinels promote the replica of a killed master. After that outage
+// everything works as before.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	s := redistest.StartSentinel(t)

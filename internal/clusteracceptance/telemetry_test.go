@@ -8,8 +8,8 @@ import (
 	"github.com/labgate/labgate/internal/redistest"
 )
 
-// Telemetry crosses complete and in order while it is wanted, many frames in
-// one publish, and not when nobody wants it.
+// While a node is interested, telemetry crosses complete and in order, with
+// many frames in one PUBLISH. Without interest no telemetry crosses.
 func TestTelemetryCrosses(t *testing.T) {
 	t.Parallel()
 	nodes := startNodes(t, redistest.Start(t).URL(), "a", "b")
@@ -22,7 +22,7 @@ func TestTelemetryCrosses(t *testing.T) {
 	arrived := func(n uint64) func() bool {
 		return func() bool { return all.book("oven-1").received > n && all.book("press-1").received > n }
 	}
-	// What the devices sent before the other node had asked for it is told lost.
+	// Samples from before the other node's interest are reported as lost.
 	gatewaytest.Eventually(t, "telemetry of both arrives", arrived(0))
 	early := map[string]uint64{"oven-1": all.book("oven-1").lost, "press-1": all.book("press-1").lost}
 	gatewaytest.Eventually(t, "more of it arrives", arrived(20_000))
@@ -40,7 +40,7 @@ func TestTelemetryCrosses(t *testing.T) {
 	frames, batches := a.Metric("labgate_telemetry_frames_in_total"), a.Metric("labgate_bus_publishes_total")
 	t.Logf("%v frames crossed, with %v publishes in all", frames, batches)
 
-	// What is not wanted stays.
+	// Without interest telemetry stays on its node.
 	all.Text(`{"type":"gateway.subscribe","id":"s","payload":{"devices":["oven-1"]}}`)
 	all.awaitRe("s")
 	gatewaytest.Eventually(t, "press-1 does not cross any more", func() bool {
@@ -54,9 +54,9 @@ func TestTelemetryCrosses(t *testing.T) {
 	})
 }
 
-// A link to Redis that stalls and breaks, for moments and for longer than the
-// time to live: what was received and what was reported lost, to the front end
-// on the other node, is what was sent.
+// A link to Redis stalls and breaks, for moments and for longer than the time
+// to live. For the front end on the other node, received and reported lost
+// samples together are the sent ones.
 func TestTelemetryIsAccountedForWhenTheBusDropsIt(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

@@ -41,7 +41,7 @@ func newDevice(addr, id, token string) (*device, error) {
 	return d, nil
 }
 
-// stream sends telemetry until stop, in pieces of all sizes.
+// stream sends telemetry until stop, in frames of all sizes.
 func (d *device) stream(stop <-chan struct{}) {
 	for tick := time.NewTicker(5 * time.Millisecond); ; {
 		select {
@@ -54,15 +54,16 @@ func (d *device) stream(stop <-chan struct{}) {
 		case <-tick.C:
 			n := 1 + rand.IntN(100)
 			seq := d.sent.Load()
-			// Counted first: a receiver must never know more.
+			// The samples are counted before they are sent, so that no
+			// receiver has more samples than the count.
 			d.sent.Add(uint64(n))
 			d.SendSamples(seq, n)
 		}
 	}
 }
 
-// watcher is a front end that keeps the books of the steady devices' samples
-// and of its own commands.
+// watcher is a front end that accounts for the steady devices' samples and for
+// its own commands.
 type watcher struct {
 	*peer
 	name string
@@ -149,7 +150,8 @@ func (w *watcher) telemetry(h protocol.TelemetryHeader) {
 	}
 }
 
-// advance books samples [from, to), received or told lost: they follow exactly.
+// advance accounts for samples [from, to), received or reported lost, which
+// must be the next ones.
 func (w *watcher) advance(id string, from, to uint64) {
 	if next, ok := w.next[id]; ok && next != from && len(w.wrong) < 10 {
 		w.wrong = append(w.wrong, fmt.Sprintf("%s of %s: sample %d comes, %d is next", w.name, id, from, next))
@@ -179,8 +181,8 @@ func (w *watcher) open() (n int) {
 	return n
 }
 
-// problems returns what is wrong with the books; commands without an outcome
-// are not in them.
+// problems returns the errors found; commands without an outcome are not among
+// them.
 func (w *watcher) problems() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -193,8 +195,8 @@ func (w *watcher) problems() []string {
 	return all
 }
 
-// comeAndGo is a device that connects, works for a moment, and leaves in one of
-// the ways there are; sometimes it comes back before it has left.
+// comeAndGo is a device that connects, works for a moment, and disconnects in
+// a random way. Sometimes it reconnects before its old connection has ended.
 func comeAndGo(g *gateway, i int) {
 	id := fmt.Sprintf("visitor-%d", rand.IntN(10))
 	token := g.credentials.visitor()
@@ -224,7 +226,8 @@ func comeAndGo(g *gateway, i int) {
 	}
 }
 
-// dieReading is a front end that reads slowly, or not at all, and vanishes.
+// dieReading is a front end that reads slowly or not at all, and ends without
+// a close frame.
 func dieReading(g *gateway, i int) {
 	p, err := dial(g.Addr, "/ws/frontend", g.credentials.frontend, 4096)
 	if err != nil {
@@ -238,8 +241,8 @@ func dieReading(g *gateway, i int) {
 	p.Reset()
 }
 
-// talkNonsense sends what breaks a rule: of HTTP, of RFC 6455, of labgate.v1,
-// or of none.
+// talkNonsense sends input that breaks a rule of HTTP, RFC 6455 or labgate.v1,
+// or random bytes.
 func talkNonsense(g *gateway, i int) {
 	junk := make([]byte, 1+rand.IntN(2000))
 	for k := range junk {
@@ -286,7 +289,7 @@ func talkNonsense(g *gateway, i int) {
 	}
 }
 
-// kick ends a session that may be ended through the HTTP API.
+// kick ends a session through the HTTP API, but not that of a steady peer.
 func kick(g *gateway, _ int) {
 	res, err := g.api(http.MethodGet, "/v1/sessions")
 	if err != nil {

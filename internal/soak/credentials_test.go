@@ -18,11 +18,11 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// credentials are a gateway's file of tokens, which changes all the time, and
-// its secret for JWTs.
+// credentials are a gateway's file of tokens, which the test changes all the
+// time, and its secret for JWTs.
 type credentials struct {
 	file, secretFile string
-	// device and frontend are tokens that stay.
+	// device and frontend are tokens that are never revoked.
 	device, frontend string
 
 	// mu guards the rest.
@@ -49,7 +49,7 @@ func newCredentials(t *testing.T) *credentials {
 	return c
 }
 
-// issue makes a token and puts it into the file.
+// issue makes a token and adds it to the file.
 func (c *credentials) issue(g access.Grant) string {
 	token := access.NewToken()
 	line, err := access.HashLine(token, g)
@@ -63,7 +63,7 @@ func (c *credentials) issue(g access.Grant) string {
 	return token
 }
 
-// revoke takes a token from the file.
+// revoke removes a token from the file.
 func (c *credentials) revoke(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,7 +71,7 @@ func (c *credentials) revoke(token string) {
 	c.write()
 }
 
-// write replaces the file in one step. The caller holds mu.
+// write replaces the file atomically. The caller holds mu.
 func (c *credentials) write() {
 	var text strings.Builder
 	for _, line := range c.lines {
@@ -93,7 +93,7 @@ func (c *credentials) visitor() string {
 	return c.visitors[rand.IntN(len(c.visitors))]
 }
 
-// jwt returns one that is good for d.
+// jwt returns a JWT that expires after d.
 func (c *credentials) jwt(role, subject string, d time.Duration) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	text := encode([]byte(`{"alg":"HS256"}`)) + "." + encode(fmt.Appendf(nil, `{"sub":%q,"role":%q,"exp":%.3f}`, subject, role, float64(time.Now().Add(d).UnixMilli())/1000))
@@ -102,7 +102,7 @@ func (c *credentials) jwt(role, subject string, d time.Duration) string {
 	return text + "." + encode(mac.Sum(nil))
 }
 
-// turnOver puts another token in the place of one that visitors use.
+// turnOver replaces a token that visitors use.
 func turnOver(g *gateway, _ int) {
 	c := g.credentials
 	fresh := c.issue(access.Grant{Role: access.RoleDevice})
@@ -115,7 +115,7 @@ func turnOver(g *gateway, _ int) {
 	c.revoke(old)
 }
 
-// loseToken connects with a token of its own, which is then revoked.
+// loseToken connects with a new token, and revokes the token.
 func loseToken(g *gateway, i int) {
 	id := fmt.Sprintf("steady-token-%d", i%3)
 	token := g.credentials.issue(access.Grant{Role: access.RoleDevice, Name: id})
@@ -133,7 +133,7 @@ func loseToken(g *gateway, i int) {
 	g.expectUnauthorized(d, "its token was revoked", 0)
 }
 
-// outliveJWT connects with a JWT and stays until it ends.
+// outliveJWT connects with a JWT and stays until the JWT expires.
 func outliveJWT(g *gateway, i int) {
 	id := fmt.Sprintf("steady-jwt-%d", i%3)
 	d, err := newDevice(g.Addr, id, g.credentials.jwt("device", id, 3*time.Second))
@@ -144,8 +144,7 @@ func outliveJWT(g *gateway, i int) {
 	g.expectUnauthorized(d, "its JWT ended", 1)
 }
 
-// renewJWT connects with a JWT and takes another each time it is told that it
-// is about to end.
+// renewJWT connects with a JWT, and renews it at each gateway.token_expiring.
 func renewJWT(g *gateway, i int) {
 	id := fmt.Sprintf("steady-renewer-%d", i%3)
 	p, err := dial(g.Addr, "/ws/device/"+id, g.credentials.jwt("device", id, 3*time.Second), 0)
@@ -197,8 +196,8 @@ func (g *gateway) expectUnauthorized(d *device, why string, counter int) {
 	g.leases[counter].Add(1)
 }
 
-// over reports whether the gateway has gone or is leaving: then nothing is
-// wrong with being closed.
+// over reports whether the gateway has ended or drains. Then a closed
+// connection is no error.
 func (g *gateway) over() bool { return g.leaving.Load() || !g.Alive() }
 
 func (g *gateway) wrong(format string, args ...any) {

@@ -14,19 +14,20 @@ import (
 type gateway struct {
 	*gatewaytest.Gateway
 	credentials *credentials
-	// leaving is set when the gateway was told to end.
+	// leaving is set when the test has told the gateway to end.
 	leaving atomic.Bool
 	// leases counts sessions that lost their token, outlived their JWT, renewed
 	// it.
 	leases [3]atomic.Int64
-	// complain takes what an actor found wrong.
+	// complain records an error that an actor has found.
 	complain func(format string, args ...any)
 }
 
 func startGateway(t *testing.T) *gateway {
 	t.Helper()
 	g := &gateway{complain: t.Errorf, credentials: newCredentials(t)}
-	// Small queues and short deadlines, so that all of them are met.
+	// Queues are small and deadlines short, so that the load reaches all of
+	// these limits.
 	g.Gateway = gatewaytest.StartGateway(t, "--log-level", "info",
 		"--telemetry-bytes", "65536", "--inflight-bytes", "16384", "--heartbeat-interval", "1s", "--heartbeat-timeout", "5s",
 		"--handshake-timeout", "2s", "--drain-timeout", "10s", "--frontend-message-rate", "500", "--max-connections-per-address", "5000",
@@ -34,7 +35,7 @@ func startGateway(t *testing.T) *gateway {
 	return g
 }
 
-// rest is what a gateway has while nobody is connected.
+// rest is what a gateway uses while no peer is connected.
 type rest struct {
 	goroutines, descriptors int
 	heapKiB                 int
@@ -44,14 +45,15 @@ func (r rest) String() string {
 	return fmt.Sprintf("%d goroutines, %d descriptors, %d KiB of heap", r.goroutines, r.descriptors, r.heapKiB)
 }
 
-// atRest waits until all connections have ended and takes stock.
+// atRest waits until all connections have ended, and returns the use of
+// resources.
 func (g *gateway) atRest(t *testing.T) rest {
 	t.Helper()
 	http.DefaultClient.CloseIdleConnections()
 	gatewaytest.Eventually(t, "no session and no connection is left", func() bool {
 		return g.Metric("labgate_sessions") == 0 && g.Metric("labgate_connections") == 0
 	})
-	// A moment for goroutines that have done their work.
+	// Goroutines that have finished their work need a moment to end.
 	time.Sleep(500 * time.Millisecond)
 	// This collects the garbage first; twice, for what pools have kept.
 	for range 2 {
@@ -66,8 +68,8 @@ func (g *gateway) atRest(t *testing.T) rest {
 	}
 }
 
-// compare fails when more is left than there was. The admin listener's own
-// connections make a small difference.
+// compare fails when the gateway uses more than before. The admin listener's
+// connections cause a small difference.
 func (r rest) compare(t *testing.T, after rest) {
 	t.Helper()
 	if after.goroutines > r.goroutines+4 || after.descriptors > r.descriptors+3 || after.heapKiB > r.heapKiB+4<<10 {

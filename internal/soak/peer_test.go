@@ -24,7 +24,7 @@ type peer struct {
 }
 
 // dial makes the handshake with a token. A receive buffer of 0 is the kernel's
-// own.
+// default.
 func dial(addr, path, token string, receiveBuffer int) (*peer, error) {
 	s, err := gatewaytest.Dialer{Token: token, ReceiveBuffer: receiveBuffer}.Dial(addr, path)
 	if err != nil {

@@ -16,15 +16,16 @@ import (
 // shortTime is how long the soak lasts without SOAK_TIME.
 const shortTime = 15 * time.Second
 
-// endings are the ways to end sessions from outside.
+// endings end sessions from outside in different ways.
 var endings = []func(g *gateway, i int){kick, turnOver, loseToken, outliveJWT, renewJWT}
 
-// steady reports whether a device or user keeps books and is left in peace.
+// steady reports whether a device or user accounts for samples and commands,
+// and so must not be disturbed.
 func steady(name string) bool { return strings.HasPrefix(name, "steady-") }
 
-// TestSoak runs everything at once, and then balances the books: each sample of
-// the steady devices was received or told lost, once; each command had one
-// outcome; and of all the others nothing is left in the gateway.
+// TestSoak runs all kinds of load and failure at once. Afterwards each sample
+// of the steady devices was received or reported lost exactly once, each
+// command has one outcome, and the gateway keeps no resources of the others.
 func TestSoak(t *testing.T) {
 	length := shortTime
 	if text := os.Getenv("SOAK_TIME"); text != "" {
@@ -56,7 +57,7 @@ func TestSoak(t *testing.T) {
 		}
 	}
 
-	// And once more, ended in the middle.
+	// Once more, with an end in the middle.
 	steadies = gather(t, g)
 	stop := chaos(t, g, time.Hour)
 	time.Sleep(2 * time.Second)
@@ -64,8 +65,8 @@ func TestSoak(t *testing.T) {
 	stop()
 }
 
-// chaos has the actors run for a time; the function that it returns waits for
-// the end of that, or, when the gateway has gone, ends it.
+// chaos runs the actors for a time. The returned function waits for their end,
+// or ends them when the gateway has ended.
 func chaos(t *testing.T, g *gateway, length time.Duration) (wait func()) {
 	t.Helper()
 	until := time.Now().Add(length)
@@ -94,7 +95,7 @@ func chaos(t *testing.T, g *gateway, length time.Duration) (wait func()) {
 	}
 }
 
-// drains starts other gateways and ends them under load.
+// drains starts further gateways and ends them under load.
 func drains(t *testing.T, until time.Time) {
 	t.Helper()
 	for time.Now().Before(until) {
@@ -106,7 +107,7 @@ func drains(t *testing.T, until time.Time) {
 	}
 }
 
-// party are the steady devices and the watchers, at work.
+// party is the steady devices and the watchers.
 type party struct {
 	devices  []*device
 	watchers []*watcher
@@ -143,7 +144,8 @@ func gather(t *testing.T, g *gateway) *party {
 					tick.Stop()
 					return
 				case <-tick.C:
-					// Some are there, some come and go, one never comes.
+					// Some of these devices stay, some connect and disconnect,
+					// one never connects.
 					w.command([]string{"steady-0", "steady-3", "visitor-1", "visitor-7", "nobody"}[rand.IntN(5)])
 				}
 			}
@@ -152,7 +154,8 @@ func gather(t *testing.T, g *gateway) *party {
 	return p
 }
 
-// balance stops the party and waits until everything is accounted for.
+// balance stops the party and waits until every sample and command is
+// accounted for.
 func (p *party) balance(t *testing.T) {
 	t.Helper()
 	close(p.quiet)
@@ -204,8 +207,8 @@ func (p *party) leave() {
 	}
 }
 
-// drained ends the gateway under the party: everybody is told with 1001, and
-// what was asked before has an outcome.
+// drained ends the gateway under the party: every session is closed with 1001,
+// and every earlier command has an outcome.
 func (p *party) drained(t *testing.T, g *gateway) {
 	t.Helper()
 	close(p.quiet)
