@@ -20,7 +20,7 @@ type SendCmd struct {
 	Type    string        `argument:"TYPE" required:"true" help:"The command, such as test.start."`
 	Payload string        `argument:"PAYLOAD" help:"JSON payload, such as '{\"speed_mm_min\": 50}'."`
 	Urgent  bool          `option:"urgent" help:"Deliver the command ahead of everything that waits for the device."`
-	Timeout time.Duration `option:"timeout" default:"10s" min:"1ms" max:"24h" help:"How long to wait for the answer."`
+	Timeout time.Duration `option:"timeout" default:"10s" min:"1ms" max:"10m" help:"How long to wait for the answer."`
 }
 
 // Run prints the answer as the gateway delivered it. No answer is an error.
