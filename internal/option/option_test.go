@@ -160,7 +160,7 @@ func TestRefused(t *testing.T) {
 		{"count", "99999999999999999999", nil, "--count 99999999999999999999 is out of range; use 1 to 100", true},
 		{"auto", "0", nil, "--auto 0 is out of range; use 10 to 20", true},
 		{"auto", "21", func(s *sample) { s.Auto = 21 }, "--auto 21 is out of range; use 10 to 20", true},
-		{"open", "1", func(s *sample) { s.Open = 1 }, "--open 1 is out of range; use 2 at least", true},
+		{"open", "1", func(s *sample) { s.Open = 1 }, "--open 1 is out of range; use 2 or more", true},
 		{"open", "9223372036854775808", nil, `--open "9223372036854775808" is not a whole number below 2^63`, false},
 		{"seed", "-1", nil, `--seed "-1" is not a whole number from 0 to 2^64-1`, false},
 		{"mode", "warp", func(s *sample) { s.Mode = "warp" }, `--mode "warp" is unknown; use fast, slow or off`, false},
