@@ -98,7 +98,9 @@ func TestMetrics(t *testing.T) {
 	}
 	fe.await(protocol.TypeError)
 	bad := refusalCase{"", request("/ws/nowhere"), 404, protocol.ErrNotFound, "", ""}
+	open := g.admission.Counters().Connections.Load()
 	bad.check(t, g)
+	g.eventually("the refused connection is gone", func() bool { return g.admission.Counters().Connections.Load() <= open })
 	panics := g.upgrade("/ws/frontend")
 	panics.send(wsframe.OpText, []byte(`"panic"`))
 	panics.expectClose(protocol.CloseInternal)

@@ -28,7 +28,7 @@ func (s *Server) loopOptions(capacity eventloop.Capacity) eventloop.Options {
 	return eventloop.Options{
 		LoopOptions: o.LoopOptions, TLSOptions: o.TLSOptions,
 		Listen: o.Listen, Authorities: s.admission.Authorities(), CertificateInterval: o.certificateInterval,
-		MaxBody: o.MaxMessage, MaxQueued: o.InflightBytes + o.ControlBytes + o.TelemetryBytes + max(o.MaxMessage, o.maxEcho), MaxUnsent: o.InflightBytes / 2,
+		MaxQueued: o.InflightBytes + o.ControlBytes + o.TelemetryBytes + max(o.MaxMessage, o.maxEcho), MaxUnsent: o.InflightBytes / 2,
 		MaxRefusing: capacity.Refusing, HandshakeTimeout: o.HandshakeTimeout, WriteTimeout: o.WriteTimeout,
 		Admission: connections{s}, Handler: connections{s}, Panics: s.panics, Logger: o.Logger, Events: o.Events, ErrorLog: debugLog(o.Logger),
 	}

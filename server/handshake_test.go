@@ -52,7 +52,8 @@ func refusals() []refusalCase {
 		{"name escaped", request("/ws/device/a%2Fb"), 400, "bad_message", `"device_id"`, ""},
 		{"name with a slash", request("/ws/device/a/b"), 400, "bad_message", `"device_id"`, ""},
 		{"user", request("/ws/frontend/" + long), 400, "bad_message", `"user"`, ""},
-		{"user escaped", request("/ws/frontend/%41nn"), 400, "bad_message", `"user"`, ""},
+		{"name escaped twice", request("/ws/device/rig%253A1"), 400, "bad_message", `"device_id"`, ""},
+		{"with a body", request("/ws/device/d", "Content-Length: 2") + "{}", 400, "bad_message", "Content-Length", ""},
 		{"unknown path", request("/ws/machine/d"), 404, "not_found", "/ws/device/{device_id}", ""},
 		{"unknown path beside", request("/ws/frontends"), 404, "not_found", "/ws/frontend", ""},
 		{"method", "POST" + request("/ws/device/d")[3:], 405, "bad_message", "POST", "Allow: GET"},
@@ -164,6 +165,7 @@ func TestHandshakeAccepted(t *testing.T) {
 			"allowed origin":        request("/ws/frontend", "Origin: HTTPS://lab.test"),
 			"extensions":            request("/ws/frontend", "Sec-WebSocket-Extensions: permessage-deflate"),
 			"slash":                 request("/ws/frontend/"),
+			"user escaped":          request("/ws/frontend/%41nn"),
 			"32 meta":               request("/ws/device/d?" + metaQuery(32)),
 		} {
 			p := newPeer(t, g.dial())

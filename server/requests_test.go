@@ -4,14 +4,16 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"github.com/labgate/labgate/internal/eventloop"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -151,29 +153,32 @@ func TestWaitingCommand(t *testing.T) {
 }
 
 // TestVanishedAsker gives up a place for waiting requests as soon as the asker
-// is gone. A blocking connection cannot notice: its goroutine waits.
+// is gone, with a reset, or with the end of its side, also when it has sent more
+// requests meanwhile.
 func TestVanishedAsker(t *testing.T) {
-	for _, m := range modes {
-		if m.tls == "" && m.io != eventloop.IONonBlocking {
-			continue
-		}
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			g := start(t, m, nil)
-			dev := g.upgrade("/ws/device/d")
-			for range 3 {
-				asker := newPeer(t, g.dial())
-				write(t, asker.conn, postCommand("d", `{"type":"test.start","timeout_ms":600000}`))
-				c := dev.await("test.start")
-				asker.vanish()
-				g.awaitRequests()
-				dev.text(`{"type":"too.late","re":%q,"id":"late"}`, c.ID)
-				if e := dev.await(protocol.TypeError); e.Re != "late" || !strings.Contains(string(e.Payload), "not_found") {
-					t.Errorf("%+v", e)
-				}
+	eachMode(t, func(t *testing.T, m mode) {
+		g := start(t, m, nil)
+		dev := g.upgrade("/ws/device/d")
+		for i := range 6 {
+			asker := newPeer(t, g.dial())
+			write(t, asker.conn, postCommand("d", `{"type":"test.start","timeout_ms":600000}`))
+			c := dev.await("test.start")
+			for range i / 2 {
+				write(t, asker.conn, strings.Repeat(get("/v1/devices/none"), 10))
+				time.Sleep(5 * time.Millisecond)
 			}
-		})
-	}
+			if i%2 == 0 {
+				asker.vanish()
+			} else {
+				asker.conn.Close()
+			}
+			g.awaitRequests()
+			dev.text(`{"type":"too.late","re":%q,"id":"late"}`, c.ID)
+			if e := dev.await(protocol.TypeError); e.Re != "late" || !strings.Contains(string(e.Payload), "not_found") {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
 }
 
 // TestUpgradeOfKeptConnection upgrades a connection that has served requests;
@@ -206,29 +211,159 @@ func TestUpgradeOfKeptConnection(t *testing.T) {
 }
 
 // TestUpgradeBehindWaitingRequest pipelines a handshake behind a request that
-// waits. The two cannot share the connection: it ends, and nothing else does.
+// waits, and a message behind the handshake: each has its turn.
 func TestUpgradeBehindWaitingRequest(t *testing.T) {
-	for _, m := range modes {
-		if !m.poller() {
-			continue
+	eachMode(t, func(t *testing.T, m mode) {
+		g := start(t, m, nil)
+		dev := g.upgrade("/ws/device/d")
+		conn := g.dial()
+		write(t, conn, postCommand("d", `{"type":"test.start"}`))
+		c := dev.await("test.start")
+		write(t, conn, request("/ws/frontend/ann")+string(maskedText(`{"type":"a.b","dst":"@user/ann"}`)))
+		// The handshake has arrived, and must not be answered yet.
+		time.Sleep(50 * time.Millisecond)
+		if n := g.manager.Len(); n != 1 {
+			t.Errorf("%d sessions", n)
 		}
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			g := start(t, m, nil)
-			dev := g.upgrade("/ws/device/d")
-			p := newPeer(t, g.dial())
-			p.write([]byte(postCommand("d", `{"type":"test.start"}`)))
-			dev.await("test.start")
-			p.write([]byte(request("/ws/frontend")))
-			if head, err := p.readHead(); err == nil {
-				t.Errorf("answer %q", head)
+		dev.text(`{"type":"test.started","re":%q}`, c.ID)
+		head, err := http.ReadResponse(bufio.NewReaderSize(oneByte{conn}, 16), &http.Request{Method: "POST"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(head.Body); err != nil || !strings.Contains(string(body), "test.started") {
+			t.Fatalf("%s %v", body, err)
+		}
+		p := newPeer(t, conn)
+		if head, err := p.readHead(); err != nil || !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+			t.Fatalf("%q %v", head, err)
+		}
+		p.await(protocol.TypeWelcome)
+		p.await("a.b")
+		p.text(`{"type":"c.d","dst":"@user/ann"}`)
+		p.await("c.d")
+	})
+}
+
+// oneByte reads single bytes, so that nothing is read behind an answer.
+type oneByte struct{ io.Reader }
+
+func (r oneByte) Read(b []byte) (int, error) { return r.Reader.Read(b[:1]) }
+
+func maskedText(text string) []byte {
+	return wsframe.AppendMaskedFrame(nil, wsframe.OpText, 7, []byte(text))
+}
+
+// TestRefusalBehindWaitingRequest sends what is no request behind one that waits:
+// the refusal comes after the answer, whatever is refused.
+func TestRefusalBehindWaitingRequest(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		g := start(t, m, nil)
+		dev := g.upgrade("/ws/device/d")
+		for name, c := range map[string]struct {
+			raw    string
+			status int
+		}{
+			"no request":        {"\x81\x85\x00\x00\x00\x00hello\r\n\r\n", 400},
+			"an endless line":   {"GET /" + strings.Repeat("x", 2*maxHead), 431},
+			"a large body":      {"POST /v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n", 413},
+			"refused handshake": {request("/ws/nothing"), 404},
+		} {
+			conn := g.dial()
+			in := bufio.NewReader(conn)
+			write(t, conn, postCommand("d", `{"type":"test.start"}`))
+			asked := dev.await("test.start")
+			write(t, conn, "\r\n"+c.raw)
+			_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			if b, err := in.ReadByte(); !isTimeout(err) {
+				t.Errorf("%s: %q %v came before the device has answered", name, b, err)
 			}
-			g.awaitRequests()
-			if n := g.manager.Len(); n != 1 {
-				t.Errorf("%d sessions", n)
+			dev.text(`{"type":"test.started","re":%q}`, asked.ID)
+			if status, body := readAnswer(t, conn, in, "POST"); status != 200 || !strings.Contains(body, "test.started") {
+				t.Errorf("%s: %d %s", name, status, body)
 			}
-		})
+			if status, body := readAnswer(t, conn, in, "GET"); status != c.status {
+				t.Errorf("%s: %d %s, want %d", name, status, body, c.status)
+			}
+			if _, err := in.ReadByte(); err == nil || isTimeout(err) {
+				t.Errorf("%s: the connection was not closed: %v", name, err)
+			}
+		}
+	})
+}
+
+// maxHead is the largest head of a request, in bytes.
+const maxHead = 16 << 10
+
+// TestHalfClose asks and ends its side, as who has no more to ask does. The
+// answer comes all the same.
+func TestHalfClose(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		g := start(t, m, nil)
+		for _, at := range []int{0, 20} {
+			for range 10 {
+				conn := g.dial()
+				r := get("/v1/devices/none")
+				write(t, conn, r[:at])
+				if at > 0 {
+					time.Sleep(5 * time.Millisecond)
+				}
+				write(t, conn, r[at:])
+				if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				in := bufio.NewReader(conn)
+				if status, body := readAnswer(t, conn, in, "GET"); status != 404 {
+					t.Errorf("%d %s", status, body)
+				}
+				if _, err := in.ReadByte(); err == nil || isTimeout(err) {
+					t.Errorf("the connection was not closed: %v", err)
+				}
+			}
+		}
+	})
+}
+
+// TestBodyNotRead announces bodies, and sends a part, to whoever does not want
+// them: the answer comes without the body, and the connection ends.
+func TestBodyNotRead(t *testing.T) {
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "frontends")
+	if err := os.WriteFile(tokens, []byte(frontendToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	eachMode(t, func(t *testing.T, m mode) {
+		g := start(t, m, func(o *Options) { o.FrontendTokenFile = tokens })
+		token := "Authorization: Bearer " + frontendToken + "\r\n"
+		for name, c := range map[string]struct {
+			line, fields string
+			status       int
+		}{
+			"nothing there":     {"POST /nothing", "", 404},
+			"no credential":     {"POST /v1/broadcast", "Content-Type: application/json\r\n", 401},
+			"no endpoint":       {"POST /v1/nothing", token, 404},
+			"another method":    {"POST /v1/devices", token, 405},
+			"a GET with a body": {"GET /v1/devices/none", token, 404},
+			"no JSON":           {"POST /v1/broadcast", token + "Content-Type: text/plain\r\n", 415},
+			"too large":         {"POST /v1/broadcast", token + "Content-Type: application/json\r\nContent-Length: 2000000\r\n", 413},
+			"a handshake":       {"GET /ws/frontend", token, 426},
+		} {
+			for _, length := range []string{"Content-Length: 100\r\n", "Content-Length: 1000000\r\n", "Transfer-Encoding: chunked\r\n"} {
+				if strings.Contains(c.fields, "Content-Length") {
+					length = ""
+				}
+				conn := g.dial()
+				write(t, conn, c.line+" HTTP/1.1\r\nHost: localhost\r\n"+c.fields+length+"\r\n5\r\n")
+				in := bufio.NewReader(conn)
+				if status, body := readAnswer(t, conn, in, "GET"); status != c.status {
+					t.Errorf("%s: %d %s, want %d", name, status, body, c.status)
+				}
+				if _, err := in.ReadByte(); err == nil || isTimeout(err) {
+					t.Errorf("%s: the connection was not closed: %v", name, err)
+				}
+				conn.Close()
+			}
+		}
+	})
 }
 
 // TestAnswersNotRead has a client ask and ask without ever reading: what waits

@@ -161,6 +161,36 @@ func TestHalfOpenHandshakes(t *testing.T) {
 	w.report(t, 200<<10)
 }
 
+// TestUnwantedBodies sends hundreds of large bodies to where nobody wants them,
+// all at once.
+func TestUnwantedBodies(t *testing.T) {
+	const attackers, size = 300, 1 << 20
+	g := gatewaytest.StartGateway(t)
+	w := newWitness(t, g, "")
+	body := strings.Repeat("x", size)
+	conns := make([]net.Conn, attackers)
+	w.during(t, time.Second, func() {
+		for i := range conns {
+			conn, err := dialFrom(i, g.Addr)
+			if err != nil {
+				t.Errorf("connection %d: %v", i, err)
+				return
+			}
+			conns[i] = conn
+			_ = conn.SetWriteDeadline(time.Now().Add(gatewaytest.Patience))
+			// The last byte never comes.
+			_, _ = fmt.Fprintf(conn, "POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", size+1, body)
+		}
+	})
+	for _, conn := range conns {
+		if conn != nil {
+			conn.Close()
+		}
+	}
+	gatewaytest.Eventually(t, "only the witness is left", func() bool { return g.Metric("labgate_connections") == 2 })
+	w.report(t, attackers*size/8>>10)
+}
+
 func isDeadline(err error) bool {
 	ne, ok := err.(net.Error)
 	return ok && ne.Timeout()

@@ -27,7 +27,7 @@ func (a *Admission) CheckHandshake(r *http.Request) (Handshake, *Refusal) {
 	if ref := a.CheckDraining(); ref != nil {
 		return h, ref
 	}
-	to, name, ref := a.roleAndName(r.URL.EscapedPath())
+	to, name, ref := a.roleAndName(r.URL.Path)
 	if ref != nil {
 		return h, ref
 	}
@@ -74,6 +74,9 @@ func checkUpgradeHeaders(r *http.Request) *Refusal {
 	}
 	if r.Header.Get("Sec-Websocket-Version") != "13" {
 		return refuse(http.StatusUpgradeRequired, protocol.ErrBadMessage, "header Sec-WebSocket-Version: only 13 is spoken here")
+	}
+	if r.ContentLength != 0 {
+		return refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Content-Length or Transfer-Encoding: a request for a WebSocket has no body; send none")
 	}
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
 	if err != nil || len(key) != 16 {

@@ -1,6 +1,7 @@
 package eventloop
 
 import (
+	"crypto/tls"
 	"net"
 	"time"
 
@@ -28,11 +29,20 @@ func (l *Loop) accept(ln *limitedListener) {
 	}
 }
 
-// add serves a connection in the way that the mode wants: with a goroutine of
-// its own as long as there are fewer than BlockingConnections, or on its poller.
+// add serves a connection in the way that the mode wants: by net/http's server,
+// with a goroutine of its own, as long as there are fewer than
+// BlockingConnections and under blocking TLS; or on a poller.
 func (l *Loop) add(conn net.Conn) {
-	if l.blocking.Add(1) <= int64(l.opts.BlockingConnections()) {
-		l.addBlocking(conn)
+	if l.blocking.Add(1) <= int64(l.opts.BlockingConnections()) || l.stdTLS != nil {
+		c := l.newServerConn(conn, conn.RemoteAddr())
+		c.blocking = true
+		if l.stdTLS != nil {
+			// One configuration for all: its session tickets are good at each
+			// listener.
+			c.std = tls.Server(conn, l.stdTLS)
+			c.Conn = c.std
+		}
+		l.give(c)
 		return
 	}
 	l.blocking.Add(-1)
@@ -41,6 +51,22 @@ func (l *Loop) add(conn net.Conn) {
 
 // addPoller puts a connection on its poller.
 func (l *Loop) addPoller(conn net.Conn) {
+	nbc, err := l.pollerConn(conn)
+	if err != nil {
+		_ = conn.Close()
+		l.admission.ConnectionEnded(conn.RemoteAddr())
+		l.counters.AcceptErrors.Add(1)
+		l.warnAccept(err)
+		return
+	}
+	h := newHTTPConn(l, nbc)
+	l.wheel.Schedule(&h.timer, time.Now().Add(l.opts.HandshakeTimeout))
+	_ = l.addConn(nbc, h) // the end of nbc has been told
+}
+
+// pollerConn makes nbio's kind of connection of one; on an error the caller
+// closes conn.
+func (l *Loop) pollerConn(conn net.Conn) (*nbio.Conn, error) {
 	// The poller works on a duplicate of the descriptor. When there is none to
 	// be had, this connection waits, and with it all that come after.
 	nbc, err := nbio.NBConn(conn)
@@ -50,78 +76,24 @@ func (l *Loop) addPoller(conn net.Conn) {
 		time.Sleep(acceptPause)
 		nbc, err = nbio.NBConn(conn)
 	}
-	if err != nil {
-		_ = conn.Close()
-		l.acceptFailed(conn, err)
-		return
-	}
-	if nbc.Hash() >= nbio.MaxOpenFiles {
+	if err == nil && nbc.Hash() >= nbio.MaxOpenFiles {
 		_ = nbc.Close()
-		l.acceptFailed(conn, errDescriptorTable)
-		return
+		err = errDescriptorTable
 	}
-	h := newPollerHTTPConn(l, nbc)
-	nbc.SetSession(h)
-	l.wheel.Schedule(&h.timer, time.Now().Add(l.opts.HandshakeTimeout))
+	return nbc, err
+}
+
+// addConn has a poller serve a connection as its kind says. On an error nbc is
+// closed.
+func (l *Loop) addConn(nbc *nbio.Conn, kind pollerConn) error {
+	nbc.SetSession(kind)
 	// The kernel orders this before anything that the poller does, but the race
 	// detector does not know.
 	nbc.Lock()
 	nbc.Unlock() //nolint:staticcheck // see above
-	if _, err := l.engine.Engine.AddConn(nbc); err != nil {
+	_, err := l.engine.Engine.AddConn(nbc)
+	if err != nil {
 		l.log.Warn().Err(err).Msg("a connection could not be added to its poller")
 	}
-}
-
-// acceptFailed books a connection that was accepted in vain.
-func (l *Loop) acceptFailed(conn net.Conn, err error) {
-	l.admission.ConnectionEnded(conn.RemoteAddr())
-	l.counters.AcceptErrors.Add(1)
-	l.warnAccept(err)
-}
-
-// addBlocking gives a connection a reading goroutine.
-func (l *Loop) addBlocking(conn net.Conn) {
-	l.mu.Lock()
-	l.blockingConns[conn] = struct{}{}
-	l.mu.Unlock()
-	l.readers.Add(1)
-	go l.serveBlocking(conn)
-}
-
-// serveBlocking reads requests, and then the session that one of them has made.
-//
-// Goroutine: one for each blocking connection, ended when that is closed;
-// Loop.readers waits for it.
-func (l *Loop) serveBlocking(conn net.Conn) {
-	defer l.readers.Done()
-	defer func() {
-		_ = conn.Close()
-		l.mu.Lock()
-		delete(l.blockingConns, conn)
-		l.mu.Unlock()
-		l.blocking.Add(-1)
-		l.admission.ConnectionEnded(conn.RemoteAddr())
-	}()
-	h := newBlockingHTTPConn(l, conn)
-	buf := make([]byte, l.opts.ReadBuffer)
-	err := conn.SetReadDeadline(time.Now().Add(l.opts.HandshakeTimeout))
-	for err == nil && h.parser.ParserCloser == nil {
-		var n int
-		if n, err = conn.Read(buf); n > 0 {
-			h.decrypted(buf[:n])
-		}
-	}
-	h.parser.CloseAndClean(err)
-	if upgraded, ok := h.parser.ParserCloser.(*blockingTransport); ok {
-		upgraded.readLoop(nil, buf)
-	}
-}
-
-// closeBlocking closes the connections that have a reading goroutine.
-func (l *Loop) closeBlocking() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for conn := range l.blockingConns {
-		_ = conn.Close()
-	}
+	return err
 }

@@ -24,15 +24,8 @@ type blockingTransport struct {
 	sess   *session.Session
 }
 
-// Parse takes what arrived right behind the handshake; it makes
-// blockingTransport nbio's ParserCloser.
-func (c *blockingTransport) Parse(data []byte) error {
-	c.reader.read(c.loop.panics, c.readingSession(), data)
-	return nil
-}
-
 // readLoop reads until the connection ends, on the connection's reading
-// goroutine. early is what arrived right behind the handshake and was not parsed.
+// goroutine. early is what arrived right behind the handshake.
 func (c *blockingTransport) readLoop(early, buf []byte) {
 	s := c.readingSession()
 	if len(early) > 0 {
@@ -44,7 +37,7 @@ func (c *blockingTransport) readLoop(early, buf []byte) {
 			c.reader.read(c.loop.panics, s, buf[:n])
 		}
 		if err != nil {
-			c.CloseAndClean(err)
+			c.ended(err)
 			return
 		}
 	}
@@ -60,12 +53,9 @@ func (c *blockingTransport) readingSession() *session.Session {
 	return c.sess
 }
 
-// UnderlayerConn returns the connection below the WebSocket, for nbio.
-func (c *blockingTransport) UnderlayerConn() net.Conn { return c.ws.UnderlayerConn() }
-
-// CloseAndClean ends the session when reading has ended, on the reading
+// ended ends the session when reading has ended, on the reading
 // goroutine.
-func (c *blockingTransport) CloseAndClean(err error) {
+func (c *blockingTransport) ended(err error) {
 	_ = c.Close()
 	c.ws.CloseAndClean(err)
 	c.readingSession().TransportClosed(err)

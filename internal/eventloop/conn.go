@@ -37,7 +37,7 @@ func connOf(nbc *nbio.Conn) pollerConn {
 	if c, ok := nbc.Session().(pollerConn); ok {
 		return c
 	}
-	return upgrading{nbc}
+	return departed{}
 }
 
 // dispatch connects nbio's events with the kinds of connections.
@@ -56,22 +56,4 @@ func (l *Loop) dispatch(e *nbhttp.Engine) {
 		c.ended(err)
 		l.clearing.yieldAfter(begun)
 	})
-}
-
-// upgrading is a connection in the hands of nbio's Upgrader, which keeps things
-// of its own in the connection's session. The Upgrader runs on the connection's
-// poller, so nothing is read meanwhile; when it has failed, the connection is
-// closed.
-type upgrading struct{ nbc *nbio.Conn }
-
-func (upgrading) readable(nbc *nbio.Conn, _ *iteration, buf []byte) { readAvailable(nbc, buf) }
-func (upgrading) received([]byte)                                   {}
-func (upgrading) decrypted([]byte)                                  {}
-func (upgrading) written(int)                                       {}
-func (upgrading) accepted() bool                                    { return true }
-
-func (u upgrading) ended(err error) {
-	if c, ok := u.nbc.Session().(nbhttp.ParserCloser); ok {
-		c.CloseAndClean(err)
-	}
 }

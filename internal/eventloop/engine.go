@@ -1,7 +1,6 @@
 package eventloop
 
 import (
-	"net/http"
 	"sync"
 
 	"github.com/lesismal/nbio"
@@ -23,16 +22,10 @@ func (l *Loop) newEngine() *nbhttp.Engine {
 		// keeps a mistake of ours from taking all the memory. nbio closes the
 		// connection beyond it.
 		MaxWriteBufferSize: 2*o.MaxQueued + 64<<20,
-		// What the parser may keep of a request; httpConn has stricter limits.
-		ReadLimit:       maxHTTPHeader + o.MaxBody + o.ReadBuffer,
-		MaxHTTPBodySize: o.MaxBody,
-		// Handlers of the HTTP API may wait, so they leave the poller; a
-		// handshake does not (see onRequest).
-		ServerExecutor:          func(f func()) { go f() },
-		SupportServerOnly:       true,
-		ReleaseWebsocketPayload: true,
-		Handler:                 http.HandlerFunc(l.serveRequest),
-		OnRequest:               onRequest,
+		// nbio parses nothing and runs no handler: httpConn reads the first
+		// request, net/http's server the others.
+		ServerExecutor:    func(f func()) { go f() },
+		SupportServerOnly: true,
 	})
 	l.dispatch(e)
 	return e

@@ -18,7 +18,7 @@ type Admission interface {
 	ConnectionAccepted(remote net.Addr) (refusal *httpresponse.Buffer)
 	// ConnectionEnded is called once for each connection that was let in.
 	ConnectionEnded(remote net.Addr)
-	// RequestRefused is called for each request that could not be read.
+	// RequestRefused is called for each request that net/http could not read.
 	RequestRefused(code protocol.ErrorCode)
 }
 
@@ -26,8 +26,10 @@ type Admission interface {
 // methods ends that one connection or request.
 type Handler interface {
 	// ServeHTTP serves a request whose path is not below WebSocketPath, on a
-	// goroutine that may wait. The body has been read. The request's context
-	// ends with the connection where that is noticed.
+	// goroutine that may wait. The body has not been read; reading it fails with
+	// os.ErrDeadlineExceeded when it does not come within HandshakeTimeout. When
+	// it is not read to its end the connection ends behind the answer. The
+	// request's context ends when the client ends its side of the connection.
 	http.Handler
 	// Handshake decides about a request for a WebSocket. It returns nil when it
 	// has written a refusal. It may run on a poller and must not block.

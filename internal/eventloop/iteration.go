@@ -20,16 +20,26 @@ type iteration struct {
 	// ours, is read when everything that was ready before has been served.
 	probe *probe
 	ours  int
+	// epoll is the poller's epoll descriptor, which nbio owns.
+	epoll int
 
 	// Owned by the poller: the time spent on requests in this iteration, and
 	// when the poller last rested because a session is held back.
 	requests time.Duration
 	rested   time.Time
 
-	// mu guards waiting: who is told of the next iteration; a leaf. While
-	// somebody waits, a byte is under way.
+	// mu guards the rest; a leaf. While something waits, a byte is under way.
 	mu      sync.Mutex
-	waiting []chan<- struct{}
+	waiting []task
+	closed  bool // no iteration comes any more
+}
+
+// task is something that waits for the next iteration.
+type task struct {
+	run func() // on the poller; may be nil
+	// cancel is called in place of run when no iteration comes any more; may be
+	// nil.
+	cancel func()
 }
 
 // iterations are those of all pollers, by number.
@@ -54,26 +64,59 @@ func (it *iteration) serveRequest(nbc *nbio.Conn, buf []byte) {
 // notify has the next iteration told to a channel with room, or nil. It returns
 // false when there will be none.
 func (it *iteration) notify(ch chan<- struct{}) bool {
+	if ch == nil {
+		return it.wait(task{})
+	}
+	return it.wait(task{run: func() { ch <- struct{}{} }})
+}
+
+// do runs a function on the poller, or cancel anywhere when the poller has ended.
+func (it *iteration) do(run, cancel func()) {
+	if !it.wait(task{run, cancel}) {
+		cancel()
+	}
+}
+
+func (it *iteration) wait(t task) bool {
 	it.mu.Lock()
 	defer it.mu.Unlock()
+	if it.closed {
+		return false
+	}
 	if len(it.waiting) == 0 {
 		if _, err := unix.Write(it.ours, []byte{0}); err != nil {
 			return false
 		}
 	}
-	it.waiting = append(it.waiting, ch)
+	it.waiting = append(it.waiting, t)
 	return true
 }
 
 // next begins the next iteration, on the poller.
 func (it *iteration) next() {
 	it.requests = 0
-	it.mu.Lock()
-	defer it.mu.Unlock()
-	for _, ch := range it.waiting {
-		if ch != nil {
-			ch <- struct{}{}
+	for _, t := range it.takeWaiting(false) {
+		if t.run != nil {
+			t.run()
 		}
 	}
-	it.waiting = it.waiting[:0]
+}
+
+func (it *iteration) takeWaiting(last bool) []task {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	waiting := it.waiting
+	it.waiting, it.closed = nil, it.closed || last
+	return waiting
+}
+
+// close cancels what waits; the poller has stopped, or never started.
+func (it *iteration) close() {
+	for _, t := range it.takeWaiting(true) {
+		if t.cancel != nil {
+			t.cancel()
+		}
+	}
+	_ = unix.Close(it.ours)
+	_ = it.probe.nbc.Close()
 }

@@ -5,12 +5,20 @@
 // # Transports
 //
 // Each kind of connection is one file. On a poller a kind implements pollerConn,
-// through which nbio's events reach the connection: httpConn reads requests,
-// pollerTransport is a session, probe tells the loop iterations apart. A
-// blocking kind has a goroutine: serveBlocking reads requests,
-// blockingTransport is a session. Kinds are made where a connection comes
-// (Loop.add) and where a request becomes a session (exchange.upgrade): a new
-// transport is a file with its type, made at one of the two.
+// through which nbio's events reach the connection: httpConn reads the first
+// request, pollerTransport is a session, probe tells the loop iterations apart.
+// A blocking kind has a goroutine: serverConn is a connection of net/http's
+// server, blockingTransport a session. Kinds are made where a connection comes
+// (Loop.add) and where a request becomes a session (attachPoller,
+// attachBlocking): a new transport is a file with its type, made at one of the
+// two.
+//
+// # HTTP
+//
+// Every request is read by net/http's parser. On a poller httpConn collects the
+// head of a connection's first request: a handshake becomes a session there, all
+// else leaves the poller (handOver) for the one http.Server, which serves the
+// blocking connections from their beginning.
 package eventloop
 
 import (
@@ -18,7 +26,6 @@ import (
 	stdtls "crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -35,10 +42,10 @@ import (
 
 // Loop serves the public listener.
 //
-// Goroutines: one for each listener; nbio's pollers; one for each request of
-// the HTTP API on a poller; one for each blocking connection, and one for each
-// connection of blocking TLS; one for each refused connection; one that watches
-// the certificate. All end with Stop.
+// Goroutines: one for each listener; nbio's pollers; one of net/http's server,
+// and one or two for each of its connections; one for each blocking session; one
+// for each refused connection; one that watches the certificate. All end with
+// Stop.
 type Loop struct {
 	// Static after Start.
 	opts        Options
@@ -52,7 +59,7 @@ type Loop struct {
 	clearing    yielder // of pollerClosed
 	upgrader    *websocket.Upgrader
 	wheel       *session.Wheel
-	tlsServer   *http.Server
+	server      *http.Server
 	stdTLS      *stdtls.Config
 	llibTLS     *tls.Config
 	certificate *certificate
@@ -65,17 +72,23 @@ type Loop struct {
 	requests atomic.Int64
 	blocking atomic.Int64
 	refusing atomic.Int64
-	// accepting waits for the listeners' goroutines, readers for those of
-	// blocking and refused connections, watching for the certificate's.
+	// given are the connections for the server; stopping says that none is given
+	// time any more.
+	given    chan *serverConn
+	stopping atomic.Bool
+	// accepting waits for the goroutines of the listeners and the server, readers
+	// for those of the server's connections, blocking sessions and refused
+	// connections, watching for the certificate's.
 	accepting sync.WaitGroup
 	readers   sync.WaitGroup
 	watching  sync.WaitGroup
-	quit      chan struct{} // ends watching
+	quit      chan struct{} // ends the server and watching
 
-	// mu guards the rest; a leaf.
-	mu            sync.Mutex
-	blockingConns map[net.Conn]struct{}
-	lastWarned    time.Time
+	// mu guards the rest; a leaf. serverConns are those that the server has, and
+	// the blocking sessions that were made of them.
+	mu          sync.Mutex
+	serverConns map[*serverConn]struct{}
+	lastWarned  time.Time
 }
 
 // Counters count what happens below requests and sessions. They may be read on
@@ -92,7 +105,7 @@ type Counters struct {
 func New(opts Options) (*Loop, error) {
 	l := &Loop{
 		opts: opts, log: opts.Logger, admission: opts.Admission, handler: opts.Handler, panics: opts.Panics,
-		blockingConns: make(map[net.Conn]struct{}), quit: make(chan struct{}),
+		given: make(chan *serverConn, givenConnections), serverConns: make(map[*serverConn]struct{}), quit: make(chan struct{}),
 	}
 	if err := l.loadTLS(); err != nil {
 		return nil, err
@@ -114,27 +127,15 @@ func (l *Loop) Start(wheel *session.Wheel) error {
 		l.CloseListeners()
 		return err
 	}
-	if l.stdTLS != nil {
-		l.tlsServer = l.newTLSServer()
-	}
+	l.server = l.newHTTPServer()
+	l.accepting.Go(func() { _ = l.server.Serve(givenListener{l}) })
 	for _, ln := range l.listeners {
-		l.accepting.Go(func() { l.serve(ln) })
+		l.accepting.Go(func() { l.accept(ln) })
 	}
 	if l.certificate != nil {
 		l.watching.Go(func() { l.certificate.watch(l.quit) })
 	}
 	return nil
-}
-
-// serve serves the connections of one listener.
-func (l *Loop) serve(ln *limitedListener) {
-	if l.tlsServer != nil {
-		// One configuration for all listeners: its session tickets are good at
-		// each of them.
-		_ = l.tlsServer.Serve(stdtls.NewListener(ln, l.stdTLS))
-		return
-	}
-	l.accept(ln)
 }
 
 // startPollers starts nbio; on an error nothing of it is left.
@@ -187,38 +188,17 @@ func (l *Loop) AwaitRequests(ctx context.Context) error {
 // already and the sessions ended. It returns ctx's error when the pollers have
 // not stopped before ctx ended.
 func (l *Loop) Stop(ctx context.Context) error {
-	if l.tlsServer != nil {
-		_ = l.tlsServer.Close()
-	}
+	l.stopping.Store(true)
+	close(l.quit)
+	_ = l.server.Close()
 	l.accepting.Wait()
-	l.closeBlocking()
 	l.engine.Cancel()
 	err := l.engine.Engine.Shutdown(ctx)
 	l.iterations.close()
+	l.closeServerConns()
 	l.readers.Wait()
-	close(l.quit)
 	l.watching.Wait()
 	return err
-}
-
-// newTLSServer serves through the standard library, whose connections become
-// sessions with goroutines of their own.
-func (l *Loop) newTLSServer() *http.Server {
-	return &http.Server{
-		Handler:           http.HandlerFunc(l.serveRequest),
-		ReadHeaderTimeout: l.opts.HandshakeTimeout,
-		IdleTimeout:       l.opts.HandshakeTimeout,
-		MaxHeaderBytes:    maxHTTPHeader,
-		ErrorLog:          l.opts.ErrorLog,
-		// HTTP/2 has no Upgrade; an empty map switches it off.
-		TLSNextProto: map[string]func(*http.Server, *stdtls.Conn, http.Handler){},
-		// A hijacked connection is counted until its read loop has ended.
-		ConnState: func(conn net.Conn, state http.ConnState) {
-			if state == http.StateClosed {
-				l.admission.ConnectionEnded(conn.RemoteAddr())
-			}
-		},
-	}
 }
 
 // warnAccept logs that connections cannot be accepted, at most every ten

@@ -42,7 +42,7 @@ func serve(t *testing.T, blocking int, handler http.HandlerFunc) (*Loop, *above)
 	a := &above{HandlerFunc: handler}
 	l, err := New(Options{
 		LoopOptions: LoopOptions{IOMode: IOMixed, MixedThreshold: blocking, Listeners: 1, Pollers: 1, ReadBuffer: 4096},
-		Listen:      "127.0.0.1:0", MaxBody: 4096, MaxQueued: 1 << 20, MaxUnsent: 1 << 16,
+		Listen:      "127.0.0.1:0", MaxQueued: 1 << 20, MaxUnsent: 1 << 16,
 		HandshakeTimeout: patience, WriteTimeout: patience, Admission: a, Handler: a, Panics: panics.NewRecoverer(zerolog.Nop()),
 	})
 	if err != nil {

@@ -31,8 +31,6 @@ type Options struct {
 	// at; 0: every second.
 	CertificateInterval time.Duration
 
-	// MaxBody is the largest body of a request in bytes.
-	MaxBody int
 	// MaxQueued is the most that a session may have queued, in bytes: a
 	// connection that would buffer far more is closed.
 	MaxQueued int

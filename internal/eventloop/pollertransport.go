@@ -1,7 +1,6 @@
 package eventloop
 
 import (
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -48,11 +47,11 @@ func (c *pollerTransport) readable(nbc *nbio.Conn, it *iteration, buf []byte) {
 
 // received implements pollerConn.
 func (c *pollerTransport) received(data []byte) {
-	if c.tls != nil {
-		c.tls.decrypt(c.nbc, data)
-		return
+	if c.tls == nil {
+		c.decrypted(data)
+	} else if err := c.tls.decrypt(c.nbc, data); err != nil {
+		_ = c.nbc.CloseWithError(err)
 	}
-	c.decrypted(data)
 }
 
 // decrypted implements pollerConn.
@@ -81,19 +80,6 @@ func (c *pollerTransport) ended(err error) {
 		s.TransportClosed(err)
 	}
 }
-
-// Parse takes what arrived right behind the handshake: it makes pollerTransport
-// nbio's ParserCloser.
-func (c *pollerTransport) Parse(data []byte) error {
-	c.decrypted(data)
-	return nil
-}
-
-// UnderlayerConn returns the connection below the WebSocket, for nbio.
-func (c *pollerTransport) UnderlayerConn() net.Conn { return c.ws.UnderlayerConn() }
-
-// CloseAndClean ends the session, for nbio.
-func (c *pollerTransport) CloseAndClean(err error) { c.ended(err) }
 
 // Write hands b to nbio, which sends what the kernel takes and queues the rest.
 func (c *pollerTransport) Write(b []byte) (int, error) {

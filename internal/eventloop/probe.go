@@ -62,6 +62,10 @@ func (its iterations) start(e *nbio.Engine) error {
 		if _, err := e.AddConn(it.probe.nbc); err != nil {
 			return probeError(err)
 		}
+		var err error
+		if it.epoll, err = epollOf(it.probe.nbc); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -89,8 +93,7 @@ func newProbe() (ours int, pollers *nbio.Conn, err error) {
 func (its iterations) close() {
 	for _, it := range its {
 		if it != nil {
-			_ = unix.Close(it.ours)
-			_ = it.probe.nbc.Close()
+			it.close()
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (l *Loop) loadTLS() error {
 }
 
 // tlsConn is llib's TLS on a poller connection. It is made for the connection's
-// requests and goes on with the session.
+// first request and goes on with the session, or with tlsStream.
 type tlsConn struct {
 	conn *tls.Conn
 	// mu serialises reading, writing and closing of conn, which is not safe
@@ -68,9 +68,9 @@ func (t *tlsConn) close() error {
 }
 
 // decrypt decrypts what the poller has read and gives it to the kind that the
-// connection is then. Reading takes turns with writing, because it may write:
-// alerts, key updates.
-func (t *tlsConn) decrypt(nbc *nbio.Conn, data []byte) {
+// connection is then. An error is the end of the connection. Reading takes turns
+// with writing, because it may write: alerts, key updates.
+func (t *tlsConn) decrypt(nbc *nbio.Conn, data []byte) error {
 	// The poller's buffer is free for the plain text once llib has copied what
 	// is in it, all of it: what just arrived may complete a far larger record.
 	cipher, plain := data, data[:cap(data)]
@@ -84,8 +84,7 @@ func (t *tlsConn) decrypt(nbc *nbio.Conn, data []byte) {
 			connOf(nbc).decrypted(plain[:n])
 		}
 		if err != nil {
-			_ = nbc.CloseWithError(err)
-			return
+			return err
 		}
 		if n == 0 {
 			break
@@ -94,6 +93,7 @@ func (t *tlsConn) decrypt(nbc *nbio.Conn, data []byte) {
 	t.mu.Lock()
 	t.conn.ResetOrFreeBuffer()
 	t.mu.Unlock()
+	return nil
 }
 
 // countingConn counts the records that llib's TLS hands to nbio.

@@ -2,6 +2,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -51,6 +52,7 @@ type API struct {
 	methods   string // all that the endpoints know, for preflights
 
 	waiting chan struct{} // a place for each request that may wait
+	bodies  bodyBudget
 }
 
 // endpoint is one of the API's.
@@ -88,9 +90,13 @@ func New(opts Options) *API {
 	a := &API{
 		opts: opts, log: opts.Logger, sessions: opts.Sessions, router: opts.Router, bus: opts.Bus, admission: opts.Admission,
 		mux: http.NewServeMux(), page: web.Handler(), waiting: make(chan struct{}, maxWaiting),
+		bodies: bodyBudget{limit: max(maxBodies, int64(opts.MaxMessage))},
 	}
 	for _, e := range endpoints {
 		serve := func(w http.ResponseWriter, r *http.Request) { e.serve(a, w, r) }
+		if e.waits == otherNodes {
+			serve = answered(serve)
+		}
 		if e.waits == aDevice || !a.alone() {
 			serve = a.boundWaiting(serve)
 		}
@@ -167,6 +173,16 @@ func refuseUnknown(w http.ResponseWriter, r *http.Request, handler http.Handler)
 		return
 	}
 	httpresponse.WriteError(w, http.StatusNotFound, protocol.ErrNotFound, "no such endpoint; docs/protocol.md lists them")
+}
+
+// answered has a request answered although its client has ended its own side of
+// the connection, as one does that has no more to ask (RFC 9112 section 9.6):
+// what waits for other nodes waits for askTime at most. What waits for a device
+// may wait for minutes, and ends with the client's side.
+func answered(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		serve(w, r.WithContext(context.WithoutCancel(r.Context())))
+	}
 }
 
 // boundWaiting bounds the requests that wait for an answer.

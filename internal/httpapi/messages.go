@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"io"
 	"net/http"
 	"strings"
 
@@ -67,13 +66,8 @@ func (a *API) readMessage(w http.ResponseWriter, r *http.Request) (protocol.Mess
 		httpresponse.WriteError(w, http.StatusUnsupportedMediaType, protocol.ErrBadMessage, "header Content-Type: must be application/json")
 		return protocol.Message{}, false
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, int64(a.opts.MaxMessage)+1))
-	if err != nil {
-		httpresponse.WriteError(w, http.StatusBadRequest, protocol.ErrBadMessage, "the body could not be read")
-		return protocol.Message{}, false
-	}
-	if len(body) > a.opts.MaxMessage {
-		httpresponse.WriteError(w, http.StatusRequestEntityTooLarge, protocol.ErrTooLarge, "the body is larger than --max-message; send less")
+	body, ok := a.readBody(w, r)
+	if !ok {
 		return protocol.Message{}, false
 	}
 	// The envelope's own scanner holds the body to the limits of a message.
