@@ -2,7 +2,6 @@ package router
 
 import (
 	"sync"
-	"sync/atomic"
 )
 
 // commandList holds the commands of one front end that wait for an answer.
@@ -65,13 +64,4 @@ func (l *commandList) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return int(l.count)
-}
-
-// owner counts the commands of all sessions with one credential that wait for an
-// answer.
-type owner struct {
-	waiting atomic.Int32
-	// sessions counts the credential's sessions from Prepare to OnDisconnect;
-	// guarded by registry.mu.
-	sessions int
 }

@@ -63,6 +63,9 @@ func (r *Router) renew(s *session.Session, e *protocol.Envelope) {
 		r.refuse(s, protocol.ErrNotAllowed, "this gateway renews no credentials; connect again with the new one", e.ID)
 		return
 	}
+	if !r.charge(s, e, renewalCost) {
+		return
+	}
 	expiry, fail := r.opts.Renew(s, want.Token)
 	if fail != nil {
 		r.refuse(s, fail.Code, fail.Message, e.ID)

@@ -34,6 +34,7 @@ func (g *registry) setRights(fe *frontend, rights session.Rights) {
 	defer g.updateInterests()
 	g.subscriptionSeq.Add(1)
 	defer g.subscriptionSeq.Add(1)
+	fe.owner.spend(g.r.manager.Now(), len(g.online)+len(fe.listed))
 	saw := make(map[*device]bool, len(g.online)+len(fe.listed))
 	for d := range g.online {
 		saw[d] = fe.mayObserve(d.id)

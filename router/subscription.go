@@ -30,7 +30,9 @@ func (r *Router) subscribe(s *session.Session, e *protocol.Envelope, on bool) {
 		r.refuse(s, protocol.ErrBadMessage, err.Error(), e.ID)
 		return
 	}
-	s.Charge(len(want.Devices) / devicesPerMessage)
+	if !r.charge(s, e, len(want.Devices)) {
+		return
+	}
 	holds, fail := r.registry.subscribe(fe, want, on)
 	if fail != nil {
 		r.refuse(s, fail.Code, fail.Message, e.ID)
