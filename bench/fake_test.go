@@ -289,7 +289,7 @@ func (p *fakePeer) route(e *protocol.Envelope) {
 	}
 	d := g.byName[string(e.Dst)]
 	if d == nil {
-		p.text(gatewayMessage(protocol.TypeError, string(e.ID), protocol.ErrorPayload{Code: protocol.ErrDeviceOffline, Message: "no such device"}))
+		p.text(gatewayMessage(protocol.TypeError, string(e.ID), protocol.Error{Code: protocol.ErrDeviceOffline, Message: "no such device"}))
 		return
 	}
 	if e.ID != nil {

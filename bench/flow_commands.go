@@ -29,7 +29,7 @@ type commandFlow struct {
 	answered   uint64 // at front ends
 	refused    uint64 // answered with gateway.error
 	duplicates uint64 // delivered or answered again
-	disorder   uint64 // delivered after a later one of the same front end and lane
+	disorder   uint64 // delivered after a later one of the same front end and priority
 }
 
 type commandState uint8
@@ -75,7 +75,7 @@ func (f *commandFlow) isUrgent(g uint64) bool {
 	return uint64(float64(g+1)*f.share) > uint64(float64(g)*f.share)
 }
 
-func lane(urgent bool) int {
+func priority(urgent bool) int {
 	if urgent {
 		return 1
 	}
@@ -121,7 +121,7 @@ func (f *commandFlow) atDevice(c *conn, raw []byte, cf *checkFields) {
 	*st |= commandDelivered
 	f.delivered++
 	urgent := f.isUrgent(cf.seq)
-	if last := &f.last[cf.index][lane(urgent)]; cf.seq < *last {
+	if last := &f.last[cf.index][priority(urgent)]; cf.seq < *last {
 		f.disorder++
 	} else {
 		*last = cf.seq + 1
@@ -171,7 +171,7 @@ func (f *commandFlow) record(g uint64, now int64) {
 
 // failed processes a gateway.error in place of an answer, and returns false if
 // re is no command of this run.
-func (f *commandFlow) failed(c *conn, re []byte, p *protocol.ErrorPayload) bool {
+func (f *commandFlow) failed(c *conn, re []byte, p *protocol.Error) bool {
 	g, ok := parseHex(re)
 	st := f.state(&checkFields{seq: g, index: c.index})
 	if !ok || st == nil {

@@ -100,7 +100,7 @@ func (c *conn) onText(payload []byte, now int64) error {
 			c.w.telemetry.lost(c, &l)
 		}
 	case protocol.TypeError:
-		var p protocol.ErrorPayload
+		var p protocol.Error
 		if c.decode(&e, &p) {
 			c.onError(&e, &p)
 		}
@@ -158,7 +158,7 @@ func (c *conn) learn(id string, stream uint32) {
 }
 
 // onError processes gateway.error, which concerns a command or the run itself.
-func (c *conn) onError(e *protocol.Envelope, p *protocol.ErrorPayload) {
+func (c *conn) onError(e *protocol.Envelope, p *protocol.Error) {
 	if e.Re != nil && c.role == roleFrontend && c.w.commands != nil && c.w.commands.failed(c, e.Re, p) {
 		return
 	}

@@ -250,7 +250,7 @@ func TestCommandVerification(t *testing.T) {
 		{"delivers twice", nth(20, "-d1", func(m []byte) [][]byte { return [][]byte{m, m} }), []string{problemDuplicate}},
 		{"answers twice", nth(20, "-f1", func(m []byte) [][]byte { return [][]byte{m, m} }), []string{problemDuplicate}},
 		{"refuses", nth(20, "-f1", func(m []byte) [][]byte {
-			return [][]byte{gatewayMessage(protocol.TypeError, string(field(m, `"re":`)), protocol.ErrorPayload{Code: protocol.ErrTimeout, Message: "no answer"})}
+			return [][]byte{gatewayMessage(protocol.TypeError, string(field(m, `"re":`)), protocol.Error{Code: protocol.ErrTimeout, Message: "no answer"})}
 		}), []string{problemRefused}},
 		{"keeps its own id", nth(20, "-f1", func(m []byte) [][]byte {
 			return [][]byte{bytes.Replace(m, field(m, `"re":`), []byte("g77"), 1)}

@@ -133,7 +133,7 @@ func (c *conn) giveUp(cause error) {
 func refusal(resp *http.Response) error {
 	e := &RefusedError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"))}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // a partial body is enough
-	var answer struct{ Error protocol.ErrorPayload }
+	var answer struct{ Error protocol.Error }
 	if json.Unmarshal(body, &answer) == nil && answer.Error.Code != "" {
 		e.Code, e.Message = answer.Error.Code, answer.Error.Message
 		return e

@@ -7,13 +7,13 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// lane is a priority of sending.
-type lane uint8
+// priority orders what is sent.
+type priority uint8
 
 const (
-	laneUrgent lane = iota
-	laneText
-	laneTelemetry
+	priorityUrgent priority = iota
+	priorityText
+	priorityTelemetry
 )
 
 // frameOverhead is added to the size of each queued message, so that the limit
@@ -33,7 +33,7 @@ const (
 	forUrgency                 // telemetry lingers so that several frames are sent together; text or a full batch ends the wait
 )
 
-// queue holds the messages that wait to be sent, in three lanes. Any goroutine
+// queue holds the messages that wait to be sent, by priority. Any goroutine
 // may add messages; only the connection's sender removes them. Text belongs to
 // one connection, identified by its epoch, and is discarded with the
 // connection; telemetry waits for the next connection.
@@ -48,7 +48,7 @@ type queue struct {
 	maxMessage int   // bytes, the gateway's limit
 	waits      waiting
 
-	lanes          [3]deque[[]byte]
+	waiting        [3]deque[[]byte]
 	textBytes      int
 	telemetryBytes int
 	unsent         bool            // a message was taken and is not flushed yet
@@ -80,7 +80,7 @@ func (q *queue) disconnect() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.connected = false
-	q.lanes[laneUrgent], q.lanes[laneText] = deque[[]byte]{}, deque[[]byte]{}
+	q.waiting[priorityUrgent], q.waiting[priorityText] = deque[[]byte]{}, deque[[]byte]{}
 	q.textBytes = 0
 	q.letGo()
 	q.signal()
@@ -91,7 +91,7 @@ func (q *queue) finish(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.final = err
-	q.lanes[laneTelemetry] = deque[[]byte]{}
+	q.waiting[priorityTelemetry] = deque[[]byte]{}
 	q.telemetryBytes = 0
 	q.free = nil
 }
@@ -126,11 +126,11 @@ func (q *queue) putText(epoch uint64, msg []byte, urgent bool) error {
 		return ErrQueueFull
 	}
 	q.textBytes += size
-	l := laneText
+	l := priorityText
 	if urgent {
-		l = laneUrgent
+		l = priorityUrgent
 	}
-	q.lanes[l].push(msg)
+	q.waiting[l].push(msg)
 	if q.waits != forNothing {
 		q.signal()
 	}
@@ -146,7 +146,7 @@ func (q *queue) putTelemetry(frame []byte) error {
 		return q.final
 	}
 	q.telemetryBytes += len(frame) + frameOverhead
-	t := &q.lanes[laneTelemetry]
+	t := &q.waiting[priorityTelemetry]
 	t.push(frame)
 	for q.telemetryBytes > q.limits.Telemetry {
 		q.drop(q.popTelemetry())
@@ -174,33 +174,33 @@ func (q *queue) buffer(size int) []byte {
 // take returns the next message to send. If there is none, ok is false, and
 // take has noted what the sender will wait for: with linger set, only for
 // events that end the linger; otherwise for any message.
-func (q *queue) take(linger bool) (msg []byte, from lane, ok bool) {
+func (q *queue) take(linger bool) (msg []byte, from priority, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waits = forNothing
-	for l := range q.lanes {
-		if q.lanes[l].len() == 0 {
+	for l := range q.waiting {
+		if q.waiting[l].len() == 0 {
 			continue
 		}
-		if lane(l) == laneTelemetry {
+		if priority(l) == priorityTelemetry {
 			msg = q.popTelemetry()
 			if q.maxMessage > 0 && len(msg) > q.maxMessage { // the limit of this node is smaller than that of the previous node
 				q.drop(msg)
 				return q.takeNothing(linger)
 			}
 		} else {
-			msg = q.lanes[l].pop()
+			msg = q.waiting[l].pop()
 			q.textBytes -= len(msg) + frameOverhead
 		}
 		q.unsent = true
-		return msg, lane(l), true
+		return msg, priority(l), true
 	}
 	return q.takeNothing(linger)
 }
 
-func (q *queue) takeNothing(linger bool) ([]byte, lane, bool) {
+func (q *queue) takeNothing(linger bool) ([]byte, priority, bool) {
 	switch {
-	case q.lanes[laneTelemetry].len() > 0:
+	case q.waiting[priorityTelemetry].len() > 0:
 		q.signal() // an oversized frame was dropped; try again
 	case linger:
 		q.waits = forUrgency
@@ -256,7 +256,7 @@ func (q *queue) unavailable(epoch uint64) error {
 }
 
 func (q *queue) empty() bool {
-	return q.lanes[laneUrgent].len()+q.lanes[laneText].len()+q.lanes[laneTelemetry].len() == 0
+	return q.waiting[priorityUrgent].len()+q.waiting[priorityText].len()+q.waiting[priorityTelemetry].len() == 0
 }
 
 func (q *queue) letGo() {
@@ -274,7 +274,7 @@ func (q *queue) signal() {
 }
 
 func (q *queue) popTelemetry() []byte {
-	b := q.lanes[laneTelemetry].pop()
+	b := q.waiting[priorityTelemetry].pop()
 	q.telemetryBytes -= len(b) + frameOverhead
 	return b
 }

@@ -67,7 +67,7 @@ func TestQueueDropsTheOldestTelemetry(t *testing.T) {
 		} else if b, from, ok := q.take(false); ok {
 			var h protocol.TelemetryHeader
 			check(t, h.Parse(b))
-			if from != laneTelemetry || h.Seq < expected {
+			if from != priorityTelemetry || h.Seq < expected {
 				t.Fatalf("takes %d after %d", h.Seq, expected)
 			}
 			expected = h.End()

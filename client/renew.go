@@ -70,7 +70,7 @@ func (l *link) noteRenewal(e *protocol.Envelope, expiring chan<- time.Duration) 
 		return false
 	}
 	if string(e.Type) == protocol.TypeError {
-		var p protocol.ErrorPayload
+		var p protocol.Error
 		_ = json.Unmarshal(e.Payload, &p) // missing fields stay empty in the log
 		l.log.Warn().Str("code", string(p.Code)).Str("reason", p.Message).Msg("the gateway does not take the new token")
 	} else {

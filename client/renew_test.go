@@ -60,7 +60,7 @@ func TestTokenIsRenewed(t *testing.T) {
 			if m.Type != protocol.TypeRenew || m.ID == "" || string(m.Payload) != want {
 				t.Errorf("sent %+v %s, want %s", m, m.Payload, want)
 			}
-			a, _ := protocol.NewMessage(answer, protocol.ErrorPayload{Code: protocol.ErrNotAllowed, Message: "no"})
+			a, _ := protocol.NewMessage(answer, protocol.Error{Code: protocol.ErrNotAllowed, Message: "no"})
 			a.Re = m.ID
 			s.send(a)
 		}

@@ -141,7 +141,7 @@ func (f *Frontend) resolve(e *protocol.Envelope) bool {
 	f.mu.Unlock()
 	r := outcome{answer: e.Message()}
 	if string(e.Type) == protocol.TypeError {
-		var p protocol.ErrorPayload
+		var p protocol.Error
 		if err := json.Unmarshal(e.Payload, &p); err != nil {
 			p.Message = "the gateway's error cannot be read: " + err.Error()
 		}

@@ -34,15 +34,15 @@ func (l *link) send(c *conn, over <-chan struct{}) {
 				c.sendFailed(err)
 				return
 			}
-			if from == laneTelemetry {
+			if from == priorityTelemetry {
 				l.queue.recycle(msg)
 			}
-			prompt = prompt || from == laneText
-			if from == laneTelemetry && !prompt && !lingering && l.cfg.FlushInterval > 0 {
+			prompt = prompt || from == priorityText
+			if from == priorityTelemetry && !prompt && !lingering && l.cfg.FlushInterval > 0 {
 				lingering = true
 				timer.Reset(l.cfg.FlushInterval)
 			}
-			if from != laneUrgent { // urgent text leaves now, whatever else is queued
+			if from != priorityUrgent { // urgent text leaves now, whatever else is queued
 				continue
 			}
 		} else if lingering && !prompt {
@@ -84,9 +84,9 @@ func (c *conn) sendFailed(err error) {
 
 // write passes one message to the library. The batchConn's deadline limits the
 // write, at less cost than a context.
-func (c *conn) write(msg []byte, from lane) error {
+func (c *conn) write(msg []byte, from priority) error {
 	typ := websocket.MessageText
-	if from == laneTelemetry {
+	if from == priorityTelemetry {
 		typ = websocket.MessageBinary
 	}
 	return c.ws.Write(context.Background(), typ, msg)

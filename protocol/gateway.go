@@ -15,7 +15,7 @@ const (
 	TypeWelcome       = "gateway.welcome"        // Welcome: the first message on every connection
 	TypeDeviceOnline  = "gateway.device_online"  // DeviceNotice
 	TypeDeviceOffline = "gateway.device_offline" // DeviceNotice
-	TypeError         = "gateway.error"          // ErrorPayload; "re" names the message it answers
+	TypeError         = "gateway.error"          // Error; "re" names the message it answers
 	TypeLost          = "gateway.lost"           // Lost
 	TypeClosing       = "gateway.closing"        // Closing
 	TypeSubscribe     = "gateway.subscribe"      // Subscription, from a front end
@@ -60,9 +60,6 @@ type DeviceNotice struct {
 	Customer string            `json:"customer,omitempty"`
 	Meta     map[string]string `json:"meta,omitempty"`
 }
-
-// ErrorPayload is the payload of gateway.error.
-type ErrorPayload = Error
 
 // Closing announces that the gateway is about to close the connection.
 type Closing struct {

@@ -21,7 +21,7 @@ func TestPayloadFieldNames(t *testing.T) {
 		{Welcome{Role: "frontend", Devices: []DeviceInfo{{DeviceID: "d", Stream: 0, Node: "n", Type: "t", Customer: "c", Meta: map[string]string{"k": "v"}}}},
 			`{"session":"","role":"frontend","node":"","server_time_us":0,"heartbeat_ms":0,"max_message":0,"devices":[{"device_id":"d","stream":0,"node":"n","type":"t","customer":"c","meta":{"k":"v"}}]}`},
 		{DeviceNotice{DeviceID: "d", Stream: 1, Node: "n", Reason: "idle"}, `{"device_id":"d","stream":1,"node":"n","reason":"idle"}`},
-		{ErrorPayload{Code: ErrTimeout, Message: "m"}, `{"code":"timeout","message":"m"}`},
+		{Error{Code: ErrTimeout, Message: "m"}, `{"code":"timeout","message":"m"}`},
 		{Lost{Stream: 1, From: 2, To: 3, Cause: "slow_consumer"}, `{"stream":1,"from":2,"to":3,"cause":"slow_consumer"}`},
 		{Closing{}, `{"retry_after_ms":0}`},
 		{Subscription{Devices: []string{"d"}}, `{"devices":["d"]}`},

@@ -243,7 +243,7 @@ func endsOf(t *testing.T, p *peer) map[string]protocol.ErrorCode {
 		if m.Type != protocol.TypeError {
 			continue
 		}
-		var e protocol.ErrorPayload
+		var e protocol.Error
 		if err := json.Unmarshal(m.Payload, &e); err != nil {
 			t.Fatal(err)
 		}

@@ -125,7 +125,7 @@ func TestOneOutcomePerCommand(t *testing.T) {
 
 func errorCode(t *testing.T, m received) protocol.ErrorCode {
 	t.Helper()
-	var e protocol.ErrorPayload
+	var e protocol.Error
 	if err := json.Unmarshal(m.Payload, &e); err != nil {
 		t.Fatal(err)
 	}

@@ -252,14 +252,14 @@ func (p *peer) none() {
 
 // oneError checks that the only received message is this error, in answer to
 // re.
-func (p *peer) oneError(code protocol.ErrorCode, re string) protocol.ErrorPayload {
+func (p *peer) oneError(code protocol.ErrorCode, re string) protocol.Error {
 	p.t.Helper()
 	return p.asError(p.one(), code, re)
 }
 
-func (p *peer) asError(m received, code protocol.ErrorCode, re string) protocol.ErrorPayload {
+func (p *peer) asError(m received, code protocol.ErrorCode, re string) protocol.Error {
 	p.t.Helper()
-	var e protocol.ErrorPayload
+	var e protocol.Error
 	if m.Type != protocol.TypeError || json.Unmarshal(m.Payload, &e) != nil {
 		p.t.Fatalf("got %v, want a gateway.error", m)
 	}

@@ -36,7 +36,7 @@ func TestUndelivered(t *testing.T) {
 				t.Errorf("%+v: got %v", c, got)
 				continue
 			}
-			var e protocol.ErrorPayload
+			var e protocol.Error
 			if err := json.Unmarshal(got[0].Payload, &e); err != nil || e.Code != protocol.ErrUnavailable || !strings.Contains(e.Message, c.text) {
 				t.Errorf("%+v: got %v, %v", c, got, err)
 			}

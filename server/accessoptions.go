@@ -23,8 +23,8 @@ func (o *Options) checkAccess() error {
 	return nil
 }
 
-// checkExposure refuses a gateway that lets in whoever reaches it from
-// elsewhere, as one of the open roles, unless that was asked for.
+// checkExposure returns an error when peers on other machines could connect
+// without a credential, as one of the open roles, and --insecure is not given.
 func (o *Options) checkExposure(open []access.Role) error {
 	if o.Insecure || len(open) == 0 {
 		return nil

@@ -122,7 +122,7 @@ func TestRenewInPlace(t *testing.T) {
 }
 
 // errorOf awaits the error that answers a message.
-func (p *peer) errorOf(re string) (e protocol.ErrorPayload) {
+func (p *peer) errorOf(re string) (e protocol.Error) {
 	p.t.Helper()
 	m := p.await(protocol.TypeError)
 	if err := json.Unmarshal(m.Payload, &e); err != nil || m.Re != re {

@@ -111,7 +111,7 @@ func (c *refusalCase) checkOn(t *testing.T, conn net.Conn) {
 	if err != nil {
 		t.Errorf("%s: %v", c.name, err)
 	}
-	var answer struct{ Error protocol.ErrorPayload }
+	var answer struct{ Error protocol.Error }
 	if err := json.Unmarshal(body, &answer); err != nil {
 		t.Errorf("%s: %q: %v", c.name, body, err)
 	}

@@ -108,8 +108,8 @@ func TestSlowHandshake(t *testing.T) {
 	})
 }
 
-// TestConnectionLimit fills the gateway: whoever is too many is told so and
-// when to come again, and is let in when there is room.
+// TestConnectionLimit fills the gateway: further connections are refused with the
+// time to wait, and accepted when there is room.
 func TestConnectionLimit(t *testing.T) {
 	const limit = 6
 	eachMode(t, func(t *testing.T, m mode) {

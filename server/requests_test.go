@@ -323,8 +323,8 @@ func TestHalfClose(t *testing.T) {
 	})
 }
 
-// TestBodyNotRead announces bodies, and sends a part, to whoever does not want
-// them: the answer comes without the body, and the connection ends.
+// TestBodyNotRead announces bodies, and sends a part, to endpoints that do not
+// read bodies: the answer comes without the body, and the connection ends.
 func TestBodyNotRead(t *testing.T) {
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "frontends")

@@ -41,9 +41,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // do not know yet.
 const settleTime = 100 * time.Millisecond
 
-// closeDevices closes the devices before the front ends, so that whoever waits
-// for a device, or commands one now, is told the outcome before its own session
-// ends.
+// closeDevices closes the devices before the front ends. So a front end that
+// waits for a device, or commands one now, gets the outcome before its own
+// session ends.
 func (s *Server) closeDevices(ctx context.Context) {
 	closed := false
 	for _, sess := range s.manager.Sessions() {

@@ -194,7 +194,7 @@ func (s *Session) CountBadMessage() int {
 // SendError queues a gateway.error, answering the message with id re when that
 // is not empty. The caller flushes.
 func (s *Session) SendError(code protocol.ErrorCode, message, re string) error {
-	msg, err := protocol.NewMessage(protocol.TypeError, protocol.ErrorPayload{Code: code, Message: message})
+	msg, err := protocol.NewMessage(protocol.TypeError, protocol.Error{Code: code, Message: message})
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 				p.Text("%s", c.send)
 			}
 			m := p.Await(protocol.TypeError)
-			e := gatewaytest.Decode[protocol.ErrorPayload](t, m.Payload)
+			e := gatewaytest.Decode[protocol.Error](t, m.Payload)
 			if e.Code != c.code || !strings.Contains(e.Message, c.names) || m.Re != c.re {
 				t.Errorf("got %s %q re %q, want %s naming %s re %q", e.Code, e.Message, m.Re, c.code, c.names, c.re)
 			}
@@ -96,7 +96,7 @@ func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 		for range 2 {
 			p.Text(`{"type":"a.b","id":"same","dst":"good-1"}`)
 		}
-		e := gatewaytest.Decode[protocol.ErrorPayload](t, p.Await(protocol.TypeError).Payload)
+		e := gatewaytest.Decode[protocol.Error](t, p.Await(protocol.TypeError).Payload)
 		if e.Code != protocol.ErrBadMessage || !strings.Contains(e.Message, `"id"`) {
 			t.Errorf("got %+v", e)
 		}
@@ -117,7 +117,7 @@ func TestBadInputIsNamedAndHarmsNobody(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.Text.Type == protocol.TypeError && gatewaytest.Decode[protocol.ErrorPayload](t, m.Text.Payload).Code == protocol.ErrRateLimited {
+			if m.Text.Type == protocol.TypeError && gatewaytest.Decode[protocol.Error](t, m.Text.Payload).Code == protocol.ErrRateLimited {
 				limited = true
 			}
 			if m.Closed != 0 {

@@ -34,7 +34,7 @@ func TestRatesByRole(t *testing.T) {
 				t.Fatalf("%s: %v", c.path, err)
 			}
 			if m.Text.Type == protocol.TypeError {
-				if e := gatewaytest.Decode[protocol.ErrorPayload](t, m.Text.Payload); e.Code == protocol.ErrRateLimited {
+				if e := gatewaytest.Decode[protocol.Error](t, m.Text.Payload); e.Code == protocol.ErrRateLimited {
 					told = e.Message
 				}
 			}

@@ -75,7 +75,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 			}
 			outcome[m.Text.Re] = m.Text.Type
 			if m.Text.Type == protocol.TypeError {
-				outcome[m.Text.Re] = string(gatewaytest.Decode[protocol.ErrorPayload](t, m.Text.Payload).Code)
+				outcome[m.Text.Re] = string(gatewaytest.Decode[protocol.Error](t, m.Text.Payload).Code)
 			}
 		}
 		if m.Closed != 0 {

@@ -72,8 +72,8 @@ func isText(data []byte) bool {
 
 var errPEMSecret = errors.New("is a PEM file, not a secret; give it as --jwt-key-file")
 
-// refusePublic returns an error if the secret is something that is published,
-// a public key above all: whoever knows it could sign tokens.
+// refusePublic returns an error if the secret is published data, such as a public
+// key: everybody who knows it could sign tokens.
 func refusePublic(secret []byte) error {
 	if bytes.Contains(secret, []byte(pemBegin)) {
 		return errPEMSecret

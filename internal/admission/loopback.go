@@ -12,8 +12,8 @@ import (
 // everybody, as devices, front ends or both.
 func (a *Admission) Exposed() bool { return len(a.ExposedRoles()) > 0 }
 
-// ExposedRoles lists the roles that whoever reaches the public listener from
-// another machine may take without a credential.
+// ExposedRoles lists the roles that peers on other machines may take without a
+// credential.
 func (a *Admission) ExposedRoles() []access.Role {
 	if OnLoopback(a.opts.Listen) {
 		return nil

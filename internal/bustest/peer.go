@@ -220,7 +220,7 @@ func (p *peer) awaitNotice(typ, device, node, reason string) protocol.DeviceNoti
 func (p *peer) awaitError(code protocol.ErrorCode, re string) {
 	p.t.Helper()
 	m := p.awaitType(protocol.TypeError)
-	var e protocol.ErrorPayload
+	var e protocol.Error
 	if json.Unmarshal(m.Payload, &e) != nil || e.Code != code || m.Re != re {
 		p.t.Fatalf("error %s with re %q, want %s with re %q", m.Payload, m.Re, code, re)
 	}

@@ -58,7 +58,7 @@ func (a *asker) text(_ *peer, m protocol.Message) {
 	}
 	outcome := m.Type
 	if m.Type == protocol.TypeError {
-		outcome = string(gatewaytest.Decode[protocol.ErrorPayload](a.fleet.t, m.Payload).Code)
+		outcome = string(gatewaytest.Decode[protocol.Error](a.fleet.t, m.Payload).Code)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

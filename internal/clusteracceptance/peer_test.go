@@ -166,7 +166,7 @@ func (p *peer) awaitError(id string) string {
 	if m.Type != protocol.TypeError {
 		p.t.Fatalf("%s was answered with %s %s", id, m.Type, m.Payload)
 	}
-	return string(gatewaytest.Decode[protocol.ErrorPayload](p.t, m.Payload).Code)
+	return string(gatewaytest.Decode[protocol.Error](p.t, m.Payload).Code)
 }
 
 // awaitNotice waits until a device is announced as online or offline.

@@ -195,7 +195,7 @@ func (p *peer) outcome(id string) (protocol.Message, string) {
 	if m.Type != protocol.TypeError {
 		return m, ""
 	}
-	return m, string(gatewaytest.Decode[protocol.ErrorPayload](p.t, m.Payload).Code)
+	return m, string(gatewaytest.Decode[protocol.Error](p.t, m.Payload).Code)
 }
 
 // A node is cut off from Redis. On the others its devices are offline after

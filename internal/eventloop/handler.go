@@ -48,7 +48,7 @@ type Upgrade struct {
 	// HoldBack, when it is not nil, reports whether nothing more is to be read
 	// from a session for now. A session that stays held back for WriteTimeout
 	// without taking anything is closed with 4004. It is asked before each read
-	// on a poller; in the blocking modes whoever handles the messages may block.
+	// on a poller; in the blocking modes the message handler may block instead.
 	HoldBack func(*session.Session) bool
 	// Sessions makes the session.
 	Sessions SessionMaker

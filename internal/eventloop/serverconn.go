@@ -47,7 +47,7 @@ type serverConn struct {
 	// connection is counted among those with a goroutine of their own.
 	fromPoller, blocking bool
 
-	// Owned by whoever reads. early comes before what is read from Conn.
+	// Owned by the reading goroutine. early comes before what is read from Conn.
 	early   []byte
 	heads   headScanner
 	secured bool

@@ -9,7 +9,7 @@ import (
 
 // WriteError writes an error as the protocol has it: {"error":{"code","message"}}.
 func WriteError(w http.ResponseWriter, status int, code protocol.ErrorCode, message string) {
-	WriteJSON(w, status, map[string]protocol.ErrorPayload{"error": {Code: code, Message: message}})
+	WriteJSON(w, status, map[string]protocol.Error{"error": {Code: code, Message: message}})
 }
 
 // WriteJSON writes a value as JSON and a line break.

@@ -1,5 +1,5 @@
-// Package logwriter puts a bounded queue in front of the file that a log goes
-// to, so that whoever reads the log cannot hold up whoever writes it.
+// Package logwriter puts a bounded queue between a log and its file, so that a
+// slow reader of the file, a pipe for instance, does not block the writers.
 package logwriter
 
 import (

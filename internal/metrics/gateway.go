@@ -36,7 +36,7 @@ func newGatewayCollector(from Sources) *gatewayCollector {
 		connects:           d("sessions_total", "Sessions since the start."),
 		closes:             d("session_closes_total", "Ended sessions.", "reason"),
 		handshakes:         d("handshakes_refused_total", "Refused handshakes.", "reason"),
-		refusedConnections: d("connections_refused_total", "Connections turned away: at the limit in all (connections), of their address (address) or per second (rate).", "reason"),
+		refusedConnections: d("connections_refused_total", "Connections refused: at the limit in all (connections), of their address (address) or per second (rate).", "reason"),
 		acceptErrors:       d("accept_errors_total", "Connections that could not be accepted."),
 		panics:             d("panics_total", "Panics that ended one session."),
 		textIn:             d("text_messages_in_total", "Text messages received."),

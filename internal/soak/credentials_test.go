@@ -178,7 +178,7 @@ func renewJWT(g *gateway, i int) {
 		g.wrong("%s renewed %d times and was closed with %d", id, renewed, p.closed)
 		return
 	}
-	g.leases[2].Add(1)
+	g.endings[2].Add(1)
 }
 
 // expectUnauthorized waits for 4001.
@@ -193,7 +193,7 @@ func (g *gateway) expectUnauthorized(d *device, why string, counter int) {
 		g.wrong("%s was closed with %d though %s", d.id, d.closed, why)
 		return
 	}
-	g.leases[counter].Add(1)
+	g.endings[counter].Add(1)
 }
 
 // over reports whether the gateway has ended or drains. Then a closed

@@ -16,9 +16,9 @@ type gateway struct {
 	credentials *credentials
 	// leaving is set when the test has told the gateway to end.
 	leaving atomic.Bool
-	// leases counts sessions that lost their token, outlived their JWT, renewed
-	// it.
-	leases [3]atomic.Int64
+	// endings counts the sessions that lost their token, outlived their JWT, and
+	// renewed it, by these three cases.
+	endings [3]atomic.Int64
 	// complain records an error that an actor has found.
 	complain func(format string, args ...any)
 }

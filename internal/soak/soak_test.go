@@ -38,7 +38,7 @@ func TestSoak(t *testing.T) {
 	chaos(t, g, 2*time.Second)()
 	before := g.atRest(t)
 
-	steadies := gather(t, g)
+	steadies := startParty(t, g)
 	wait := chaos(t, g, length)
 	drains(t, time.Now().Add(length))
 	wait()
@@ -50,15 +50,15 @@ func TestSoak(t *testing.T) {
 	if n := g.Metric("labgate_panics_total"); n != 0 {
 		t.Errorf("%v panics", n)
 	}
-	t.Logf("%d sessions lost their token, %d outlived their JWT, %d renewed it", g.leases[0].Load(), g.leases[1].Load(), g.leases[2].Load())
+	t.Logf("%d sessions lost their token, %d outlived their JWT, %d renewed it", g.endings[0].Load(), g.endings[1].Load(), g.endings[2].Load())
 	for i, what := range []string{"lost its token", "outlived its JWT", "renewed its JWT"} {
-		if g.leases[i].Load() == 0 {
+		if g.endings[i].Load() == 0 {
 			t.Errorf("no session %s", what)
 		}
 	}
 
 	// Once more, with an end in the middle.
-	steadies = gather(t, g)
+	steadies = startParty(t, g)
 	stop := chaos(t, g, time.Hour)
 	time.Sleep(2 * time.Second)
 	steadies.drained(t, g)
@@ -116,7 +116,7 @@ type party struct {
 	working  sync.WaitGroup
 }
 
-func gather(t *testing.T, g *gateway) *party {
+func startParty(t *testing.T, g *gateway) *party {
 	t.Helper()
 	p := &party{quiet: make(chan struct{}), stop: make(chan struct{})}
 	for i := range 4 {
