@@ -15,11 +15,11 @@ import (
 // SourceAPI is the src of messages that come through the HTTP API.
 const SourceAPI = "@api"
 
-// Command sends a command to a device and waits for its answer, the envelope
-// as a front end would receive it. It fails with a *protocol.Error
-// (device_offline, device_disconnected, timeout, overloaded, bad_message) or
-// with ctx's error; in the latter case the device may have carried out the
-// command. In events the asker is that of [events.WithAsker].
+// Command sends a command to a device and waits for the answer. It returns the
+// envelope that a front end would receive. Command fails with a *protocol.Error
+// (device_offline, device_disconnected, timeout, overloaded, bad_message), or with
+// the error of ctx when ctx ends first; then the device may have carried out the
+// command. In events the asker is the one that [events.WithAsker] put into ctx.
 func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Message) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Mess
 	return nil, ctx.Err()
 }
 
-// Delivery says how many sessions a message to many has reached.
+// Delivery says how many sessions got a message to a user or to all front ends.
 type Delivery struct {
 	// Delivered counts the sessions that queued the message, on all nodes that
 	// answered.
@@ -55,8 +55,8 @@ type Delivery struct {
 	// Silent has the labels of the nodes that did not answer in time, see
 	// [NodeAnswer.Label].
 	Silent []string `json:"silent_nodes,omitempty"`
-	// Flooded counts the sessions of this node that did not take the message,
-	// because too much of what the API has sent waits there.
+	// Flooded counts the sessions of this node that did not queue the message,
+	// because their queues are full of messages of the HTTP API.
 	Flooded int `json:"flooded,omitempty"`
 	// Unreachable: the other nodes could not be reached.
 	Unreachable bool `json:"others_unreachable,omitempty"`
@@ -83,7 +83,8 @@ func (r *Router) SendUser(ctx context.Context, user string, msg protocol.Message
 	return del, r.failure(protocol.ErrNotFound, "no session of user "+user+" is connected")
 }
 
-// deliverCounted delivers a message to many and counts its receivers.
+// deliverCounted delivers a message to a user or to all front ends, and counts
+// the sessions that queued the message.
 func (r *Router) deliverCounted(ctx context.Context, msg *protocol.Message, dst protocol.Destination) (Delivery, error) {
 	q := &apiRequest{r: r}
 	e, err := q.envelope(msg)
@@ -109,19 +110,20 @@ func (r *Router) failure(code protocol.ErrorCode, message string) error {
 	return protocol.NewError(code, message)
 }
 
-// apiRequest is a request of the HTTP API as the sender of its message, and as
-// the asker of its command. It may command every device: package httpapi has
-// checked the rights.
+// apiRequest is a request of the HTTP API as a sender, and as the asker of its
+// command. An apiRequest may command every device, because package httpapi has
+// checked the rights already.
 type apiRequest struct {
 	r *Router
 	// who is the asker in events.
 	who events.Asker
-	// outcome gets the outcome of a command, once.
+	// outcome receives the outcome of the command, once.
 	outcome chan outcome
-	// command is the command that waits, nil for none.
+	// command is the command that waits for its answer, nil for none.
 	command *command
-	// receipt says which local sessions a message to many has reached; query
-	// counts those of other nodes, nil when there is nothing to count.
+	// receipt counts the local sessions that got a message to a user or to all
+	// front ends. query counts the sessions of other nodes; nil when no node has
+	// to count.
 	receipt receipt
 	query   *query
 }
@@ -139,8 +141,8 @@ func (o outcome) result() (json.RawMessage, error) {
 	return o.text, nil
 }
 
-// envelope encodes a message and parses it, so that it passes the same checks
-// as a message of a session.
+// envelope encodes and parses a message, so that the message passes the same
+// checks as a message of a session.
 func (q *apiRequest) envelope(msg *protocol.Message) (*protocol.Envelope, error) {
 	text, err := msg.Append(nil)
 	if err != nil {
@@ -159,7 +161,7 @@ func (q *apiRequest) device() string { return "" }
 
 func (q *apiRequest) session() *session.Session { return nil }
 
-func (q *apiRequest) scope() scope { return allNodes }
+func (q *apiRequest) origin() origin { return originLocal }
 
 func (q *apiRequest) account() session.Account { return accountOf(SourceAPI) }
 
@@ -167,7 +169,7 @@ func (q *apiRequest) mayCommand([]byte, *session.Session) *protocol.Error { retu
 
 func (q *apiRequest) asker() asker { return q }
 
-func (q *apiRequest) wake(to *session.Session) { to.Flush() }
+func (q *apiRequest) flush(to *session.Session) { to.Flush() }
 
 func (q *apiRequest) refuse(code protocol.ErrorCode, message string, _ []byte) {
 	q.fail(code, message, "")
@@ -180,7 +182,7 @@ func (q *apiRequest) delivered(to receipt, _ []byte) {
 	}
 }
 
-func (q *apiRequest) count(nodes map[federation.NodeID]string) uint64 {
+func (q *apiRequest) beginCount(nodes map[federation.NodeID]string) uint64 {
 	q.query = q.r.queries.begin(nodes)
 	return q.query.corr
 }

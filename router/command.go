@@ -17,7 +17,7 @@ import (
 //  2. beginCommand enters the command into a pendingTable, which sets its
 //     deadline: the table of the device's connection, or remotePending when
 //     another node holds the device.
-//  3. passToDevice (deliver.go) passes the message to the device or its node.
+//  3. sendToDevice (deliver.go) passes the message to the device or its node.
 //  4. The first of the endings below takes the command from its table. Only this
 //     ending tells the asker and the listener of events.
 //
@@ -49,9 +49,9 @@ type command struct {
 	asker           asker
 	// node is the node that holds the device, 0 for this node.
 	node federation.NodeID
-	// began is the time of its begin, by the Manager's clock; kind is the
-	// message's type, ordinal the command's number in events. All are unset
-	// without a listener.
+	// began is the time at which the command was made, by the Manager's clock.
+	// kind is the message's type, and ordinal is the command's number in events.
+	// All three are unset without a listener of events.
 	began   time.Duration
 	kind    string
 	ordinal uint64
@@ -63,14 +63,16 @@ type command struct {
 // asker gets the outcome of a command: a front end, a request of the HTTP API,
 // or another node.
 type asker interface {
-	// mayAsk returns nil, or the refusal of a further command.
+	// mayAsk returns nil, or the reason why the asker may not send another
+	// command now.
 	mayAsk() *protocol.Error
-	// began counts a command that enters a table, ended one that leaves it.
-	// began returns false when the asker has ended. The caller of both holds
-	// the table's lock.
+	// began counts a command that enters a table. False means that the asker has
+	// ended. ended counts a command that leaves its table. The caller holds the
+	// table's lock.
 	began(c *command) bool
 	ended(c *command)
-	// answer passes the answer to the asker; its re is the asker's id.
+	// answer passes the answer to the asker. The re of text is the asker's id for
+	// the command.
 	answer(text []byte, urgent bool)
 	// fail tells the asker why there is no answer. Any goroutine may call
 	// fail; of the router's locks the caller may hold registry.mu only.
@@ -130,8 +132,7 @@ func timeoutMS(e *protocol.Envelope) int {
 	return e.TimeoutMS
 }
 
-// routeAnswer passes a device's answer to the asker of the command, and to no
-// other.
+// routeAnswer passes a device's answer to the asker of the command only.
 func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
 	c := from.pending.take(e.Re, 0)
 	if c == nil {
@@ -147,14 +148,14 @@ func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
 	if fe, ok := c.asker.(*frontend); ok {
 		// A front end's queue takes the envelope without another copy.
 		if fe.s.SendEnvelope(e, sp, e.Urgent, from.account()) == nil {
-			from.wake(fe.s)
+			from.flush(fe.s)
 		}
 		return
 	}
-	text := scratches.Get().(*[]byte)
+	text := textBuffers.Get().(*[]byte)
 	*text = e.AppendSpliced((*text)[:0], sp)
 	c.asker.answer(*text, e.Urgent)
-	giveScratch(text)
+	putTextBuffer(text)
 }
 
 // routeRemoteAnswer passes the answer of a remote device to the asker of the
@@ -162,17 +163,17 @@ func (r *Router) routeAnswer(from *deviceConn, e *protocol.Envelope) {
 func (r *Router) routeRemoteAnswer(from federation.NodeID, msg *federation.Message) {
 	c := r.remotePending.take(commandNumber(msg.Corr), from)
 	switch {
-	case c == nil: // it has ended, at its deadline for instance
+	case c == nil: // the command has ended already, for example at its deadline
 	case !r.checkText(msg.Text):
-		c.fail(protocol.ErrUnavailable, "the answer of device "+c.device+" did not survive its way between the nodes")
+		c.fail(protocol.ErrUnavailable, "the answer of device "+c.device+" was damaged between the nodes")
 	default:
 		c.tellEnd(events.OutcomeAnswered)
 		c.asker.answer(msg.Text, msg.Urgent)
 	}
 }
 
-// routeRemoteFailure tells the asker why another node will not answer. With
-// Corr 0 the failed message was no command, and its sender is told.
+// routeRemoteFailure passes an error of another node to the asker of a command.
+// When Corr is 0, the message was not a command, and its sender gets the error.
 func (r *Router) routeRemoteFailure(from federation.NodeID, msg *federation.Message) {
 	if msg.Corr == 0 {
 		r.stats.countError(msg.Code)
@@ -193,7 +194,7 @@ func (c *command) Expire(time.Time) {
 	}
 }
 
-// ending is a reason why commands end without an answer.
+// ending is the reason why several commands end without an answer.
 type ending struct {
 	code          protocol.ErrorCode
 	before, after string // around the device's name
@@ -212,8 +213,9 @@ func (r *Router) failCommands(all []*command, why ending) {
 	}
 }
 
-// leave takes the command from its table. False means that another goroutine
-// took it before, and tells the asker and the listener of events.
+// leave takes the command from its table. False means that another goroutine took
+// the command before, and that goroutine tells the asker and the listener of
+// events.
 func (c *command) leave() bool { return c.table.takeIf(c) }
 
 // fail tells the asker and the listener of events why there is no answer.

@@ -219,7 +219,7 @@ func TestCommandsEndWithTheirAsker(t *testing.T) {
 func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
-		const room = maxDevicePending - maxDevicePending/urgentPart
+		const room = maxDevicePending - maxDevicePending/urgentDivisor
 		for range room / len(longCommands) {
 			a := g.frontend("")
 			a.send(longCommands...)
@@ -248,7 +248,7 @@ func TestPendingCommandsOfOneDeviceAreBounded(t *testing.T) {
 func TestPendingCommandsOfOneCredentialAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gateway) {
 		d := g.device("d1")
-		for range ownerShare {
+		for range ownerFactor {
 			a := g.connect(session.Info{Role: session.RoleFrontend, Credential: "greedy"})
 			a.send(longCommands...)
 			a.take()

@@ -5,16 +5,17 @@ import (
 )
 
 // commandList holds the commands of one front end that wait for an answer.
-// They end when the front end ends.
+// These commands end when the front end ends.
 type commandList struct {
-	// mu guards the rest; below a pendingTable's, and a leaf.
+	// mu guards the rest. mu is a leaf, and may be locked with a pendingTable's
+	// lock held.
 	mu     sync.Mutex
 	head   *command
 	count  int32
 	closed bool
 }
 
-// add puts a command into the list. It reports false when the list is closed.
+// add puts a command into the list. False means that the list is closed.
 func (l *commandList) add(c *command) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,7 +46,8 @@ func (l *commandList) remove(c *command) {
 	l.count--
 }
 
-// close refuses further commands, and returns the first one in the list.
+// close closes the list for further commands, and returns a command of the list,
+// nil for none.
 func (l *commandList) close() *command {
 	l.mu.Lock()
 	l.closed = true
@@ -53,7 +55,7 @@ func (l *commandList) close() *command {
 	return l.first()
 }
 
-// first returns a command of the list, nil when it is empty.
+// first returns a command of the list, nil when the list is empty.
 func (l *commandList) first() *command {
 	l.mu.Lock()
 	defer l.mu.Unlock()

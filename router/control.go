@@ -13,8 +13,8 @@ import (
 // goroutine of the session that sent it.
 type control func(s *session.Session, e *protocol.Envelope)
 
-// controlTable lists the messages to the gateway. Their payloads, and those of
-// the messages from it, are declared in package protocol.
+// controlTable lists the messages to the gateway by type. Package protocol
+// declares their payloads, and the payloads of the gateway's own messages.
 func (r *Router) controlTable() map[string]control {
 	return map[string]control{
 		protocol.TypeSubscribe:   func(s *session.Session, e *protocol.Envelope) { r.subscribe(s, e, true) },
@@ -51,8 +51,8 @@ func answerControl(s *session.Session, e *protocol.Envelope, typ string, payload
 	}
 }
 
-// renew handles gateway.renew. The token in it goes to Options.Renew and
-// nowhere else.
+// renew handles gateway.renew. The router passes the token to Options.Renew only,
+// and never logs or repeats the token.
 func (r *Router) renew(s *session.Session, e *protocol.Envelope) {
 	want, err := protocol.ParseRenewal(e.Payload)
 	if err != nil {

@@ -14,10 +14,11 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// The way of a text message: routeText reads it, deliver finds its destination,
-// and one function for each kind of destination gives it to those who are here
-// and to other nodes. Messages of the HTTP API, of other nodes and of programs
-// outside join at deliver.
+// This file routes text messages. routeText parses a message of a session, and
+// deliver chooses a function by the kind of the destination: toDevice,
+// toFrontends, toUser or toSession. That function delivers the message to local
+// sessions and sends it to other nodes. Messages of the HTTP API and of external
+// programs enter at deliver, messages of other nodes at Router.deliverFrom.
 
 var gatewayPrefix = []byte(protocol.GatewayPrefix)
 
@@ -40,8 +41,8 @@ func (r *Router) routeText(s *session.Session, text []byte) {
 	}
 }
 
-// routeFromFrontend remembers the device that the last message was for: the next
-// one is most often for the same.
+// routeFromFrontend routes a message of a front end. It remembers the device of
+// the last message, because the next message is most often for the same device.
 func (r *Router) routeFromFrontend(fe *frontend, e *protocol.Envelope) {
 	if e.Re != nil {
 		fe.refuse(protocol.ErrNotAllowed, `field "re": only devices answer; leave it out`, e.ID)
@@ -62,8 +63,8 @@ func (r *Router) routeFromFrontend(fe *frontend, e *protocol.Envelope) {
 	r.deliver(fe, e, dst)
 }
 
-// routeFromDevice takes a device's answers out of the rest: they go to whoever
-// asked, and what has no dst goes to all front ends.
+// routeFromDevice routes a message of a device. An answer goes to the asker of
+// its command. Any other message without a dst goes to all front ends.
 func (r *Router) routeFromDevice(c *deviceConn, e *protocol.Envelope) {
 	dst, err := protocol.ParseDestination(e.Dst)
 	switch {
@@ -78,8 +79,8 @@ func (r *Router) routeFromDevice(c *deviceConn, e *protocol.Envelope) {
 	}
 }
 
-// deliver gives a message to its destination. The sender is told what could not
-// be delivered.
+// deliver delivers a message to its destination. When that fails, the sender gets
+// an error.
 func (r *Router) deliver(from sender, e *protocol.Envelope, dst protocol.Destination) {
 	switch dst.Kind {
 	case protocol.DstDevice:
@@ -100,13 +101,14 @@ func (r *Router) deliver(from sender, e *protocol.Envelope, dst protocol.Destina
 	}
 }
 
-// toDevice delivers a message to a device at most once: to is the device's
-// session, nil when it is not connected here. An absent device is told of at
-// once, and nothing is kept for it. A message with an id that is not itself an
-// answer is a command and waits for the device's answer (command.go).
+// toDevice delivers a message to a device at most once. to is the device's
+// session, nil when the device is not connected here. For a device that no node
+// holds, the sender gets an error at once, and the message is not kept. A message
+// with an id and without re is a command: the command waits for the device's
+// answer (command.go).
 func (r *Router) toDevice(from sender, e *protocol.Envelope, name []byte, to *session.Session) {
 	c := r.newCommand(from, e, name, to)
-	fail := r.passToDevice(from, e, c, name, to)
+	fail := r.sendToDevice(from, e, c, name, to)
 	if fail == nil {
 		return
 	}
@@ -116,9 +118,9 @@ func (r *Router) toDevice(from sender, e *protocol.Envelope, name []byte, to *se
 	from.refuse(fail.Code, fail.Message, e.ID)
 }
 
-// passToDevice returns why a message was not delivered, if the sender is still to
-// be told.
-func (r *Router) passToDevice(from sender, e *protocol.Envelope, c *command, name []byte, to *session.Session) *protocol.Error {
+// sendToDevice sends a message to a device, here or through the device's node. It
+// returns the error that the caller must pass to the sender, nil for none.
+func (r *Router) sendToDevice(from sender, e *protocol.Envelope, c *command, name []byte, to *session.Session) *protocol.Error {
 	fail := from.mayCommand(name, to)
 	if fail != nil {
 		return fail
@@ -128,8 +130,8 @@ func (r *Router) passToDevice(from sender, e *protocol.Envelope, c *command, nam
 		if node, fail = r.nodeOf(from, name); fail != nil {
 			return fail
 		}
-		if from.scope() == eachNode {
-			return nil // that node was given the message, too
+		if from.origin() == originBus {
+			return nil // the device's node got the message too, and delivers it
 		}
 	}
 	if c != nil {
@@ -138,26 +140,26 @@ func (r *Router) passToDevice(from sender, e *protocol.Envelope, c *command, nam
 		}
 	}
 	if to != nil {
-		fail = r.passHere(from, e, c, to)
+		fail = r.sendLocal(from, e, c, to)
 	} else {
-		fail = r.passOn(from, e, c, name, node)
+		fail = r.sendRemote(from, e, c, name, node)
 	}
 	if fail == nil {
-		if from.scope() == allNodes {
+		if from.origin() == originLocal {
 			r.stats.Commands.Add(1)
 		}
 		return nil
 	}
 	if c != nil && !c.leave() {
-		return nil // the command's end came first, and its asker was told that
+		return nil // the command has ended meanwhile, and its asker knows the outcome
 	}
 	return fail
 }
 
-// nodeOf returns the node that holds a device which is not connected here, or
-// why there is none.
+// nodeOf returns the node that holds a remote device, or an error when no node
+// holds the device or the other nodes cannot be reached.
 func (r *Router) nodeOf(from sender, device []byte) (federation.NodeID, *protocol.Error) {
-	if from.scope() == thisNode {
+	if from.origin() == originNode {
 		return 0, deviceOffline(string(device))
 	}
 	if !r.bus.Up() {
@@ -170,8 +172,8 @@ func (r *Router) nodeOf(from sender, device []byte) (federation.NodeID, *protoco
 	return node, nil
 }
 
-// passHere gives a message to a device that is connected here.
-func (r *Router) passHere(from sender, e *protocol.Envelope, c *command, to *session.Session) *protocol.Error {
+// sendLocal queues a message for a device that is connected here.
+func (r *Router) sendLocal(from sender, e *protocol.Envelope, c *command, to *session.Session) *protocol.Error {
 	sp := protocol.Splice{Src: from.source()}
 	if c != nil && c.renamed() {
 		sp.ID = c.wireID
@@ -179,14 +181,14 @@ func (r *Router) passHere(from sender, e *protocol.Envelope, c *command, to *ses
 	if err := to.SendEnvelope(e, sp, e.Urgent, from.account()); err != nil {
 		return notQueued(err, protocol.ErrDeviceOffline)
 	}
-	from.wake(to)
+	from.flush(to)
 	return nil
 }
 
-// passOn gives a message to the node that holds its device.
-func (r *Router) passOn(from sender, e *protocol.Envelope, c *command, name []byte, node federation.NodeID) *protocol.Error {
-	text := scratches.Get().(*[]byte)
-	defer giveScratch(text)
+// sendRemote sends a message to the node that holds the device.
+func (r *Router) sendRemote(from sender, e *protocol.Envelope, c *command, name []byte, node federation.NodeID) *protocol.Error {
+	text := textBuffers.Get().(*[]byte)
+	defer putTextBuffer(text)
 	*text = e.AppendSpliced((*text)[:0], protocol.Splice{Src: from.source()})
 	msg := federation.Message{Kind: federation.KindToDevice, Urgent: e.Urgent, Name: string(name), ID: string(e.ID), Text: *text}
 	if c != nil {
@@ -200,30 +202,30 @@ func (r *Router) passOn(from sender, e *protocol.Envelope, c *command, name []by
 	return nil
 }
 
-// toFrontends gives a message to every front end on every node.
+// toFrontends delivers a message to every front end on every node.
 func (r *Router) toFrontends(from sender, e *protocol.Envelope) {
-	f := spliced(e, from)
+	f := splicedFrame(e, from)
 	defer f.Release()
 	var to receipt
 	to.sessions, to.flooded = sendAll(r.registry.frontends(), f, e.Urgent, from.session(), from.device())
-	if from.scope() == allNodes && (r.peers.any() || !r.bus.Up()) {
+	if from.origin() == originLocal && (r.peers.any() || !r.bus.Up()) {
 		to.err = r.bus.SendAll(&federation.Message{
-			Kind: federation.KindToFrontends, Corr: from.count(r.peers.all()), Urgent: e.Urgent, Device: from.device(), Text: wsframe.Payload(f.Wire()),
+			Kind: federation.KindToFrontends, Corr: from.beginCount(r.peers.all()), Urgent: e.Urgent, Device: from.device(), Text: wsframe.Payload(f.Wire()),
 		})
 	}
 	from.delivered(to, e.ID)
 }
 
-// toUser gives a message to every session of a user on every node.
+// toUser delivers a message to every session of a user on every node.
 func (r *Router) toUser(from sender, e *protocol.Envelope, user []byte) {
-	f := spliced(e, from)
+	f := splicedFrame(e, from)
 	defer f.Release()
 	to := receipt{user: user}
 	to.sessions, to.flooded = sendAll(r.registry.user(user), f, e.Urgent, nil, from.device())
-	switch from.scope() {
-	case eachNode:
+	switch from.origin() {
+	case originBus:
 		to.nodes = len(r.peers.having(user))
-	case allNodes:
+	case originLocal:
 		if to.err = federation.ErrDown; r.bus.Up() {
 			to.nodes, to.err = r.sendToUser(from, e, f, user)
 		}
@@ -231,15 +233,15 @@ func (r *Router) toUser(from sender, e *protocol.Envelope, user []byte) {
 	from.delivered(to, e.ID)
 }
 
-// sendToUser gives a message to the nodes that have sessions of a user, and
-// returns how many took it.
+// sendToUser sends a message to the nodes that have sessions of a user. It returns
+// the number of nodes for which the bus accepted the message, and the last error.
 func (r *Router) sendToUser(from sender, e *protocol.Envelope, f *session.Frame, user []byte) (took int, err error) {
 	nodes := r.peers.having(user)
 	if len(nodes) == 0 {
 		return 0, nil
 	}
 	msg := federation.Message{Kind: federation.KindToUser, Urgent: e.Urgent, Device: from.device(), Name: string(user), Text: wsframe.Payload(f.Wire())}
-	msg.Corr = from.count(r.peers.named(nodes))
+	msg.Corr = from.beginCount(r.peers.named(nodes))
 	for _, node := range nodes {
 		if e := r.bus.Send(node, &msg); e != nil {
 			r.queries.answered(msg.Corr, node, nil, 0)
@@ -251,10 +253,10 @@ func (r *Router) sendToUser(from sender, e *protocol.Envelope, f *session.Frame,
 	return took, err
 }
 
-// toSession gives a message to one front end, wherever it is.
+// toSession delivers a message to the front end with a session id, on any node.
 func (r *Router) toSession(from sender, e *protocol.Envelope, id uuid.UUID) {
 	to := r.manager.Get(id)
-	if node := federation.NodeOf(id); to == nil && node != r.bus.Self() && from.scope() != thisNode {
+	if node := federation.NodeOf(id); to == nil && node != r.bus.Self() && from.origin() != originNode {
 		r.toRemoteSession(from, e, id, node)
 		return
 	}
@@ -267,17 +269,18 @@ func (r *Router) toSession(from sender, e *protocol.Envelope, id uuid.UUID) {
 		from.refuse(fail.Code, fail.Message, e.ID)
 		return
 	}
-	from.wake(to)
+	from.flush(to)
 }
 
+// toRemoteSession sends a message to the node of a front end's session.
 func (r *Router) toRemoteSession(from sender, e *protocol.Envelope, id uuid.UUID, node federation.NodeID) {
 	_, there := r.peers.name(node)
 	switch {
-	case !there && (r.bus.Up() || from.scope() == eachNode):
+	case !there && (r.bus.Up() || from.origin() == originBus):
 		from.refuse(protocol.ErrNotFound, textNoSession, e.ID)
 		return
-	case from.scope() == eachNode:
-		return // that node was given the message, too
+	case from.origin() == originBus:
+		return // the session's node got the message too, and delivers it
 	}
 	msg := federation.Message{
 		Kind: federation.KindToSession, Urgent: e.Urgent, Session: id, Device: from.device(), ID: string(e.ID),
@@ -292,11 +295,11 @@ func (r *Router) toRemoteSession(from sender, e *protocol.Envelope, id uuid.UUID
 	}
 }
 
-// sendAll queues one frame for many front ends, but not for except, and leaves
-// the writing to the flushers. It returns how many took the frame, and how many
-// did not because too much of the same sender's waits there. A frame that comes
-// from or speaks of a device is for those that may observe the device; device is
-// "" for all others.
+// sendAll queues one frame for many front ends, without the session except, and
+// leaves the writing to the flushers. device is the device that the frame comes
+// from or is about, "" for none; front ends that may not observe the device do
+// not get the frame. took counts the sessions that queued the frame. flooded
+// counts the sessions whose queue is full of messages of the same sender.
 func sendAll(to []*session.Session, f *session.Frame, urgent bool, except *session.Session, device string) (took, flooded int) {
 	for _, s := range to {
 		if s == except || device != "" && !mayObserve(s, device) {
@@ -313,9 +316,9 @@ func sendAll(to []*session.Session, f *session.Frame, urgent bool, except *sessi
 	return took, flooded
 }
 
-// spliced returns the message with its true source as a frame, encoded once
-// for all its receivers.
-func spliced(e *protocol.Envelope, from sender) *session.Frame {
+// splicedFrame returns a frame with the message and the sender's src. The frame
+// is encoded once for all receivers.
+func splicedFrame(e *protocol.Envelope, from sender) *session.Frame {
 	sp := protocol.Splice{Src: from.source()}
 	f := session.NewTextFrameFor(e.SplicedSize(sp))
 	f.AppendEnvelope(e, sp)
@@ -323,19 +326,20 @@ func spliced(e *protocol.Envelope, from sender) *session.Frame {
 	return f
 }
 
-// scratches are buffers in which messages to other nodes are put together.
-var scratches = sync.Pool{New: func() any { return new([]byte) }}
+// textBuffers is a pool of buffers for texts that are sent to other nodes or to
+// askers.
+var textBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// maxScratch bounds the buffers that are kept.
-const maxScratch = 16 << 10
+// maxTextBuffer bounds the buffers that the pool keeps, in bytes.
+const maxTextBuffer = 16 << 10
 
-func giveScratch(b *[]byte) {
-	if cap(*b) <= maxScratch {
-		scratches.Put(b)
+func putTextBuffer(b *[]byte) {
+	if cap(*b) <= maxTextBuffer {
+		textBuffers.Put(b)
 	}
 }
 
-// The reasons why a message is not delivered.
+// The errors of messages that were not delivered.
 
 const textNoSession = "no front end has that session id; it may have reconnected under a new one"
 
@@ -343,8 +347,8 @@ func deviceOffline(device string) *protocol.Error {
 	return protocol.NewError(protocol.ErrDeviceOffline, "device "+device+" is not connected; the message was not delivered and will not be")
 }
 
-// notQueued names the reason why a message could not be queued for its receiver;
-// offline is the code of one that is not connected.
+// notQueued returns the sender's error for a message that the receiver's session
+// did not queue. offline is the code when the receiver is not connected.
 func notQueued(err error, offline protocol.ErrorCode) *protocol.Error {
 	if errors.Is(err, session.ErrSenderFlood) {
 		return protocol.NewError(protocol.ErrOverloaded, "the receiver's queue is full of messages of this sender; the message was not delivered; send fewer or smaller ones")
@@ -355,7 +359,8 @@ func notQueued(err error, offline protocol.ErrorCode) *protocol.Error {
 	return protocol.NewError(offline, "the receiver is not connected; it was not given this message")
 }
 
-// notSent names the reason why the bus did not take a message for one node.
+// notSent returns the sender's error for a message to one node that the bus did
+// not accept.
 func notSent(err error) *protocol.Error {
 	if errors.Is(err, federation.ErrFull) {
 		return protocol.NewError(protocol.ErrOverloaded, "too much waits to leave for other nodes; the message was not delivered")
@@ -363,8 +368,8 @@ func notSent(err error) *protocol.Error {
 	return protocol.NewError(protocol.ErrUnavailable, "the node that it is for cannot be reached; the message was not delivered")
 }
 
-// failure returns what a sender must know of how far its message came, nil for
-// nothing.
+// failure returns the sender's error for a message to a user or to all front ends
+// that some receivers did not get, nil for none.
 func (to receipt) failure() *protocol.Error {
 	reached := to.sessions + to.nodes + to.flooded
 	switch {

@@ -13,49 +13,55 @@ type DeviceMetrics struct {
 	Device string
 	// Online: the device is connected, to this node or another.
 	Online bool
-	// Remote: it is connected to another node, which knows its health.
+	// Remote: the device is connected to another node. Only that node knows the
+	// device's health.
 	Remote bool
-	// Health is the score of its connection here, 0 to 100; 0 without one.
+	// Health is the health score of the device's connection to this node, 0 to
+	// 100; 0 without a connection.
 	Health int
-	// LastSeen is when this node last heard from the device itself; zero if never.
+	// LastSeen is the time at which something last arrived from the device on a
+	// connection to this node; zero if never.
 	LastSeen time.Time
 	// SamplesIn counts the samples per channel that the device has sent to this
 	// node.
 	SamplesIn uint64
-	// Dropped counts those that full queues of front ends here have dropped, for
-	// each front end; LostBetweenNodes those that were lost on their way here from
-	// another node, once each.
+	// Dropped counts samples that were dropped because the queue of a front end on
+	// this node was full. A sample counts once for each front end that missed it.
+	// LostBetweenNodes counts samples that were lost on the way from another node
+	// to this node. Each lost sample counts once.
 	Dropped, LostBetweenNodes uint64
 }
 
-// deviceCounters are counted without registry.mu.
+// deviceCounters has the counters of a device. They need no lock.
 type deviceCounters struct {
 	samplesIn, dropped, lostBetweenNodes atomic.Uint64
 }
 
-// measuredDevices are the devices whose metrics are shown. Their number is
-// bounded, because a device chooses its own name and each name costs a monitoring
-// system memory for weeks. Guarded by registry.mu.
+// measuredDevices has the measured devices, which are the devices whose metrics
+// the gateway shows. The number of measured devices is bounded, because devices
+// choose their own names, and each name costs a monitoring system memory for
+// weeks. Guarded by registry.mu.
 type measuredDevices struct {
-	// limit is static.
+	// limit bounds the list; static.
 	limit int
 	list  []*device
-	// next is where the search for a place to take over goes on.
+	// next is the index in list at which the next search for a device to replace
+	// continues.
 	next int
-	// known counts the devices that have connected, measured or not, and are not
-	// forgotten.
+	// known counts the devices that have connected, here or to another node, and
+	// still have an entry in the registry, measured or not.
 	known int
 }
 
-// measuredGrace is how long a device that is offline keeps its place among those
-// measured when others want it: an alert stays while it matters.
+// measuredGrace is the time for which an offline device remains measured when the
+// list is full. An alert for the device remains active in this time.
 const measuredGrace = 24 * time.Hour
 
-// DeviceMetrics returns the metrics of the devices that are measured, at most
-// Options.DeviceMetrics, in no order, and how many known devices are not. A
-// device gets a place when it connects, and keeps it as long as the node runs: a
-// place is free again for another device when its own has been offline for a
-// day.
+// DeviceMetrics returns the metrics of the measured devices, at most
+// Options.DeviceMetrics, in no order. omitted is the number of known devices that
+// are not measured. A device becomes measured when it connects, if the list has
+// room. When the list is full, the device replaces a measured device that has been
+// offline for more than a day.
 func (r *Router) DeviceMetrics() (list []DeviceMetrics, omitted int) {
 	list, sessions, omitted := r.registry.measurements()
 	for i, s := range sessions {
@@ -67,8 +73,9 @@ func (r *Router) DeviceMetrics() (list []DeviceMetrics, omitted int) {
 	return list, omitted
 }
 
-// measurements returns what is known without the sessions, and the sessions of
-// devices that are connected here.
+// measurements returns the metrics of the measured devices, without the values
+// that only a session knows, and the session of each device, nil when the device
+// is not connected here.
 func (g *registry) measurements() (list []DeviceMetrics, sessions []*session.Session, omitted int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -87,8 +94,8 @@ func (g *registry) measurements() (list []DeviceMetrics, sessions []*session.Ses
 	return list, sessions, m.known - len(m.list)
 }
 
-// measure gives a device that has connected a place among those measured, if
-// there is one. The caller holds mu.
+// measure makes a device that has connected a measured device, if the list has
+// room or a device that can be replaced. The caller holds mu.
 func (g *registry) measure(d *device) {
 	m := &g.measured
 	if !d.known {
@@ -113,14 +120,16 @@ func (g *registry) measure(d *device) {
 	}
 }
 
-// unmeasure forgets a device that has no place. The caller holds mu.
+// unmeasure subtracts a device that is not measured from the known devices,
+// because its entry is about to be removed. The caller holds mu.
 func (g *registry) unmeasure(d *device) {
 	if d.known {
 		g.measured.known--
 	}
 }
 
-// lastHeard is when something arrived last of a session of that health.
+// lastHeard returns the time at which something last arrived on a session with
+// this health.
 func lastHeard(h session.Health) time.Time {
 	return time.Now().Add(-time.Duration(h.SinceHeardMillis) * time.Millisecond)
 }

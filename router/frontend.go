@@ -25,8 +25,9 @@ type frontend struct {
 	rights atomic.Pointer[session.Rights]
 	// acct is charged for the front end's messages that wait in queues. Static.
 	acct session.Account
-	// all and listed are the subscription: all devices, or those listed. With
-	// all set the list is empty. Guarded by registry.mu.
+	// all and listed are the subscription. all: the front end subscribes to all
+	// devices, and listed is empty. listed has the devices that the front end
+	// subscribes to by id. Guarded by registry.mu.
 	all    bool
 	listed map[string]*device
 }

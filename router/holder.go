@@ -13,16 +13,16 @@ import (
 // device, and which nodes are interested in its telemetry. On a single node
 // the bus does nothing, and no device has a remote holder.
 
-// holder is what this node knows of a device's holding. Guarded by
-// registry.mu.
+// holder has this node's knowledge of which node holds a device, and of which
+// nodes are interested in its telemetry. Guarded by registry.mu.
 type holder struct {
-	// epoch and node identify the newest known holding, of this node or
-	// another. over: that holding has ended, and only a newer one is accepted.
+	// epoch and node identify the newest known holding, of this node or another.
+	// over: this holding has ended, and the router accepts only newer holdings.
 	epoch uint64
 	node  federation.NodeID
 	over  bool
-	// remote is the holding of the other node that holds the device now; nil
-	// when no other node does.
+	// remote is the holding of another node that holds the device now; nil when no
+	// other node holds the device.
 	remote *federation.Holding
 	// wasRemote: the last known holder was another node.
 	wasRemote bool
@@ -47,9 +47,9 @@ func (h *holder) is(node federation.NodeID, epoch uint64) bool {
 	return h.node == node && h.epoch == epoch
 }
 
-// hold tells the other nodes that this node holds the device from now on. The
-// caller holds mu, and has announced the end of the device's earlier
-// connection.
+// hold tells the other nodes that this node holds the device from now on. Before
+// the call, the caller announces the end of the device's earlier connection. The
+// caller holds mu.
 func (g *registry) hold(d *device, s *session.Session) {
 	if d.outbound == nil {
 		return
@@ -62,8 +62,8 @@ func (g *registry) hold(d *device, s *session.Session) {
 	g.updateInterest(d)
 }
 
-// release tells the other nodes that this node does not hold the device any
-// longer. The caller holds mu.
+// release tells the other nodes that this node no longer holds the device. The
+// caller holds mu.
 func (g *registry) release(d *device, epoch uint64, reason string) {
 	if d.outbound == nil {
 		return
@@ -75,9 +75,9 @@ func (g *registry) release(d *device, epoch uint64, reason string) {
 	g.updateInterest(d)
 }
 
-// holdRemote notes that another node holds the device, if the holding is newer
-// than the known one. It returns the device's local session, which the caller
-// must close; nil for none. The caller holds mu.
+// holdRemote records that another node holds the device, if this holding is newer
+// than the known holding. It returns the device's local session, nil for none; the
+// caller must close the session. The caller holds mu.
 func (g *registry) holdRemote(node federation.NodeID, held federation.Holding) *session.Session {
 	d := g.entry(held.Device)
 	h := &d.holder
@@ -116,7 +116,7 @@ func (g *registry) dropRemote(d *device, reason string) {
 	g.changed(d)
 }
 
-// noteInterest notes whether another node is interested in the device's
+// noteInterest records whether another node is interested in the device's
 // telemetry. The caller holds mu.
 func (g *registry) noteInterest(d *device, node federation.NodeID, wanted bool) {
 	h := &d.holder
@@ -141,20 +141,20 @@ func (g *registry) noteInterest(d *device, node federation.NodeID, wanted bool) 
 
 // interest has the front ends that subscribe to all devices.
 type interest struct {
-	// unlimited counts those that may observe every device; limited are the
-	// others.
+	// unlimited counts the front ends that may observe every device. limited has
+	// the other front ends.
 	unlimited int
 	limited   []*frontend
-	// changes counts the changes of limited. At the last call of
-	// updateInterests, seenAny was whether unlimited was above 0, and
-	// seenChanges was changes.
+	// changes counts the changes of limited. seenAny and seenChanges are from the
+	// last call of updateInterests: whether unlimited was above 0, and the value
+	// of changes.
 	changes     uint64
 	seenAny     bool
 	seenChanges uint64
 }
 
-// noteAllDevices notes that a front end subscribes to all devices (n is 1) or
-// does so no longer (n is -1). The caller holds mu.
+// noteAllDevices records that a front end subscribes to all devices (n is 1), or
+// that this subscription has ended (n is -1). The caller holds mu.
 func (g *registry) noteAllDevices(fe *frontend, n int) {
 	i := &g.interest
 	switch {
@@ -184,10 +184,10 @@ func (g *registry) updateInterests() {
 }
 
 // updateInterest tells the other nodes when this node's interest in a device's
-// telemetry has changed. The node is interested while a front end here
-// subscribes to the device and the device is not connected here. For a listed
-// device that is so even while the device is offline, so that no telemetry is
-// missed when it connects to another node. The caller holds mu.
+// telemetry has changed. This node is interested while a front end here subscribes
+// to the device and the device is not connected here. A listed device may even be
+// offline, so that this node misses no telemetry when the device connects to
+// another node. The caller holds mu.
 func (g *registry) updateInterest(d *device) {
 	if d.outbound == nil {
 		return

@@ -9,9 +9,9 @@ import (
 
 // This file handles the telemetry of remote devices.
 
-// telemetryArrived passes telemetry of a remote device to the receivers on
-// this node, with a report of the samples that were lost between the nodes.
-// federation.Inbound.Take explains early.
+// telemetryArrived passes telemetry of a remote device to the receivers on this
+// node, and reports the samples that were lost between the nodes. For early see
+// federation.Inbound.Take.
 func (r *Router) telemetryArrived(d *device, from federation.NodeID, b *federation.Batch, early bool) {
 	lost, fresh := d.inbound.Take(from, &b.Range, early)
 	r.lostBetweenNodes(d, lost)
@@ -43,10 +43,11 @@ func (r *Router) lostBetweenNodes(d *device, lost []federation.Samples) {
 	}
 }
 
-// cutBatch returns a copy of those telemetry frames of a batch that end after
-// the sample fresh, and the end of their samples. It writes the stream number
-// into the frames. When the frames do not match the batch's range, ok is
-// false, and the frames from the first mismatch on are left out.
+// cutBatch returns a frame with a copy of the telemetry frames of a batch that
+// end after the sample fresh, and the end of their samples. It writes the stream
+// number into the telemetry frames. When the telemetry frames do not match the
+// batch's range, ok is false, and f has only the telemetry frames before the
+// first mismatch.
 func cutBatch(b *federation.Batch, stream uint32, fresh uint64) (f *session.Frame, to uint64, ok bool) {
 	var begin, end int
 	var frames uint32

@@ -11,8 +11,8 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// member is the Router as the federation.Member of its Bus: what other nodes
-// send enters here. The bus calls one method at a time.
+// member is the Router as the federation.Member of its Bus. Everything that other
+// nodes send enters here. The bus calls one method at a time.
 type member struct{ r *Router }
 
 var _ federation.Member = member{}
@@ -39,11 +39,11 @@ func (r *Router) Leave() {
 	r.answering.Wait()
 }
 
-// failRemote ends the commands and queries that wait for a node, or with 0 for
-// any node.
+// failRemote fails the commands and queries that wait for a node, or with 0 for
+// any other node.
 func (r *Router) failRemote(node federation.NodeID, why ending) {
 	r.failCommands(r.remotePending.takeAll(node), why)
-	r.queries.gone(node)
+	r.queries.abandonNode(node)
 }
 
 // NodeJoined implements federation.Member.
@@ -62,8 +62,8 @@ func (g *registry) nodeLeft(node federation.NodeID, why federation.Departure) {
 	for _, d := range g.devices {
 		if d.holder.remote != nil && d.holder.node == node {
 			g.dropRemote(d, string(why))
-			// A lost node may only have been cut off. Then it repeats the same
-			// holding, which is accepted.
+			// A lost node may have been cut off only. Then the node repeats the
+			// same holding, and this node must accept the holding.
 			d.holder.over = why == federation.NodeClosed
 		}
 		g.noteInterest(d, node, false)
@@ -79,8 +79,8 @@ func (m member) DeviceHeld(node federation.NodeID, h federation.Holding) {
 	overtaken := g.holdRemote(node, h)
 	d := g.devices[h.Device]
 	if d.holder.remote != before && d.holder.interested && h.Epoch > g.made {
-		// The holding began after this node had started, so all of its samples
-		// count: those that do not arrive are reported as lost.
+		// The holding began after this node had started. So this node reports every
+		// sample of the holding that does not arrive as lost.
 		m.r.lostBetweenNodes(d, d.inbound.Begin(node, &h.At))
 	}
 	g.mu.Unlock()
@@ -100,9 +100,9 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 	}
 	h := &d.holder
 	if h.interested {
-		// A node that was cut off learns of a holding only when the holding is
-		// over. After an outage the releases of older holdings are repeated;
-		// their samples are accounted for already.
+		// A node that was cut off may learn of a holding only at its release. After
+		// an outage, nodes repeat the releases of older holdings, whose samples are
+		// accounted for already.
 		if h.newer(node, rel.Epoch) && rel.Epoch > g.made {
 			m.r.lostBetweenNodes(d, d.inbound.Begin(node, &rel.Begin))
 		}
@@ -118,16 +118,18 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 	h.over = true
 }
 
-// DeviceOvertaken implements federation.Member. A new connection keeps its
-// device with a greater epoch, once: the holding that overtook it is older,
-// was unknown here, and has its greater epoch from a clock that is ahead.
+// DeviceOvertaken implements federation.Member. When first is true, the other
+// node's holding is older than this node's new connection, and only a clock that
+// is ahead gave it the greater epoch. Then this node holds the device again with
+// a still greater epoch, once for each connection.
 func (m member) DeviceOvertaken(device string, epoch, by uint64, first bool) {
 	if s := m.r.registry.overtaken(device, epoch, by, first); s != nil {
 		s.Close(protocol.CloseReplaced, "another node holds the device")
 	}
 }
 
-// overtaken returns the session that the caller must close, nil for none.
+// overtaken either raises the epoch of this node's holding, or ends the holding.
+// It returns the session that the caller must close, nil for none.
 func (g *registry) overtaken(device string, epoch, by uint64, first bool) *session.Session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -215,8 +217,8 @@ func (r *Router) deliverFrom(node federation.NodeID, msg *federation.Message) {
 	sender := &nodeSender{r: r, node: node, msg: msg}
 	var e protocol.Envelope
 	if err := e.Parse(msg.Text); err != nil {
-		// Sessions must get valid messages only, and any program may write to
-		// Redis.
+		// Any program may write to Redis, and sessions must get valid messages
+		// only.
 		r.failTo(node, msg, protocol.ErrBadMessage, err.Error())
 		return
 	}
@@ -304,8 +306,8 @@ func (r *Router) routeExternal(text []byte) *protocol.Error {
 	return x.err
 }
 
-// positionReporter sends the outbound positions of devices to the other nodes
-// at an interval. Its timer is on the Manager's wheel.
+// positionReporter sends the outbound positions of devices to the other nodes at
+// an interval. The timer is on the Manager's wheel.
 type positionReporter struct {
 	timer session.Timer
 	r     *Router
@@ -313,8 +315,8 @@ type positionReporter struct {
 	stopped bool
 }
 
-// positionInterval is the time between two reports. From a report, a node
-// learns that it missed the last batch of a device that then fell silent.
+// positionInterval is the time between two reports. When a device falls silent
+// after a batch, a node that missed the batch learns of the loss from a report.
 const positionInterval = time.Second
 
 func (t *positionReporter) start(r *Router) {
@@ -342,9 +344,9 @@ func (t *positionReporter) Expire(time.Time) {
 	}
 }
 
-// sendPositions sends the outbound positions of devices in whose telemetry
-// other nodes are interested: of all such devices, or of those that sent
-// telemetry recently (federation.Outbound.Repeat).
+// sendPositions sends the outbound positions of devices in whose telemetry other
+// nodes are interested. When all is false, it sends only the positions of devices
+// that sent telemetry recently (federation.Outbound.Repeat).
 func (g *registry) sendPositions(all bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,17 +8,17 @@ import (
 	"github.com/labgate/labgate/router/federation"
 )
 
-// peerDirectory has what is known of the other nodes: their names, devices and
-// users. Readers do not need registry.mu.
+// peerDirectory has the names, devices and users of the other nodes. Readers do
+// not need registry.mu.
 type peerDirectory struct {
 	// mu guards the rest; a leaf.
 	mu sync.RWMutex
-	// names has every other node on the bus.
+	// names has the name of every other node on the bus.
 	names map[federation.NodeID]string
-	// holders finds the node that holds a device.
+	// holders has the node that holds a device, by device id.
 	holders map[string]federation.NodeID
-	// users finds the nodes that have sessions of a user. The lists are replaced,
-	// not changed.
+	// users has the nodes that have sessions of a user, by user. Writers replace
+	// the lists, because readers may still use the old ones.
 	users map[string][]federation.NodeID
 }
 
@@ -86,7 +86,7 @@ func (p *peerDirectory) setHolder(device string, node federation.NodeID, holds b
 	}
 }
 
-// setUser notes whether a node has sessions of a user.
+// setUser records whether a node has sessions of a user.
 func (p *peerDirectory) setUser(node federation.NodeID, user string, here bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

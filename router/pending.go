@@ -11,39 +11,40 @@ import (
 
 const (
 	// maxDevicePending bounds the commands that wait for one device.
-	// Options.MaxPending is a bound for each front end only, and the number of
-	// front ends is not bounded.
+	// Options.MaxPending bounds only the commands of one front end, and many front
+	// ends may command one device.
 	maxDevicePending = 16384
 	// maxRemotePending bounds the commands of this node that wait for devices on
 	// other nodes.
 	maxRemotePending = 65536
-	// urgentPart reserves limit/urgentPart places of a table for urgent
+	// urgentDivisor: limit/urgentDivisor places of a table are reserved for urgent
 	// commands.
-	urgentPart = 8
-	// ownerShare times Options.MaxPending bounds the commands of all sessions
-	// with one credential.
-	ownerShare = 16
+	urgentDivisor = 8
+	// ownerFactor: the commands of all sessions with one credential are bounded by
+	// ownerFactor times Options.MaxPending.
+	ownerFactor = 16
 )
 
-// pendingTable holds commands that wait for their answers: one for each device
-// connection, one for all devices on other nodes. A command leaves the table
-// once, and the goroutine that takes it from the table tells its asker.
+// pendingTable holds commands that wait for their answers. Each device connection
+// has a table, and one table is for all devices on other nodes. A command leaves
+// its table once, and the goroutine that takes the command from the table tells
+// the asker the outcome.
 type pendingTable struct {
 	// Static.
 	limit int
-	// target names in errors what the commands wait for.
+	// target says in error texts what the commands wait for.
 	target string
 
-	// mu guards the rest; below registry.mu, above the wheel's.
+	// mu guards the rest. Lock order: registry.mu, mu, the wheel's lock.
 	mu sync.Mutex
 	// byID finds commands by wireID.
 	byID map[string]*command
 	// renamed finds the commands whose wireID differs from the asker's id, by
 	// the asker's id.
 	renamed map[askedAs]*command
-	// numbered is the number of the last remote command.
-	numbered uint64
-	closed   bool
+	// lastNumber is the number of the last remote command.
+	lastNumber uint64
+	closed     bool
 }
 
 // askedAs identifies a command by its asker, its device and the asker's id.
@@ -61,7 +62,7 @@ func (t *pendingTable) enter(c *command, deadline time.Time) *protocol.Error {
 	switch {
 	case t.closed:
 		return deviceOffline(c.device)
-	case len(t.byID) >= t.limit, !c.urgent && len(t.byID) >= t.limit-t.limit/urgentPart:
+	case len(t.byID) >= t.limit, !c.urgent && len(t.byID) >= t.limit-t.limit/urgentDivisor:
 		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(len(t.byID))+" commands wait for "+t.target+" already; try again later")
 	case t.asked(c):
 		return protocol.NewError(protocol.ErrBadMessage, `field "id": a command with that id waits for this device's answer already; use a new one for each command`)
@@ -70,8 +71,8 @@ func (t *pendingTable) enter(c *command, deadline time.Time) *protocol.Error {
 		t.byID = make(map[string]*command)
 	}
 	if c.node != 0 {
-		t.numbered++
-		c.wireID = string(commandNumber(t.numbered))
+		t.lastNumber++
+		c.wireID = string(commandNumber(t.lastNumber))
 	} else {
 		c.wireID = c.askedID
 		for t.byID[c.wireID] != nil {
@@ -103,8 +104,8 @@ func (t *pendingTable) asked(c *command) bool {
 	return t.renamed[c.askedAs()] != nil
 }
 
-// take removes and returns the command with that id, if its device is on that
-// node, or nil.
+// take removes and returns the command with a wireID whose device is on a node,
+// nil for none.
 func (t *pendingTable) take(wireID []byte, node federation.NodeID) *command {
 	t.mu.Lock()
 	c := t.byID[string(wireID)]
@@ -118,7 +119,7 @@ func (t *pendingTable) take(wireID []byte, node federation.NodeID) *command {
 	return c
 }
 
-// takeIf removes the command, if it is there.
+// takeIf removes the command if it is in the table, and reports whether it was.
 func (t *pendingTable) takeIf(c *command) bool {
 	t.mu.Lock()
 	if t.byID[c.wireID] != c {
@@ -131,7 +132,8 @@ func (t *pendingTable) takeIf(c *command) bool {
 	return true
 }
 
-// takeAll removes and returns the commands for devices on a node, or with 0 all.
+// takeAll removes and returns the commands for devices on a node, or with 0 all
+// commands.
 func (t *pendingTable) takeAll(node federation.NodeID) []*command {
 	t.mu.Lock()
 	all := t.removeAll(node)
@@ -139,7 +141,7 @@ func (t *pendingTable) takeAll(node federation.NodeID) []*command {
 	return all
 }
 
-// close removes and returns all commands, and refuses further ones.
+// close removes and returns all commands. The table refuses further commands.
 func (t *pendingTable) close() []*command {
 	t.mu.Lock()
 	t.closed = true
@@ -148,7 +150,7 @@ func (t *pendingTable) close() []*command {
 	return all
 }
 
-// count returns how many commands wait.
+// count returns the number of commands in the table.
 func (t *pendingTable) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -169,7 +171,7 @@ func (t *pendingTable) removeAll(node federation.NodeID) []*command {
 }
 
 // maxOwnerPending bounds the commands of all sessions with one credential.
-func (r *Router) maxOwnerPending() int { return ownerShare * r.opts.MaxPending }
+func (r *Router) maxOwnerPending() int { return ownerFactor * r.opts.MaxPending }
 
 // remove removes c from the maps. The caller holds mu.
 func (t *pendingTable) remove(c *command) {
@@ -181,8 +183,8 @@ func (t *pendingTable) remove(c *command) {
 
 func (c *command) askedAs() askedAs { return askedAs{c.asker, c.device, c.askedID} }
 
-// ended cancels the deadline of a command that left the table, and tells the
-// asker. The caller holds the table's lock.
+// ended cancels the deadline of a command that left its table, and lets the asker
+// count the command as ended. The caller holds the table's lock.
 func (c *command) ended() {
 	c.r.manager.Wheel().Cancel(&c.timer)
 	c.asker.ended(c)

@@ -7,14 +7,15 @@ import (
 
 // This file handles devices and front ends that connect and disconnect.
 
-// deviceConnected announces a device. Its welcome was queued in Prepare. Of
-// two simultaneous connections of one device, the newer stays.
+// deviceConnected announces a device as online. Prepare has queued the device's
+// welcome already. When two connections of one device begin at the same time,
+// the newer connection remains.
 func (g *registry) deviceConnected(c *deviceConn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	d, s := c.dev, c.s
-	// The session may have ended already. Then its deviceDisconnected has run, or
-	// waits for mu and cleans up what this call does.
+	// The session may have ended already. Then deviceDisconnected has run for the
+	// session, or waits for mu and undoes the changes of this call.
 	open := s.Open()
 	replaced := protocol.CloseReplaced.Name()
 	if old := d.session; old != nil {
@@ -59,7 +60,7 @@ func (g *registry) takeOffline(d *device, reason string) {
 	g.changed(d)
 }
 
-// leave takes the session of a device away, if it has one. The caller holds
+// leave removes the session from a device that has one. The caller holds
 // registry.mu.
 func (d *device) leave() {
 	if d.session != nil {
@@ -68,7 +69,8 @@ func (d *device) leave() {
 	}
 }
 
-// frontendConnected gives a front end its welcome and its first subscription.
+// frontendConnected sends a front end its welcome and makes its first
+// subscription.
 func (g *registry) frontendConnected(fe *frontend) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,7 +81,8 @@ func (g *registry) frontendConnected(fe *frontend) {
 	if err := g.welcomeFrontend(fe); err != nil {
 		return
 	}
-	// As in receiverList.add: readers see the old length only.
+	// append may write behind the old list. Readers of the old list do not see the
+	// new element, see receiverList.add.
 	grown := append(g.frontends(), s)
 	g.everyone.Store(&grown)
 	if user := s.Name(); user != "" {
@@ -121,7 +124,7 @@ func (g *registry) announce(typ string, d *device, info protocol.DeviceInfo, rea
 	g.notify(g.frontends(), typ, d, info, reason)
 }
 
-// notify is announce for some front ends.
+// notify sends such a notice to some front ends. The caller holds mu.
 func (g *registry) notify(to []*session.Session, typ string, d *device, info protocol.DeviceInfo, reason string) {
 	msg, err := protocol.NewMessage(typ, protocol.DeviceNotice{
 		DeviceID: d.id, Stream: d.stream, Node: info.Node, Reason: reason,

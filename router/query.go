@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// maxAnswering bounds the questions of other nodes that are being answered at
-	// one time; one more goes unanswered.
+	// maxAnswering bounds the queries of other nodes that this node answers at the
+	// same time. Further queries get no answer.
 	maxAnswering = 8
-	// queryTime bounds how long other nodes are waited for.
+	// queryTime bounds the time for which a caller waits for other nodes.
 	queryTime = 2 * time.Second
 )
 
-// queries are scattered to other nodes and wait for their answers: questions,
-// and messages to many whose receivers are counted.
+// queries has this node's queries that wait for answers of other nodes. A message
+// to a user or to all front ends is a query too when the nodes must answer with
+// the number of sessions that got the message.
 type queries struct {
 	// mu guards the rest; a leaf.
 	mu      sync.Mutex
@@ -27,21 +28,23 @@ type queries struct {
 	waiting map[uint64]*query
 }
 
-// query is one of them. Guarded by queries.mu until done is closed.
+// query is one query of this node. Guarded by queries.mu until done is closed.
 type query struct {
-	// corr is the number that the nodes answer with. Static, as nodes is: the
-	// names of those that were asked.
+	// corr is the query's number, which the nodes repeat in their answers. nodes
+	// has the names of the nodes that were asked. Both are static.
 	corr  uint64
 	nodes map[federation.NodeID]string
-	// left are the nodes that have not answered yet.
+	// left has the nodes whose answers the query still waits for.
 	left    map[federation.NodeID]struct{}
 	answers map[federation.NodeID][]byte
-	count   int
-	// done is closed when none is left.
+	// count is the sum of the session counts in the answers.
+	count int
+	// done is closed when left is empty.
 	done chan struct{}
 }
 
-// begin starts to wait for nodes.
+// begin registers a query that waits for the answers of nodes. The caller sends
+// the query, and must call end.
 func (x *queries) begin(nodes map[federation.NodeID]string) *query {
 	q := &query{nodes: nodes, left: make(map[federation.NodeID]struct{}, len(nodes)), answers: make(map[federation.NodeID][]byte), done: make(chan struct{})}
 	for node := range nodes {
@@ -61,7 +64,8 @@ func (x *queries) begin(nodes map[federation.NodeID]string) *query {
 	return q
 }
 
-// end waits until all have answered or ctx ends, and returns who has not.
+// end waits until left is empty or ctx ends, and removes the query. It returns
+// the nodes that have not answered.
 func (x *queries) end(ctx context.Context, q *query) (silent []federation.NodeID) {
 	select {
 	case <-q.done:
@@ -78,17 +82,18 @@ func (x *queries) end(ctx context.Context, q *query) (silent []federation.NodeID
 	return silent
 }
 
-// labels names nodes that a query was sent to. A name that another of these
-// nodes has, or this one, which is called self, is followed by the node's id.
+// labels returns the labels of some nodes that the query was sent to. The label of
+// a node is its name. When another of the query's nodes or this node, called self,
+// has the same name, the node's id follows.
 func (q *query) labels(nodes []federation.NodeID, self string) []string {
-	having := map[string]int{self: 1}
+	uses := map[string]int{self: 1}
 	for _, name := range q.nodes {
-		having[name]++
+		uses[name]++
 	}
-	var labels []string
+	labels := make([]string, 0, len(nodes))
 	for _, node := range nodes {
 		label := q.nodes[node]
-		if having[label] > 1 {
+		if uses[label] > 1 {
 			label = fmt.Sprintf("%s#%08x", label, uint32(node))
 		}
 		labels = append(labels, label)
@@ -96,7 +101,8 @@ func (q *query) labels(nodes []federation.NodeID, self string) []string {
 	return labels
 }
 
-// answered notes a node's answer; nil text stands for none.
+// answered stores a node's answer to the query corr. When text is nil, the node
+// will not answer, and the query only stops waiting for the node.
 func (x *queries) answered(corr uint64, node federation.NodeID, text []byte, count int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -111,38 +117,40 @@ func (x *queries) answered(corr uint64, node federation.NodeID, text []byte, cou
 		q.answers[node] = text
 		q.count += count
 	}
-	q.settle(node)
+	q.stopWaiting(node)
 }
 
-// gone gives up waiting for a node, or with 0 for all.
-func (x *queries) gone(node federation.NodeID) {
+// abandonNode stops all queries from waiting for a node, or with 0 for any node.
+func (x *queries) abandonNode(node federation.NodeID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, q := range x.waiting {
-		q.giveUp(node)
+		q.abandon(node)
 	}
 }
 
-// abandon gives up waiting for the answers to a query that could not be sent.
+// abandon stops a query that could not be sent from waiting for any node.
 func (x *queries) abandon(q *query) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	q.giveUp(0)
+	q.abandon(0)
 }
 
-// giveUp is gone for one query. The caller holds queries.mu.
-func (q *query) giveUp(node federation.NodeID) {
+// abandon stops the query from waiting for a node, or with 0 for any node. The
+// caller holds queries.mu.
+func (q *query) abandon(node federation.NodeID) {
 	if node != 0 {
-		q.settle(node)
+		q.stopWaiting(node)
 		return
 	}
 	for node := range q.left {
-		q.settle(node)
+		q.stopWaiting(node)
 	}
 }
 
-// settle crosses a node off. The caller holds queries.mu.
-func (q *query) settle(node federation.NodeID) {
+// stopWaiting removes a node from left, and closes done when left is empty. The
+// caller holds queries.mu.
+func (q *query) stopWaiting(node federation.NodeID) {
 	if _, waiting := q.left[node]; !waiting {
 		return
 	}
@@ -152,10 +160,10 @@ func (q *query) settle(node federation.NodeID) {
 	}
 }
 
-// Ask asks one other node, which answers what Options.Answer there says. It
-// fails with a *protocol.Error: not_found when that node is not there or does
-// not know, unavailable when it cannot be reached or does not answer before ctx
-// ends.
+// Ask sends a query to another node and returns the answer of that node's
+// Options.Answer. Ask fails with a *protocol.Error: not_found when the node is not
+// on the bus or has no answer, unavailable when the node cannot be reached or does
+// not answer before ctx ends.
 func (r *Router) Ask(ctx context.Context, node federation.NodeID, what, arg string) ([]byte, error) {
 	name, there := r.peers.name(node)
 	if !there {
@@ -177,7 +185,7 @@ func (r *Router) Ask(ctx context.Context, node federation.NodeID, what, arg stri
 	return nil, protocol.NewError(protocol.ErrNotFound, "node "+name+" does not know")
 }
 
-// NodeAnswer is what another node answered to AskAll.
+// NodeAnswer is the answer of one node to AskAll.
 type NodeAnswer struct {
 	Node federation.NodeID
 	// Label is the node's name, followed by # and its id in hexadecimal digits
@@ -186,8 +194,8 @@ type NodeAnswer struct {
 	Text  []byte
 }
 
-// AskAll asks every other node at once. silent has the labels of those that had
-// not answered when ctx ended.
+// AskAll sends a query to all other nodes at once. silent has the labels of the
+// nodes that had not answered when ctx ended.
 func (r *Router) AskAll(ctx context.Context, what, arg string) (answers []NodeAnswer, silent []string) {
 	q := r.queries.begin(r.peers.all())
 	if len(q.nodes) > 0 {
@@ -195,16 +203,16 @@ func (r *Router) AskAll(ctx context.Context, what, arg string) (answers []NodeAn
 			r.queries.abandon(q)
 		}
 	}
-	without := r.queries.end(ctx, q)
+	unanswered := r.queries.end(ctx, q)
 	for node, text := range q.answers {
 		label := q.labels([]federation.NodeID{node}, r.opts.Node)[0]
 		answers = append(answers, NodeAnswer{node, label, text})
 	}
-	return answers, q.labels(without, r.opts.Node)
+	return answers, q.labels(unanswered, r.opts.Node)
 }
 
-// answerQuery answers another node, on a goroutine of its own: an answer may be
-// long.
+// answerQuery answers a query of another node on a new goroutine, because the
+// answer may be long and the bus must not wait.
 func (r *Router) answerQuery(from federation.NodeID, msg *federation.Message) {
 	if r.answeringNow.Add(1) > maxAnswering {
 		r.answeringNow.Add(-1)
@@ -217,7 +225,8 @@ func (r *Router) answerQuery(from federation.NodeID, msg *federation.Message) {
 	})
 }
 
-// answerTo answers a question of another node; nil for one that is unknown.
+// answerTo returns the answer to a query of another node, nil for an unknown
+// query.
 func (r *Router) answerTo(what, arg string) []byte {
 	if text, known := r.answerStatus(what, arg); known {
 		return text

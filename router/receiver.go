@@ -29,11 +29,11 @@ type Batch struct {
 	// Remote: another node holds the device.
 	Remote bool
 
-	// outgoing is the same telemetry for other nodes; the zero value on a
+	// outgoing is the same telemetry for other nodes. It is the zero value on a
 	// single node and for a remote device.
 	outgoing federation.Batch
-	// by is the device's session, which flushes the receivers' outboxes at the
-	// end of its read event; with nil the flushers do so. See
+	// by is the device's session. At the end of its read event, the session flushes
+	// the receivers' outboxes. When by is nil, the flushers do that. See
 	// session.Session.SendTelemetry.
 	by *session.Session
 }
@@ -59,8 +59,8 @@ func (l *receiverList) load() []Receiver {
 	return nil
 }
 
-// add appends a receiver, in place when there is room: readers of the old list
-// see its old length only. So a storm of connections costs one copy for each
+// add appends a receiver, in place when the list has room: readers of the old
+// list see its old length only. So many new connections cost one copy for each
 // doubling of the list.
 func (l *receiverList) add(r Receiver) {
 	grown := append(l.load(), r)
@@ -107,7 +107,8 @@ func (l limitedReceiver) ReceiveLoss(x Loss) {
 }
 
 // busReceiver sends the telemetry of a local device to the other nodes that
-// are interested. The device's list contains it while there are any.
+// are interested. The device's list of receivers contains the busReceiver while
+// any node is interested.
 type busReceiver struct{ r *Router }
 
 // ReceiveBatch implements Receiver. Telemetry of a remote device is not sent

@@ -14,14 +14,14 @@ import (
 // rights and subscriptions. Its methods are in registry.go, presence.go,
 // subscription.go, rights.go, holder.go, welcome.go and status.go.
 //
-// mu guards every field without another note. It also orders the notices: each
-// front end gets the notices of a device in order, and no notice of what its
-// welcome has listed already.
+// mu guards every field that has no other note. mu also orders the notices: each
+// front end gets the notices of a device in order, and no notice of a change that
+// the list in its welcome includes already.
 type registry struct {
 	// Static.
 	r   *Router
 	bus federation.Bus
-	// made is the time at which the registry was made, in microseconds since
+	// made is the time at which the registry was created, in microseconds since
 	// 1970. Holdings that began later have greater epochs.
 	made uint64
 
@@ -34,7 +34,7 @@ type registry struct {
 
 	mu      sync.Mutex
 	devices map[string]*device
-	// online are the devices that are connected, here or to another node.
+	// online has the devices that are connected, here or to another node.
 	online     map[*device]struct{}
 	users      map[string][]*session.Session
 	owners     map[string]*owner // by credential
@@ -48,8 +48,8 @@ type registry struct {
 	interest       interest
 }
 
-// device is what the registry knows of a device id, whether the device is
-// connected or not. Guarded by registry.mu, except where it says otherwise.
+// device is the registry's entry for a device id. The device may be connected or
+// not. registry.mu guards every field that has no other note.
 type device struct {
 	// Static.
 	id string
@@ -66,21 +66,23 @@ type device struct {
 	prepared time.Time
 	// session is the newest connection here, nil while there is none.
 	session *session.Session
-	// receivers are the front ends that listed this device, counted by
-	// subscribers, and the bus while other nodes are interested in it.
+	// receivers has the front ends that listed this device, and the bus while
+	// other nodes are interested in the device. subscribers counts these front
+	// ends.
 	receivers   receiverList
 	subscribers int
 	holder      holder
 
-	// counters are counted without mu.
+	// counters need no lock.
 	counters deviceCounters
-	// offlineSince is when the device went offline everywhere; zero: never.
+	// offlineSince is the time at which the device last went offline on all nodes;
+	// zero: never.
 	offlineSince time.Time
-	// lastSeen is when the device was last heard before its last connection here
-	// ended, in milliseconds since 1970; 0: never.
+	// lastSeen is the time at which something last arrived from the device on a
+	// connection here that has ended, in milliseconds since 1970; 0: never.
 	lastSeen int64
-	// known: the device has connected, here or to another node. measured: its
-	// metrics are shown.
+	// known: the device has connected, here or to another node. measured: the
+	// gateway shows the device's metrics.
 	known, measured bool
 }
 
@@ -89,15 +91,15 @@ type device struct {
 func (d *device) online() bool { return d.session != nil || d.holder.remote != nil }
 
 const (
-	// maxKnownDevices bounds the entries in devices. At the bound, each new id
-	// evicts the entry of a device that is offline and unwanted.
+	// maxKnownDevices limits the entries in devices. At the limit, each new id
+	// evicts an entry that is unwanted, if evictOne finds one.
 	maxKnownDevices = 100_000
 	// evictionScan bounds the entries that evictOne looks at. Without this
 	// bound, a new id could cost a walk over all entries with mu held.
 	evictionScan = 64
-	// evictionGrace is the time after Prepare in which an entry is not
-	// evicted, because its device may be connecting. The Manager takes far
-	// less time from Prepare to OnConnect.
+	// evictionGrace is the time after Prepare in which an entry is not evicted,
+	// because its device may be about to connect. The Manager needs far less time
+	// from Prepare to OnConnect.
 	evictionGrace = time.Minute
 )
 
@@ -113,7 +115,7 @@ func (g *registry) init(r *Router) {
 	}
 }
 
-// frontends returns all front ends. The list must not be changed.
+// frontends returns all front ends. The caller must not change the list.
 func (g *registry) frontends() []*session.Session {
 	if p := g.everyone.Load(); p != nil {
 		return *p
@@ -134,7 +136,7 @@ func (g *registry) changed(d *device) {
 	}
 }
 
-// user returns the sessions of a user. The list must not be changed.
+// user returns the sessions of a user. The caller must not change the list.
 func (g *registry) user(name []byte) []*session.Session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -151,8 +153,9 @@ func (g *registry) prepare(id string) *device {
 	return d
 }
 
-// prepareOwner returns the owner for a front end's session, nil without a
-// credential. releaseOwner gives the owner back when the session ends.
+// prepareOwner returns the owner for a front end's session, and counts the
+// session; nil without a credential. releaseOwner must be called when the session
+// ends.
 func (g *registry) prepareOwner(credential string) *owner {
 	if credential == "" {
 		return nil
@@ -168,7 +171,8 @@ func (g *registry) prepareOwner(credential string) *owner {
 	return o
 }
 
-// releaseOwner gives back what prepareOwner returned. The caller holds mu.
+// releaseOwner subtracts a session from the owner, and removes the owner with its
+// last session. The caller holds mu.
 func (g *registry) releaseOwner(credential string) {
 	if o := g.owners[credential]; o != nil {
 		if o.sessions--; o.sessions <= 0 {
@@ -177,7 +181,7 @@ func (g *registry) releaseOwner(credential string) {
 	}
 }
 
-// numberStream gives a device its stream number, if it has none. The caller
+// numberStream assigns a stream number to a device that has none. The caller
 // holds mu.
 func (g *registry) numberStream(d *device) {
 	if d.stream == 0 {
@@ -186,7 +190,7 @@ func (g *registry) numberStream(d *device) {
 	}
 }
 
-// entry returns the entry for id, and makes one if there is none. The caller
+// entry returns the entry for id, and creates the entry if necessary. The caller
 // holds mu.
 func (g *registry) entry(id string) *device {
 	if d := g.devices[id]; d != nil {
@@ -203,8 +207,8 @@ func (g *registry) entry(id string) *device {
 	return d
 }
 
-// evictOne removes one entry whose device is offline and unwanted, if it finds
-// one. The caller holds mu.
+// evictOne removes one unwanted entry, if it finds one among the first
+// evictionScan entries. The caller holds mu.
 func (g *registry) evictOne() {
 	looked := 0
 	for id, d := range g.devices {
@@ -222,8 +226,8 @@ func (g *registry) evictOne() {
 	}
 }
 
-// unwanted reports whether the device is offline on every node, has no receiver
-// of its own and no metrics that are shown. The caller holds mu.
+// unwanted reports whether the device is offline on every node, is not measured,
+// and has no receivers in its list. The caller holds mu.
 func (d *device) unwanted() bool {
 	return !d.online() && len(d.receivers.load()) == 0 && !d.measured
 }

@@ -77,8 +77,8 @@ func (g *registry) noteRights(fe *frontend, saw map[*device]bool) {
 	}
 }
 
-// notifyHidden announces a device as offline to a front end that may not
-// observe the device any longer; notify would leave this front end out.
+// notifyHidden announces a device as offline to a front end that may no longer
+// observe the device. notify does not send notices to such a front end.
 func notifyHidden(s *session.Session, info protocol.DeviceInfo) {
 	msg, err := protocol.NewMessage(protocol.TypeDeviceOffline, protocol.DeviceNotice{
 		DeviceID: info.DeviceID, Stream: info.Stream, Node: info.Node, Reason: reasonNotPermitted,

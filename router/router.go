@@ -47,7 +47,7 @@ type Options struct {
 	// Receivers get the telemetry of every device, in this order and before
 	// front ends.
 	Receivers []Receiver
-	// Bus connects this router to those of other nodes; federation.Alone.
+	// Bus connects this router to the routers of other nodes; federation.Alone.
 	Bus federation.Bus
 	// Answer answers the queries of other nodes (Ask, AskAll) that the router
 	// does not know itself: what names the query, arg its subject. False: the
@@ -78,7 +78,7 @@ type Router struct {
 	// remotePending holds the commands of this node that wait for devices on
 	// other nodes; Commands for local devices wait in deviceConn.pending.
 	remotePending pendingTable
-	// lastCommand is the last number drawn for a command whose id at the
+	// lastCommand is the last number that was used for a command whose id at the
 	// device differs from the asker's id.
 	lastCommand atomic.Uint64
 	// lastOrdinal is the number of the last command in events.
@@ -126,7 +126,7 @@ func (r *Router) Bind(m *session.Manager) { r.manager, r.managerStart = m, time.
 // Node returns this gateway's name.
 func (r *Router) Node() string { return r.opts.Node }
 
-// Stats returns the router's counters.
+// Stats returns the counters of the router.
 func (r *Router) Stats() *Stats { return &r.stats }
 
 // Prepare implements session.Callbacks: it creates the router's state of a
@@ -157,8 +157,8 @@ func (r *Router) OnConnect(s *session.Session) {
 	s.Flush()
 }
 
-// OnMessage implements session.Callbacks: text is routed by its envelope, binary
-// is telemetry.
+// OnMessage implements session.Callbacks: it routes a text message by its
+// envelope, and handles a binary message as telemetry.
 func (r *Router) OnMessage(s *session.Session, op wsframe.Opcode, payload []byte) error {
 	if op == wsframe.OpBinary {
 		r.routeTelemetry(s, payload)
@@ -176,9 +176,9 @@ func (r *Router) OnEndRead(s *session.Session) {
 	}
 }
 
-// OnDisconnect implements session.Callbacks: it ends the commands that wait
-// for the device or for whose answer the front end waits, and removes the
-// session from every table.
+// OnDisconnect implements session.Callbacks: it ends the commands that wait for
+// the device, or the commands of the front end, and removes the session from every
+// table.
 func (r *Router) OnDisconnect(s *session.Session, cause session.Cause) {
 	switch a := s.Attachment().(type) {
 	case *deviceConn:

@@ -8,51 +8,61 @@ import (
 	"github.com/labgate/labgate/session"
 )
 
-// sender is where a text message comes from: a front end, a device, a request
-// of the HTTP API, another node on behalf of one of these, or a program outside
-// that publishes on the bus. All that deliver.go must know of it is here.
+// sender is the source of a text message: a front end, a device, a request of
+// the HTTP API, another node that forwards a message of one of these, or an
+// external program that publishes on the bus. deliver.go uses sources through
+// this interface only.
 type sender interface {
-	// source is what the message carries as src.
+	// source returns the src of the message.
 	source() string
-	// device is the id of the device that sends the message, "" for all others:
-	// the messages of a device are for those only that may observe it.
+	// device returns the id of the sending device, "" when the sender is not a
+	// device. Only front ends that may observe the device get its messages.
 	device() string
-	// session is the session that sends the message, nil for all others: a
-	// message to all front ends does not go back to it.
+	// session returns the sending session on this node, nil for none. A message
+	// to all front ends is not sent back to this session.
 	session() *session.Session
-	// account is charged for what waits of the message at its receivers; 0 for
-	// devices, whose messages front ends have to keep up with.
+	// account returns the account that is charged for the message while the
+	// message waits in queues. The account of a device is 0, which is never
+	// charged.
 	account() session.Account
-	// scope says which nodes the message is for.
-	scope() scope
-	// mayCommand returns nil, or why the sender may not send to the device, which
-	// is to if the device is connected here.
+	// origin says how the message came to this node.
+	origin() origin
+	// mayCommand returns nil, or the reason why the sender may not send to the
+	// device. to is the device's session, nil when the device is not connected
+	// here.
 	mayCommand(device []byte, to *session.Session) *protocol.Error
-	// asker returns who is told the answer to a command, nil for a sender that
-	// cannot ask.
+	// asker returns the asker of the sender's commands, nil when the sender cannot
+	// send commands.
 	asker() asker
-	// wake has a queue flushed that a message was put into.
-	wake(to *session.Session)
-	// refuse tells the sender, while its message is handled, why the message
-	// with that id was not delivered.
+	// flush arranges that the messages that were queued for a session are written
+	// soon: at once, at the end of the sender's read event, or by a flusher.
+	flush(to *session.Session)
+	// refuse reports to the sender that the message with this id was not
+	// delivered, and why. The router calls refuse while it handles the message.
 	refuse(code protocol.ErrorCode, message string, id []byte)
-	// delivered tells the sender how far a message to many came.
+	// delivered reports to the sender which receivers got a message to a user or
+	// to all front ends.
 	delivered(to receipt, id []byte)
-	// count has the sender count the receivers on other nodes: it returns the
-	// number that they answer with, 0 for a sender that does not count.
-	count(nodes map[federation.NodeID]string) uint64
+	// beginCount starts to count the sessions on other nodes that get the message.
+	// It returns the number of the query, which the nodes repeat in their answers,
+	// or 0 when the sender needs no count.
+	beginCount(nodes map[federation.NodeID]string) uint64
 }
 
-// scope says which nodes a message is for.
-type scope uint8
+// origin says how a message came to this node. The origin decides which node
+// sends the message to other nodes.
+type origin uint8
 
 const (
-	// allNodes: the message came in here, and this node gives it to the others.
-	allNodes scope = iota
-	// thisNode: another node has given it to this one.
-	thisNode
-	// eachNode: every node was given it and delivers its part.
-	eachNode
+	// originLocal: the message entered the gateway at this node. This node
+	// delivers the message to its own sessions and sends it to other nodes.
+	originLocal origin = iota
+	// originNode: another node sent the message to this node. This node delivers
+	// the message to its own sessions only.
+	originNode
+	// originBus: an external program published the message to all nodes. Each node
+	// delivers the message to its own sessions only.
+	originBus
 )
 
 var accountSeed = maphash.MakeSeed()
@@ -63,19 +73,22 @@ func accountOf(name string) session.Account {
 	return session.Account(maphash.String(accountSeed, name) | 1)
 }
 
-// receipt says how far a message to many came.
+// receipt says which receivers got a message to a user or to all front ends.
 type receipt struct {
-	// sessions took the message here, nodes were given it.
+	// sessions counts the local sessions that queued the message. nodes counts the
+	// other nodes that got a message to a user.
 	sessions, nodes int
-	// flooded sessions did not take it: too much of the same sender's waits there.
+	// flooded counts the local sessions that did not queue the message, because
+	// their queues are full of messages of the same sender.
 	flooded int
-	// err is why some node was not; federation.ErrDown or another error of a Bus.
+	// err is the error of the bus for a node that did not get the message, for
+	// example federation.ErrDown; nil for none.
 	err error
-	// user is whom the message is for, nil for all front ends.
+	// user is the user that the message is for, nil for all front ends.
 	user []byte
 }
 
-// sessionSender is what front ends and devices have in common as senders. Its
+// sessionSender has the methods of sender that front ends and devices share. The
 // methods run on the session's reading goroutine.
 type sessionSender struct {
 	r *Router
@@ -86,9 +99,9 @@ func (p *sessionSender) source() string { return p.s.Source() }
 
 func (p *sessionSender) session() *session.Session { return p.s }
 
-func (p *sessionSender) scope() scope { return allNodes }
+func (p *sessionSender) origin() origin { return originLocal }
 
-func (p *sessionSender) wake(to *session.Session) { p.s.FlushAfterRead(to) }
+func (p *sessionSender) flush(to *session.Session) { p.s.FlushAfterRead(to) }
 
 func (p *sessionSender) refuse(code protocol.ErrorCode, message string, id []byte) {
 	p.r.refuse(p.s, code, message, id)
@@ -100,9 +113,9 @@ func (p *sessionSender) delivered(to receipt, id []byte) {
 	}
 }
 
-func (p *sessionSender) count(map[federation.NodeID]string) uint64 { return 0 }
+func (p *sessionSender) beginCount(map[federation.NodeID]string) uint64 { return 0 }
 
-// frontend is the sender of a front end's messages.
+// The methods of a front end as a sender.
 
 func (fe *frontend) device() string { return "" }
 
@@ -121,7 +134,7 @@ func (fe *frontend) asker() asker { return fe }
 
 func (fe *frontend) account() session.Account { return fe.acct }
 
-// deviceConn is the sender of a device's messages.
+// The methods of a device as a sender.
 
 func (c *deviceConn) device() string { return c.s.Name() }
 
@@ -133,14 +146,13 @@ func (c *deviceConn) asker() asker { return nil }
 
 func (c *deviceConn) account() session.Account { return 0 }
 
-// nodeSender is the sender of a message that another node has given to this
-// one.
+// nodeSender is the sender of a message that another node sent to this node.
 type nodeSender struct {
 	r    *Router
 	node federation.NodeID
 	src  string
-	// msg is what the other node said. After the call that it came with, only
-	// Kind, Corr and ID are still valid.
+	// msg is the other node's message. After Member.Receive has returned, only
+	// Kind, Corr and ID of msg are valid.
 	msg *federation.Message
 }
 
@@ -150,9 +162,10 @@ func (n *nodeSender) device() string { return n.msg.Device }
 
 func (n *nodeSender) session() *session.Session { return nil }
 
-func (n *nodeSender) scope() scope { return thisNode }
+func (n *nodeSender) origin() origin { return originNode }
 
-// account goes by src: the credential is known to the sender's node only.
+// account derives the account from src, because only the sender's node knows the
+// sender's credential.
 func (n *nodeSender) account() session.Account {
 	if n.msg.Device != "" {
 		return 0
@@ -160,30 +173,32 @@ func (n *nodeSender) account() session.Account {
 	return accountOf(n.src)
 }
 
-// mayCommand permits everything: the sender's node has looked.
+// mayCommand permits everything: the sender's node has checked the sender's
+// rights.
 func (n *nodeSender) mayCommand([]byte, *session.Session) *protocol.Error { return nil }
 
-func (n *nodeSender) wake(to *session.Session) { to.Schedule() }
+func (n *nodeSender) flush(to *session.Session) { to.Schedule() }
 
 func (n *nodeSender) refuse(code protocol.ErrorCode, message string, _ []byte) {
 	n.r.failTo(n.node, n.msg, code, message)
 }
 
-// delivered answers a node that counts.
+// delivered reports the number of sessions to a node that counts them.
 func (n *nodeSender) delivered(to receipt, _ []byte) {
 	if n.msg.Corr != 0 {
 		_ = n.r.bus.Send(n.node, &federation.Message{Kind: federation.KindCount, Corr: n.msg.Corr, Count: uint32(to.sessions)})
 	}
 }
 
-func (n *nodeSender) count(map[federation.NodeID]string) uint64 { return 0 }
+func (n *nodeSender) beginCount(map[federation.NodeID]string) uint64 { return 0 }
 
-// SourceBus is the src of messages that a program outside published on the bus.
+// SourceBus is the src of messages that an external program published on the bus.
 const SourceBus = "@bus"
 
-// externalSender is the sender of such a message. There is no session that an
-// answer could go to; what is refused is told by the bus.
+// externalSender is the sender of an external message. No session can get an
+// error for the message. The bus logs and counts err instead.
 type externalSender struct {
+	// err is the reason why the message was refused, nil for none.
 	err *protocol.Error
 }
 
@@ -193,7 +208,7 @@ func (x *externalSender) device() string { return "" }
 
 func (x *externalSender) session() *session.Session { return nil }
 
-func (x *externalSender) scope() scope { return eachNode }
+func (x *externalSender) origin() origin { return originBus }
 
 func (x *externalSender) account() session.Account { return accountOf(SourceBus) }
 
@@ -201,7 +216,7 @@ func (x *externalSender) mayCommand([]byte, *session.Session) *protocol.Error { 
 
 func (x *externalSender) asker() asker { return nil }
 
-func (x *externalSender) wake(to *session.Session) { to.Schedule() }
+func (x *externalSender) flush(to *session.Session) { to.Schedule() }
 
 func (x *externalSender) refuse(code protocol.ErrorCode, message string, _ []byte) {
 	x.err = protocol.NewError(code, message)
@@ -209,4 +224,4 @@ func (x *externalSender) refuse(code protocol.ErrorCode, message string, _ []byt
 
 func (x *externalSender) delivered(to receipt, _ []byte) { x.err = to.failure() }
 
-func (x *externalSender) count(map[federation.NodeID]string) uint64 { return 0 }
+func (x *externalSender) beginCount(map[federation.NodeID]string) uint64 { return 0 }

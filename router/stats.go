@@ -7,7 +7,7 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Stats counts what the router did since it was made.
+// Stats has the counters of a router since its creation.
 type Stats struct {
 	TextIn            atomic.Uint64
 	TelemetryFramesIn atomic.Uint64
@@ -19,7 +19,7 @@ type Stats struct {
 	// subscribe to the device.
 	LostBetweenNodes atomic.Uint64
 
-	// errors counts refusals and failures by code; a leaf lock.
+	// mu guards errors, which counts refusals and failures by code; a leaf.
 	mu     sync.Mutex
 	errors map[protocol.ErrorCode]uint64
 }

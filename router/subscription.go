@@ -11,9 +11,9 @@ import (
 const (
 	// maxSubscriptions bounds the devices that one front end may list.
 	maxSubscriptions = protocol.MaxSubscriptionDevices
-	// devicesPerMessage is how many devices in a subscription count as one message
-	// of the front end's rate: each costs entries in tables that all share, and
-	// news to other nodes.
+	// devicesPerMessage is the number of devices in a subscription that count as
+	// one message of the front end's rate. Each device costs entries in shared
+	// tables, and messages to other nodes.
 	devicesPerMessage = 2
 )
 
@@ -126,17 +126,17 @@ func (g *registry) unlistDevice(fe *frontend, id string) {
 	d.receivers.remove(liveReceiver{fe.s})
 	d.subscribers--
 	g.updateInterest(d)
-	// The entry of a device that never connected is dropped with its last
+	// The entry of a device that never connected is removed with its last
 	// receiver.
 	if d.stream == 0 && d.unwanted() {
 		delete(g.devices, id)
 	}
 }
 
-// receivers returns the receivers of a device's telemetry: those of every
-// device and those of this device. Both lists are of the same moment, so a
-// front end that moves from one list to the other is in exactly one of them,
-// and gets each batch once.
+// receivers returns the receivers of a device's telemetry: every has the receivers
+// of all devices, some the receivers of this device only. Both lists are from the
+// same moment, so a front end that moves from one list to the other gets each
+// batch exactly once.
 func (g *registry) receivers(d *device) (every, some []Receiver) {
 	before := g.subscriptionSeq.Load()
 	every, some = g.allDevices.load(), d.receivers.load()

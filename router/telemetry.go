@@ -17,8 +17,8 @@ type deviceTelemetry struct {
 	frame *session.Frame
 	// sizeHint is the size of recent batches, in bytes.
 	sizeHint int
-	// framesIn and samplesIn count what endBatch has not added to the router's
-	// Stats yet.
+	// framesIn and samplesIn count the telemetry frames and samples that endBatch
+	// has not added to the router's Stats yet.
 	framesIn, samplesIn uint64
 	// batch is the argument of ReceiveBatch; kept here to save an allocation.
 	batch Batch
@@ -112,8 +112,8 @@ const (
 	fewReceivers = 16
 )
 
-// deliverBatch passes a batch to all receivers of the device: here and in
-// deliverLoss are the only loops over receivers.
+// deliverBatch passes a batch to all receivers of the device. Only deliverBatch
+// and deliverLoss loop over receivers.
 func (r *Router) deliverBatch(d *device, b *Batch) {
 	every, some := r.registry.receivers(d)
 	switch n := len(every) + len(some); {

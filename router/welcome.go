@@ -23,9 +23,9 @@ func (r *Router) welcomeDevice(s *session.Session, d *device) {
 	}
 }
 
-// welcomeFrontend queues the welcome with the list of devices. The caller
-// holds mu: each device that connects or disconnects after the list was made
-// is announced to this front end, and no device twice.
+// welcomeFrontend queues the welcome with the list of devices. The caller holds mu
+// until the front end is registered, so that the front end gets a notice of every
+// change after the list, and of no change before.
 func (g *registry) welcomeFrontend(fe *frontend) error {
 	listing, err := g.listingFor(fe)
 	if err != nil {

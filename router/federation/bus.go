@@ -18,8 +18,8 @@ var (
 	ErrNodeGone = errors.New("federation: no such node")
 )
 
-// NodeID identifies one run of a gateway. It is drawn at random when the gateway
-// starts, and is never 0. The first four bytes of each session id are the NodeID,
+// NodeID identifies one run of a gateway. The gateway draws a random NodeID when
+// it starts, never 0. The first four bytes of each session id are the NodeID,
 // big-endian, so a session id says which node has the session.
 type NodeID uint32
 
@@ -28,21 +28,21 @@ func NodeOf(session uuid.UUID) NodeID {
 	return NodeID(uint32(session[0])<<24 | uint32(session[1])<<16 | uint32(session[2])<<8 | uint32(session[3]))
 }
 
-// Bus joins the routers of several nodes. It carries messages and telemetry
-// between them, and keeps each informed of the state of the others.
+// Bus connects the routers of several nodes. The bus carries messages and
+// telemetry between the nodes, and reports the state of each node to all others.
 //
-// No method but Leave blocks, and none calls the Member before it returns: a Member
-// may call them with its locks held. A text or a batch may be reused when the
-// method has returned.
+// Only Leave blocks. No method calls the Member before the method returns, so a
+// Member may call the methods with its locks held. The caller may reuse a text or
+// a batch when the method has returned.
 //
-// The state of a node is the devices that it holds, its users, and the devices in
-// whose telemetry it is interested. Changes of it reach every node on the bus in
-// order, sooner or later: a node that missed something is told the whole state
-// again. Messages and telemetry are delivered at most once and may be lost; those
-// from one node to another keep their order.
+// The state of a node is the devices that the node holds, its users, and the
+// devices in whose telemetry the node is interested. Changes of the state reach
+// every node on the bus, in order and eventually: a node that missed a change gets
+// the whole state again. Messages and telemetry are delivered at most once and may
+// be lost. Messages and telemetry from one node to another keep their order.
 type Bus interface {
-	// Join starts the bus, which calls m from then on. It fails when the bus is
-	// misconfigured, not when other nodes cannot be reached yet.
+	// Join starts the bus, which calls m from then on. Join fails when the bus is
+	// misconfigured, but not when the other nodes cannot be reached yet.
 	Join(m Member) error
 	// Self returns this node's id.
 	Self() NodeID
@@ -51,96 +51,98 @@ type Bus interface {
 	// Stats returns the bus's counters.
 	Stats() Stats
 
-	// Hold says that this node holds a device from now on. It replaces an earlier
-	// holding of this node.
+	// Hold announces that this node holds a device from now on. The holding
+	// replaces an earlier holding of this node.
 	Hold(h Holding)
-	// Release says that this node does not hold the device any longer. It has no
-	// effect when this node holds the device with a greater epoch. Queued telemetry
-	// of the device is sent first.
+	// Release announces that this node no longer holds the device. The bus sends
+	// the device's queued telemetry first. Release has no effect when this node
+	// holds the device with a greater epoch.
 	Release(r Release)
-	// User says whether this node has sessions of the user.
+	// User announces whether this node has sessions of the user.
 	User(user string, here bool)
-	// UpdateInterest says whether this node is interested in the telemetry of a
-	// device that another node holds, or may hold later.
+	// UpdateInterest announces whether this node is interested in the telemetry of
+	// a device that another node holds, or may hold later.
 	UpdateInterest(device string, interested bool)
 
-	// Send queues a message for one node. When it fails, with ErrDown, ErrFull or
-	// ErrNodeGone, the message is never delivered. When the bus learns later that an
-	// accepted message was not delivered, or perhaps was not, it calls
-	// Member.Undelivered.
+	// Send queues a message for one node. When Send fails, with ErrDown, ErrFull or
+	// ErrNodeGone, the message is never delivered. When Send has accepted a message
+	// and the bus learns later that the message was not delivered, or may not have
+	// been delivered, the bus calls Member.Undelivered.
 	Send(to NodeID, m *Message) error
-	// SendAll queues a message for every other node. It fails like Send.
+	// SendAll queues a message for every other node. SendAll fails like Send.
 	SendAll(m *Message) error
 	// SendTelemetry queues a batch for the nodes that are interested in the device's
-	// telemetry. When the queue is full the oldest batches are dropped.
+	// telemetry. When the queue is full, the bus drops the oldest batches.
 	SendTelemetry(b *Batch)
 
-	// Leave releases all devices of this node, tells the others that the node
-	// leaves, and ends every goroutine of the bus. The bus does not call the Member
-	// afterwards.
+	// Leave releases all devices of this node, tells the other nodes that this node
+	// leaves, and ends every goroutine of the bus. After Leave, the bus does not
+	// call the Member.
 	Leave()
 }
 
 // Member is a router on a Bus. The bus calls one method at a time, and no method
 // blocks. Arguments are valid during the call only.
 type Member interface {
-	// NodeJoined says that another node has joined. It is the first call about that
-	// node.
+	// NodeJoined reports that another node has joined. The first call about a node
+	// is NodeJoined.
 	NodeJoined(node NodeID, name string)
-	// NodeLeft says that a node is gone, and with it all of its state.
+	// NodeLeft reports that a node has left the bus. All state of the node is void.
 	NodeLeft(node NodeID, why Departure)
-	// DeviceHeld says that a node holds a device. The bus may repeat it.
+	// DeviceHeld reports that a node holds a device. The bus may repeat the call.
 	DeviceHeld(node NodeID, h Holding)
-	// DeviceReleased says that a node does not hold a device any longer. The bus may
-	// not have told of the holding before, if this node was cut off meanwhile.
+	// DeviceReleased reports that a node no longer holds a device. If this node was
+	// cut off, DeviceReleased may come without a DeviceHeld before.
 	DeviceReleased(node NodeID, r Release)
-	// DeviceOvertaken says that another node holds a device with the epoch by, which
-	// is greater than the epoch with which this node holds it. first says that the
-	// bus found that out right after Hold, while it was up: the other node held the
-	// device before, and its greater epoch comes from a clock that is ahead.
+	// DeviceOvertaken reports that another node holds a device with the epoch by,
+	// and this node with the smaller epoch. first is true when the bus was up and
+	// found the other holding right after Hold. Then the other node held the device
+	// before this node, and the greater epoch comes from a clock that is ahead.
 	DeviceOvertaken(device string, epoch, by uint64, first bool)
-	// UserChanged says whether a node has sessions of a user.
+	// UserChanged reports whether a node has sessions of a user.
 	UserChanged(node NodeID, user string, here bool)
-	// InterestChanged says whether a node is interested in the telemetry of a
-	// device. The bus repeats it when that node may have missed telemetry.
+	// InterestChanged reports whether a node is interested in the telemetry of a
+	// device. The bus repeats the call when that node may have missed telemetry.
 	InterestChanged(node NodeID, device string, interested bool)
 	// Receive takes a message of another node.
 	Receive(from NodeID, m *Message)
-	// Undelivered says that a message which Send accepted was not and will not be
-	// delivered. With certain false nobody knows whether it was: the bus failed
-	// while the message was on its way. Only Kind, Corr, Sender, ID and Name of m are
-	// set.
+	// Undelivered reports that a message that Send accepted was not delivered and
+	// will not be delivered. When certain is false, the message may have been
+	// delivered: the bus failed while the message was on its way. Only Kind, Corr,
+	// Sender, ID and Name of m are set.
 	Undelivered(to NodeID, m *Message, certain bool)
 	// ReceiveTelemetry takes a batch of a device in whose telemetry this node is
-	// interested. It may overwrite the batch's Wire.
+	// interested. The Member may overwrite the batch's Wire.
 	ReceiveTelemetry(from NodeID, b *Batch)
-	// ReceiveExternal takes a message of another program: an envelope with dst, type
-	// and payload. Every node receives it and delivers it to its own sessions. The
-	// error, a *protocol.Error, says why the message is for nobody; it is the same on
-	// every node, as far as each knows the others.
+	// ReceiveExternal takes an external message: an envelope with dst, type and
+	// payload. Every node receives the message and delivers it to its own sessions.
+	// The error, a *protocol.Error, says why the message is refused. All nodes with
+	// the same knowledge of each other return the same error.
 	ReceiveExternal(text []byte) error
-	// BusChanged says whether the other nodes can be reached, when that has changed.
+	// BusChanged reports that the other nodes can be reached again, or can no
+	// longer be reached.
 	BusChanged(up bool)
 }
 
-// Departure says why a node is gone.
+// Departure says why a node has left the bus.
 type Departure string
 
-// Departures of a node. They are the reason in gateway.device_offline for its
-// devices.
+// Departures of a node. In gateway.device_offline for the node's devices, the
+// departure is the reason.
 const (
 	// NodeClosed means that the node announced that it leaves.
 	NodeClosed Departure = "going_away"
-	// NodeLost means that nothing was heard of the node for the time to live.
+	// NodeLost means that nothing arrived from the node for the time to live.
 	NodeLost Departure = "node_lost"
 )
 
 // Holding says that a node holds a device.
 type Holding struct {
 	Device string
-	// Epoch orders the holdings of a device: of two, the one with the greater
-	// epoch is newer, and of two equal ones that of the greater node. It starts
-	// at the microseconds since 1970 and only grows.
+	// Epoch orders the holdings of a device. The holding with the greater epoch is
+	// newer. When two epochs are equal, the holding of the greater NodeID is newer.
+	// The first epoch of a device is the time in microseconds since 1970, and epochs
+	// only grow.
 	Epoch uint64
 	// Type, Customer and Meta describe the device.
 	Type, Customer string
@@ -150,14 +152,14 @@ type Holding struct {
 	At Range
 }
 
-// Release says that a node does not hold a device any longer.
+// Release says that a node no longer holds a device.
 type Release struct {
 	Device string
 	Epoch  uint64
-	// Reason is that of gateway.device_offline.
+	// Reason is the reason in gateway.device_offline.
 	Reason string
-	// Begin is Holding.At of this holding: a node that was cut off may hear of the
-	// holding only when it is over. The bus sets it.
+	// Begin is the At of the holding that ends. A node that was cut off may learn
+	// of the holding only from its release. The bus sets Begin.
 	Begin Range
 	// End is the position at the end of this holding's telemetry: a range without
 	// samples.
@@ -167,32 +169,36 @@ type Release struct {
 // Kind says what a Message is.
 type Kind uint8
 
-// Kinds of messages between nodes, with the fields that each uses beside Kind.
+// Kinds of messages between nodes, with the fields that each kind uses.
 const (
-	// KindCommand: Text is a command for the device Name, from a front end or
-	// the HTTP API. Corr is the asker's number for it, ID the asker's id,
-	// TimeoutMS what is left of its time. KindAnswer or KindFailure comes back.
+	// KindCommand: Text is a command of a front end or the HTTP API for the device
+	// Name. Corr is the number of the command on the asker's node, ID the asker's
+	// id, and TimeoutMS the time that is left, in milliseconds. The other node
+	// replies with KindAnswer or KindFailure.
 	KindCommand Kind = iota + 1
 	// KindToDevice: Text is a message for the device Name that expects no answer.
-	// When it cannot be delivered, KindFailure goes to the session Sender, with ID.
+	// When the message cannot be delivered, the other node replies with
+	// KindFailure for the session Sender and the message ID.
 	KindToDevice
 	// KindAnswer: Text is the answer to the command Corr.
 	KindAnswer
-	// KindFailure: Code and Text say why there will be no answer to the command
-	// Corr, or, with Corr 0, why the message ID of Session failed.
+	// KindFailure: Code and Text say why the command Corr gets no answer. When Corr
+	// is 0, Code and Text say why the message ID of the session Session failed.
 	KindFailure
-	// KindToSession: Text is for the front end Session. Device is the sending device,
-	// "" when the sender is none. When it cannot be delivered, KindFailure goes to
-	// the session Sender, with ID.
+	// KindToSession: Text is a message for the front end Session. Device is the
+	// sending device, "" when the sender is not a device. When the message cannot be
+	// delivered, the other node replies as for KindToDevice.
 	KindToSession
-	// KindToUser: Text is for the sessions of the user Name; Device as above.
-	// With Corr, KindCount comes back.
+	// KindToUser: Text is a message for the sessions of the user Name. Device is as
+	// for KindToSession. When Corr is not 0, the other node replies with KindCount.
 	KindToUser
-	// KindToFrontends: Text is for every front end; Device and Corr as above.
+	// KindToFrontends: Text is a message for every front end. Device and Corr are
+	// as for KindToUser.
 	KindToFrontends
-	// KindCount: Count sessions took the message Corr.
+	// KindCount: Count sessions queued the message Corr.
 	KindCount
-	// KindQuery: Name says what is asked, ID of what. KindResult comes back.
+	// KindQuery: Name names the query, and ID its subject. The other node replies
+	// with KindResult.
 	KindQuery
 	// KindResult: Text is the answer to the query Corr.
 	KindResult
@@ -218,30 +224,31 @@ type Message struct {
 type Batch struct {
 	Device string
 	Range  Range
-	// Wire holds complete unmasked WebSocket frames (RFC 6455 section 5.2), one
-	// telemetry frame each, in the order of their samples, without a gap. Their
-	// stream numbers are the sender's. It is empty when the batch only tells the
-	// position.
+	// Wire holds complete unmasked WebSocket frames (RFC 6455 section 5.2). Each
+	// WebSocket frame has one telemetry frame. The telemetry frames are in the
+	// order of their samples, without a gap, and have the stream numbers of the
+	// sending node. Wire is empty when the batch only reports the position.
 	Wire []byte
 }
 
-// Stats are the counters of a bus since it was made.
+// Stats are the counters of a bus since its creation.
 type Stats struct {
-	// Nodes is how many other nodes there are.
+	// Nodes is the number of other nodes on the bus.
 	Nodes int
-	// Sent, SentBytes, Received and ReceivedBytes count messages and batches of
-	// telemetry. Publishes counts the packets that carried what was sent.
+	// Sent and Received count messages and batches of telemetry, SentBytes and
+	// ReceivedBytes their bytes. Publishes counts the packets that were sent; a
+	// packet carries one or more messages and batches.
 	Sent, SentBytes, Received, ReceivedBytes, Publishes uint64
 	// DroppedTelemetry counts batches that were dropped before they were sent. Lost
-	// counts packets of other nodes that never arrived, Stale those that arrived too
-	// late, and Malformed those that could not be read.
+	// counts packets of other nodes that never arrived. Stale counts packets that
+	// arrived too late. Malformed counts packets that could not be decoded.
 	DroppedTelemetry, Lost, Stale, Malformed uint64
-	// IngressAccepted counts messages of other programs that were accepted, and
-	// IngressRefused those that were refused, by reason.
+	// IngressAccepted counts the external messages that were accepted.
+	// IngressRefused counts the refused external messages by reason.
 	IngressAccepted uint64
 	IngressRefused  map[string]uint64
-	// Outages counts how often the bus went down, and OutageSeconds adds up for how
-	// long.
+	// Outages counts the outages of the bus. OutageSeconds is their total duration
+	// in seconds.
 	Outages       uint64
 	OutageSeconds float64
 }

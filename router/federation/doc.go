@@ -1,4 +1,4 @@
-// Package federation has what the nodes of a gateway tell each other: the Bus
-// between nodes, its contract with the Member on each node, and the accounting of
-// the telemetry that goes from node to node.
+// Package federation defines how the nodes of a gateway communicate: the Bus
+// between nodes, the contract between the Bus and the Member on each node, and the
+// accounting of telemetry that goes from node to node.
 package federation

@@ -5,35 +5,37 @@ import (
 	"sync"
 )
 
-// Inbound is the inbound position of a device: how far its telemetry has come
-// from other nodes, by node. The zero value is that of a device of which nothing
-// has come.
+// Inbound is the inbound position of a device: for each other node, the position
+// up to which the device's telemetry has arrived from this node. The zero value is
+// for a device without any telemetry from other nodes.
 type Inbound struct {
 	// mu guards the rest; a leaf.
 	mu sync.Mutex
-	// at has an entry for each node, the one used last at the end.
+	// at has an entry for each node. The entry that was used last is at the end.
 	at []arrived
 }
 
-// arrived is how far the telemetry of one node is: the samples up to there have
-// come or were reported as lost.
+// arrived is the position for one node. All samples before the position have
+// arrived or were reported as lost.
 type arrived struct {
 	node NodeID
 	position
-	// first is the range of the batch that came first, when that was before the
-	// node was known to hold the device: what came before it may be lost.
+	// first is the range of the first batch, when this batch arrived before the
+	// report that the node holds the device. Samples before this batch may be lost;
+	// Begin finds out. nil otherwise.
 	first *Range
 }
 
-// maxInbound bounds the nodes, or earlier runs of a node, of which a device's
-// position is kept. The one unused for longest is forgotten first; only a device
-// that moves through that many nodes while the news of the first is still on its
-// way could have a loss that is not reported.
+// maxInbound bounds the entries of an Inbound. The entry that was unused for the
+// longest time is removed first. A loss can remain unreported only when a device
+// connects to more than maxInbound nodes, or runs of a node, while the report
+// about the first node is still on its way.
 const maxInbound = 64
 
-// Begin sets where the telemetry of a node begins, unless that is known: what
-// is beyond it and does not come is lost. It returns what was lost before the
-// first that has come already.
+// Begin sets the position at which the telemetry of a node begins, unless an
+// earlier batch has set the position. Samples behind rg that never arrive are
+// lost. Begin returns the lost samples between rg and a batch that has arrived
+// already.
 func (in *Inbound) Begin(node NodeID, rg *Range) (lost []Samples) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -48,10 +50,11 @@ func (in *Inbound) Begin(node NodeID, rg *Range) (lost []Samples) {
 	return lost
 }
 
-// Take notes that a batch has come. It returns which samples before it were
-// lost on the way, and from which sample on the batch is new; none of it is
-// when that is rg.To. early says that the node is not known to hold the device
-// yet: news of that may take longer than telemetry.
+// Take records that a batch has arrived. lost has the samples before the batch
+// that were lost on the way. fresh is the first sample of the batch that has not
+// arrived before; fresh is rg.To when the whole batch has. early means that the
+// node is not yet known to hold the device, because the report of the holding may
+// take longer than the telemetry.
 func (in *Inbound) Take(node NodeID, rg *Range, early bool) (lost []Samples, fresh uint64) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -67,7 +70,8 @@ func (in *Inbound) Take(node NodeID, rg *Range, early bool) (lost []Samples, fre
 		return nil, rg.From
 	}
 	if rg.Chain < a.chain || rg.Chain == a.chain && rg.To <= a.to {
-		// Known, or told as lost before: then it must not come any more.
+		// All samples of the batch have arrived before, or were reported as lost.
+		// Receivers must not get samples that were reported as lost.
 		return nil, rg.To
 	}
 	lost, fresh = rg.since(a.position), rg.From
@@ -78,15 +82,16 @@ func (in *Inbound) Take(node NodeID, rg *Range, early bool) (lost []Samples, fre
 	return lost, fresh
 }
 
-// Forget forgets every node: the telemetry is no longer wanted.
+// Forget removes the positions for all nodes, because this node is no longer
+// interested in the telemetry.
 func (in *Inbound) Forget() {
 	in.mu.Lock()
 	in.at = nil
 	in.mu.Unlock()
 }
 
-// of returns the entry of a node, which becomes the one used last. The caller
-// holds mu.
+// of returns the entry of a node and moves the entry to the end; nil for none. The
+// caller holds mu.
 func (in *Inbound) of(node NodeID) *arrived {
 	last := len(in.at) - 1
 	for i := last; i >= 0; i-- {
@@ -103,8 +108,8 @@ func (in *Inbound) of(node NodeID) *arrived {
 	return nil
 }
 
-// add adds an entry, in place of the one unused for longest when there are many.
-// The caller holds mu.
+// add appends an entry. When the list is full, add first removes the entry that
+// was unused for the longest time. The caller holds mu.
 func (in *Inbound) add(a arrived) {
 	if len(in.at) >= maxInbound {
 		in.at = append(in.at[:0], in.at[1:]...)

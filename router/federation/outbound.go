@@ -5,21 +5,24 @@ import (
 	"time"
 )
 
-// Outbound is the outbound position of a device: it places the samples that the
-// device sends to this node among all samples before them. The zero value is that of a device that has sent nothing.
+// Outbound is the outbound position of a device. It assigns a Range to the samples
+// that the device sends to this node. The zero value is for a device that has sent
+// nothing.
 type Outbound struct {
 	// mu guards the rest; a leaf.
 	mu sync.Mutex
-	// placed is where the last samples were placed, committed what other nodes
-	// may be told: the samples before it are on the bus.
+	// placed is the range of the last samples. committed is the last range that
+	// other nodes may know: the samples before its end are on the bus, or no node
+	// is interested in them.
 	placed, committed Range
-	// repeats counts how often the position was told since it last moved.
+	// repeats counts how often the position was sent since the last Commit.
 	repeats int
 }
 
-// Place returns the place of the samples [from, to), which come next. Position
-// does not tell of them before Commit: a position must not overtake the samples
-// before it, or they would be taken for lost.
+// Place returns the range of the samples [from, to), which follow the last
+// samples. Position does not include these samples before Commit. Otherwise other
+// nodes could receive a position before its samples, and take the samples for
+// lost.
 func (o *Outbound) Place(from, to uint64) Range {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -34,12 +37,12 @@ func (o *Outbound) Place(from, to uint64) Range {
 // started is when this process started.
 var started = time.Now()
 
-// firstChain numbers the first chain of a device. It grows even if somebody sets
-// the clock back.
+// firstChain returns the number of a device's first chain. Later calls return
+// greater numbers, even when the system clock is set back.
 func firstChain() uint64 { return uint64(started.Add(time.Since(started)).UnixMicro()) }
 
-// Commit says that the samples of a range are on the bus, or that no node wants
-// them.
+// Commit records that the samples of a range are on the bus, or that no node is
+// interested in them.
 func (o *Outbound) Commit(at Range) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -48,18 +51,19 @@ func (o *Outbound) Commit(at Range) {
 	o.repeats = 0
 }
 
-// Position returns the range without samples behind the last ones committed.
+// Position returns the position behind the last committed samples: a range without
+// samples.
 func (o *Outbound) Position() Range {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.committed
 }
 
-// maxRepeats is how often a position is told after each move: the message that
-// tells it may be lost, too.
+// maxRepeats is the number of times that a position is sent after each Commit.
+// More than one is necessary because a report of a position may be lost too.
 const maxRepeats = 3
 
-// Repeat returns the position, and whether it should be told once more.
+// Repeat returns the position, and whether the caller should send it once more.
 func (o *Outbound) Repeat() (Range, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -2,53 +2,54 @@ package federation
 
 import "math"
 
-// Range places samples among all samples that a node has taken from a device.
-// The samples form chains: a chain ends where the device leaves a gap in its
-// sample numbers or starts its numbering over. The node numbers the chains and
-// counts the samples, so a receiver that compares two ranges knows how many
-// samples are missing between them, and where.
+// Range describes the place of samples among all samples that a node has received
+// from a device. The samples form chains: a chain ends where the device leaves a
+// gap in its sample numbers or restarts its numbering. The node numbers the chains
+// and counts the samples. From two ranges, another node can compute how many
+// samples are missing between the ranges, and where.
 type Range struct {
-	// First is the number of the device's first chain on this node, 0 when the
-	// device has sent nothing. It is the time of that chain in microseconds since
-	// 1970: a node that has forgotten a device starts again with a greater one.
+	// First is the number of the device's first chain on the node, 0 when the device
+	// has sent nothing. The number is the time of that chain in microseconds since
+	// 1970, so a node that has forgotten a device starts again with a greater number.
 	First uint64
-	// Chain is the number of the chain that the samples belong to, Start the
-	// chain's first sample. Consecutive chains have consecutive numbers.
+	// Chain is the number of the chain that the samples belong to. Consecutive chains
+	// have consecutive numbers. Start is the chain's first sample.
 	Chain, Start uint64
-	// From and To are the samples of this batch, [From, To).
+	// From and To bound the samples of this batch: [From, To).
 	From, To uint64
-	// Count is how many samples there were in all chains from First on, up to To.
+	// Count is the number of samples in all chains from First on, up to To.
 	Count uint64
-	// Before are the chains before Chain, oldest first, at most MaxChainsBefore.
+	// Before has the last chains before Chain, oldest first, at most MaxChainsBefore.
 	Before []Chain
-	// Older describes the chains before those, if there are any.
+	// Older describes the chains before the chains in Before, if there are any.
 	Older Older
 }
 
 // Chain is a chain that has ended: the samples [Start, End).
 type Chain struct{ Start, End uint64 }
 
-// Older describes the chains between Range.First and Range.Before: only their
-// bounds are kept.
+// Older describes the chains from Range.First up to Range.Before by their bounds
+// only.
 type Older struct {
-	// Rising is the earliest chain from which on sample numbers only grow, up to
-	// the beginning of the first chain of Range.Before.
+	// Rising is the number of the earliest chain from which on the sample numbers
+	// only grow, up to the beginning of the first chain of Range.Before.
 	Rising uint64
 	// Low and High are the bounds of the samples, [Low, High).
 	Low, High uint64
 }
 
-// MaxChainsBefore bounds Range.Before. When more gaps of a device's own fall
-// within one loss, the earlier part of the loss is told with bounds and a count.
+// MaxChainsBefore bounds Range.Before. When a device left more gaps than that
+// within one loss, only bounds and a count are known of the earlier part of the
+// loss.
 const MaxChainsBefore = 8
 
 // Samples are lost samples of one device.
 type Samples struct {
 	// From and To bound the samples: all of them are in [From, To).
 	From, To uint64
-	// Count is how many samples were lost. Count == To-From means all of
-	// [From, To); a smaller Count means that the device left gaps in there, and
-	// that nobody knows any longer where.
+	// Count is the number of lost samples. Count == To-From means that all samples
+	// of [From, To) were lost. A smaller Count means that the device left gaps in
+	// [From, To), and that the places of the gaps are no longer known.
 	Count uint64
 }
 
@@ -64,8 +65,8 @@ func (rg *Range) oldest() (chain, start uint64) {
 	return rg.Chain, rg.Start
 }
 
-// appended returns the range of the samples [from, to), which come after rg.
-// first is the number of the first chain, for a device that has sent nothing.
+// appended returns the range of the samples [from, to), which follow rg. For a
+// device that has sent nothing, first is the number of the first chain.
 func (rg *Range) appended(from, to, first uint64) Range {
 	next := *rg
 	next.From, next.To = from, to
@@ -80,8 +81,8 @@ func (rg *Range) appended(from, to, first uint64) Range {
 	return next
 }
 
-// endChain adds a chain that has ended to Before. The slice is replaced, not
-// changed: ranges that were handed out share it.
+// endChain adds a chain that has ended to Before. It replaces the slice, because
+// earlier ranges share the old slice.
 func (rg *Range) endChain(ended Chain) {
 	before := append(make([]Chain, 0, MaxChainsBefore+1), rg.Before...)
 	before = append(before, ended)
@@ -100,14 +101,14 @@ func (rg *Range) endChain(ended Chain) {
 	rg.Before = before
 }
 
-// position is how far the samples of a device have come from a node: up to, not
-// including, the sample to of a chain. count is Range.Count at that place.
+// position is a place in the samples that a node has received from a device:
+// behind the last sample before to in a chain. count is Range.Count at this place.
 type position struct{ chain, to, count uint64 }
 
 func (rg *Range) end() position { return position{rg.Chain, rg.To, rg.Count} }
 
-// since returns the samples between a position and the range: those that are
-// missing when the range is the next that comes.
+// since returns the samples between a position and the range. When the range is
+// the next one that arrives, these samples are lost.
 func (rg *Range) since(p position) (lost []Samples) {
 	if rg.Chain < p.chain {
 		return nil
@@ -130,16 +131,18 @@ func (rg *Range) since(p position) (lost []Samples) {
 	return appendExact(lost, rg.Start, rg.From)
 }
 
-// olderSince returns what since does of the chains before Before.
+// olderSince returns the samples of the chains before Range.Before that lie
+// between a position and the range. some is false when there are none.
 func (rg *Range) olderSince(p position) (lost Samples, some bool) {
 	oldest, start := rg.oldest()
 	if p.chain >= oldest || rg.First >= oldest {
 		return lost, false
 	}
-	if p.chain < rg.First { // a position in chains that the node has forgotten
+	if p.chain < rg.First { // the node has forgotten the position's chain
 		p.count = 0
 	}
-	// The samples of the older chains are all but those that are named.
+	// known counts the samples before the position, in Before and in this chain. All
+	// other samples are in the older chains.
 	known := p.count + rg.To - rg.Start
 	for _, c := range rg.Before {
 		known += c.End - c.Start
@@ -149,7 +152,7 @@ func (rg *Range) olderSince(p position) (lost Samples, some bool) {
 	}
 	lost.Count = min(rg.Count-known, math.MaxUint64/2) // more is malformed
 	switch {
-	case p.chain == oldest-1: // the rest of that chain
+	case p.chain == oldest-1: // only the rest of the position's chain is missing
 		lost.From, lost.To = p.to, p.to+lost.Count
 	case p.chain >= rg.Older.Rising:
 		lost.From, lost.To = p.to, start
@@ -158,8 +161,9 @@ func (rg *Range) olderSince(p position) (lost Samples, some bool) {
 	}
 	oneChain := p.chain == oldest-1 || p.chain < rg.First && rg.First == oldest-1
 	if lost.To <= lost.From || lost.Count > lost.To-lost.From || lost.Exact() && !oneChain {
-		// The device used the same numbers again, and more samples were lost than
-		// fit. Wider bounds are true as well, and do not look like an exact loss.
+		// The device used sample numbers again, so the count does not fit into the
+		// bounds, or looks like an exact loss. Wider bounds are correct too, and do
+		// not look like an exact loss.
 		lost.From = min(lost.From, math.MaxUint64-lost.Count-1)
 		lost.To = lost.From + lost.Count + 1
 	}
