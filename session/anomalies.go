@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	// More than replaceLimit replacements of one device id within replaceWindow
-	// are logged and counted: two machines share the id, or one reconnects in a
-	// loop.
+	// replaceLimit is the number of replacements of one device id within
+	// replaceWindow that are normal. The Manager logs and counts an excess: two
+	// machines share the id, or one machine reconnects in a loop.
 	replaceLimit  = 5
 	replaceWindow = time.Minute
-	// growthInterval is how often the number of sessions is compared with its
-	// moving average. More than growthFactor times the average plus growthSlack
-	// is unusual.
+	// growthInterval is the time between two comparisons of the number of sessions
+	// with its moving average. A number above growthFactor times the average plus
+	// growthSlack is unusual.
 	growthInterval = 30 * time.Second
 	growthFactor   = 2
 	growthSlack    = 100
@@ -21,13 +21,12 @@ const (
 	growthAverage = 10 * time.Minute
 )
 
-// replacementMonitor finds devices that replace their own session again and
-// again.
+// replacementMonitor finds device ids whose session is replaced too often.
 type replacementMonitor struct {
 	// mu guards the rest; a leaf.
 	mu      sync.Mutex
 	devices map[string]*replacements
-	swept   int64 // when outdated entries were last removed; Manager time, ns
+	swept   int64 // time of the last removal of outdated entries; Manager time, ns
 }
 
 // replacements counts the replacements of one device within a window.
@@ -37,7 +36,7 @@ type replacements struct {
 	warned bool
 }
 
-// count notes that the device's session was replaced.
+// count counts a replacement of the device's session, and raises the alarm.
 func (rm *replacementMonitor) count(m *Manager, device string) {
 	now := m.now()
 	m.stats.Replacements.Add(1)
@@ -62,7 +61,7 @@ func (rm *replacementMonitor) count(m *Manager, device string) {
 	}
 }
 
-// sweep removes outdated entries, once a window. The caller holds mu.
+// sweep removes outdated entries once in each window. The caller holds mu.
 func (rm *replacementMonitor) sweep(now int64) {
 	if rm.devices == nil {
 		rm.devices = make(map[string]*replacements)

@@ -11,42 +11,43 @@ import (
 
 // Cause says why a session ended.
 type Cause struct {
-	// Code is the WebSocket close code; 1006 when no close frame came.
+	// Code is the WebSocket close code; 1006 when no close frame was exchanged.
 	Code protocol.CloseCode
-	// Reason is a close code's name, ReasonConnectionLost or ReasonClosedByPeer:
-	// the value of the log field, the metric label and gateway.device_offline.
+	// Reason is the name of a close code, ReasonConnectionLost or
+	// ReasonClosedByPeer. The log, the metrics and gateway.device_offline use it.
 	Reason string
-	// Detail is for the log.
+	// Detail is a text for the log only.
 	Detail string
 }
 
-// Reasons for which no close code of ours was sent.
+// Reasons of sessions that the gateway did not close.
 const (
 	ReasonConnectionLost = "connection_lost"
 	ReasonClosedByPeer   = "closed_by_peer"
 )
 
-// closeMode says what is still sent before the close frame.
+// closeMode says which queued messages are sent before the close frame.
 type closeMode uint8
 
 const (
 	// closeAfterQueue sends urgent and control messages first.
 	closeAfterQueue closeMode = iota
-	// closeDiscard sends nothing: the peer does not read, or must get nothing more.
+	// closeDiscard sends nothing: the peer does not read, or must not get anything
+	// more.
 	closeDiscard
-	// closeAfterAll sends everything, telemetry and reports of losses included: the
-	// gateway shuts down, which is no fault of the peer.
+	// closeAfterAll sends everything first, including telemetry and reports of
+	// losses: the gateway shuts down, and the peer should lose nothing.
 	closeAfterAll
 )
 
 // close removes s from the indexes and starts the closing handshake (RFC 6455
-// section 7.1.2). The transport is closed when the peer has answered, or after
-// the grace time.
+// section 7.1.2). The transport is closed when the peer's close frame has arrived,
+// or after the grace time.
 func (m *Manager) close(s *Session, code protocol.CloseCode, detail string, mode closeMode) {
 	m.closeAs(s, Cause{Code: code, Reason: code.Name(), Detail: detail}, code, code.Name(), mode)
 }
 
-// closeAs is close with a close frame that differs from the cause.
+// closeAs does the same as close, with a close frame that differs from the cause.
 func (m *Manager) closeAs(s *Session, cause Cause, code protocol.CloseCode, reason string, mode closeMode) {
 	if !s.out.beginClose(code, reason, mode) {
 		return
@@ -59,9 +60,9 @@ func (m *Manager) closeAs(s *Session, cause Cause, code protocol.CloseCode, reas
 	s.Schedule()
 }
 
-// graceExpired reports whether the grace time of a closing session has ended. If
-// the gateway shuts down, the grace time starts when the peer has received
-// everything; until then only the end of Stop's context ends the session.
+// graceExpired reports whether the grace time of a closing session has ended.
+// While the gateway shuts down, the grace time starts when the peer has received
+// everything. Before that, only the end of Stop's context ends the session.
 func (s *Session) graceExpired() bool {
 	now := s.m.now()
 	if now < s.graceEnd.Load() {
@@ -74,8 +75,8 @@ func (s *Session) graceExpired() bool {
 	return false
 }
 
-// undelivered reports whether something is still on its way to the peer, as far
-// as this side knows.
+// undelivered reports whether bytes are still on their way to the peer, as far as
+// the transport knows.
 func (s *Session) undelivered() bool {
 	if !s.closeSent.Load() || s.t.Buffered() > 0 {
 		return true
@@ -90,10 +91,11 @@ func (s *Session) scheduleGraceEnd() {
 	s.m.wheel.Schedule(&s.timer, s.m.start.Add(time.Duration(s.graceEnd.Load())))
 }
 
-// handlePeerClose answers a valid close frame with the peer's own code (RFC 6455
-// section 5.5.1), behind the messages that wait: a peer that sent its close frame
-// right behind a message still wants the answer. If the gateway sent its close
-// frame first, the closing handshake is complete.
+// handlePeerClose answers a valid close frame with the peer's code (RFC 6455
+// section 5.5.1). The answer leaves after the queued messages, because a peer that
+// sends a message and then a close frame still expects the answer to the message.
+// If the gateway has sent its close frame before, the closing handshake is
+// complete.
 func (m *Manager) handlePeerClose(s *Session, code uint16, reason string) {
 	echo := protocol.CloseCode(code)
 	if protocol.CloseCode(code) == protocol.CloseNoStatus {
@@ -152,7 +154,7 @@ func (m *Manager) stopping() bool {
 	return m.stopped
 }
 
-// checkDrained lets Stop go on when the last connection has closed.
+// checkDrained lets Stop continue when the last connection has closed.
 func (m *Manager) checkDrained() {
 	if m.transports.Load() > 0 {
 		return
@@ -162,8 +164,8 @@ func (m *Manager) checkDrained() {
 	}
 }
 
-// closingSessions holds the sessions that have left the indexes and whose
-// transports are still open, so that Stop can end them too.
+// closingSessions holds the sessions that have left the indexes, but whose
+// transports are still open. Stop ends these sessions too.
 type closingSessions struct {
 	// mu guards the map; a leaf.
 	mu       sync.Mutex

@@ -5,15 +5,16 @@ import (
 )
 
 const (
-	// writeSize is how many bytes are joined into one write. Larger writes are not
-	// faster, and 64 KiB fits into the cache of a small machine.
+	// writeSize is the number of bytes that flush joins into one write. Larger
+	// writes are not faster, and 64 KiB fits into the cache of a small machine.
 	writeSize = 64 << 10
-	// maxWrites bounds the writes of one session before the flusher goes on to the
-	// next.
+	// maxWrites bounds the writes for one session before the flusher continues with
+	// the next session.
 	maxWrites = 16
 )
 
-// scratch holds what one write is made of, for one goroutine that flushes.
+// scratch holds the frames and bytes of one write. Only one goroutine uses it at a
+// time.
 type scratch struct {
 	buf    []byte
 	frames []*Frame
@@ -23,10 +24,11 @@ var scratchPool = sync.Pool{New: func() any {
 	return &scratch{buf: make([]byte, 0, writeSize), frames: make([]*Frame, 0, 128)}
 }}
 
-// Flush writes what waits: on the caller's goroutine if the transport never
-// blocks, else on the session's own writer. Use it after a message to one
-// receiver; for many receivers use Schedule. A write that fails ends the session
-// and calls OnDisconnect, so the caller must hold no lock that OnDisconnect takes.
+// Flush writes the outbox: on the caller's goroutine if the transport never
+// blocks, otherwise on the session's own writer. Call Flush after a message to one
+// receiver, and Schedule after a message to many receivers. A failed write ends
+// the session and calls OnDisconnect, so the caller must not hold a lock that
+// OnDisconnect takes.
 func (s *Session) Flush() {
 	if s.writer != nil {
 		s.Schedule()
@@ -37,11 +39,11 @@ func (s *Session) Flush() {
 	scratchPool.Put(sc)
 }
 
-// flush writes as much of what waits as the transport may have now, in as few
-// writes as possible. One goroutine at a time is in the loop, so frames leave in
-// the order of the queues. scheduled is true on the goroutine that was woken for
-// this session: only that one clears outbox.scheduled, because otherwise the
-// session would be added to a flusher's list again and again.
+// flush writes as much of the outbox as the transport has room for, in as few
+// writes as possible. Only one goroutine at a time writes, so frames leave in the
+// order of the queues. scheduled is true when the flusher or the writer calls
+// flush. Only these calls reset outbox.scheduled. If other calls did so, the
+// session could be several times in a flusher's list.
 func (s *Session) flush(sc *scratch, scheduled bool) {
 	o := &s.out
 	o.mu.Lock()
@@ -84,8 +86,8 @@ func (s *Session) flush(sc *scratch, scheduled bool) {
 			}
 			o.mu.Lock()
 		}
-		// Telemetry that came during the write has a flush of its own scheduled
-		// and may wait for it.
+		// Telemetry that was queued during the write needs no further write here:
+		// SendTelemetry has scheduled another flush.
 		if !more && !o.again {
 			break
 		}
@@ -98,9 +100,10 @@ func (s *Session) flush(sc *scratch, scheduled bool) {
 	s.finishClose()
 }
 
-// inflightRoom returns how many bytes may be handed to the transport. Without room
-// it marks the session as stalled, so that Writable schedules a flush, and looks
-// again, because the kernel may have taken bytes in between.
+// inflightRoom returns the number of bytes that the session may pass to the
+// transport now. Without room it marks the session as stalled, so that Writable
+// schedules a flush. Then it checks again, because the kernel may have taken bytes
+// before the mark was set.
 func (s *Session) inflightRoom() (int, bool) {
 	room := s.m.opts.InflightBytes - s.t.Buffered()
 	if room > 0 {
@@ -115,9 +118,9 @@ func (s *Session) inflightRoom() (int, bool) {
 	return 0, false
 }
 
-// take moves about room bytes of frames, at least one frame, to the scratch:
-// urgent, control, reports of losses, telemetry, then the close frame. It reports
-// whether the close frame was among them. The caller holds mu.
+// take moves frames to the scratch, about room bytes and at least one frame. The
+// order is urgent messages, control messages, reports of losses, telemetry, close
+// frame. last is true when the close frame was moved. The caller holds mu.
 func (o *outbox) take(sc *scratch, room int) (last bool) {
 	sc.frames, sc.buf = sc.frames[:0], sc.buf[:0]
 	size := 0
@@ -127,8 +130,8 @@ func (o *outbox) take(sc *scratch, room int) (last bool) {
 		return false
 	}
 	if o.lost.pending() {
-		// All reports go ahead of the telemetry that follows the losses, in a
-		// write that begins with them.
+		// All reports leave before the telemetry that follows the losses. A write
+		// with reports begins with the reports.
 		if size > 0 {
 			return false
 		}
@@ -148,8 +151,8 @@ func (o *outbox) take(sc *scratch, room int) (last bool) {
 	return true
 }
 
-// takeInto moves frames to the scratch, which holds size bytes already, until room
-// bytes are reached. It returns the bytes that the scratch holds then.
+// takeInto moves frames to the scratch until the scratch holds room bytes. size is
+// the number of bytes in the scratch before; the result is the number afterwards.
 func (q *queue) takeInto(sc *scratch, size, room int) int {
 	for q.count > 0 && len(sc.frames) < cap(sc.frames) {
 		n := len(q.front().wire)
@@ -211,9 +214,9 @@ func (s *Session) write(sc *scratch) error {
 	return nil
 }
 
-// Writable tells the session that the kernel took bytes which the transport had
-// buffered. The transport may call it with its own lock held: Writable writes
-// nothing and at most schedules a flush.
+// Writable tells the session that the kernel has taken bytes that the transport
+// had buffered. The transport may hold its own lock, because Writable does not
+// write; it only schedules a flush.
 func (s *Session) Writable() {
 	if s.closeSent.Load() && s.peerClosed.Load() {
 		// The closing handshake may be complete now.

@@ -14,7 +14,7 @@ func (s *Session) wake(when flushTime) {
 	s.flusher.add(s, when)
 }
 
-// flusher writes what waits for its share of the event-loop sessions.
+// flusher writes the outboxes of its share of the event-loop sessions.
 //
 // Goroutines: one, owned by the Manager, ended by stop.
 type flusher struct {
@@ -23,12 +23,14 @@ type flusher struct {
 	quit     chan struct{}
 	done     chan struct{}
 
-	// mu guards the lists; a leaf.
-	mu    sync.Mutex
+	// mu guards the rest; a leaf.
+	mu sync.Mutex
+	// now has the sessions to flush at once, later the sessions to flush at the end
+	// of the flush interval.
 	now   []*Session
 	later []*Session
-	// since is when the first of later was added: the flush interval counts from
-	// there.
+	// since is the time at which the first session was added to later. The flush
+	// interval starts at this time.
 	since time.Time
 }
 
@@ -108,9 +110,10 @@ func (f *flusher) run() {
 	}
 }
 
-// stretchedInterval returns the flush interval that holds after a round of writes
-// that took so long: longer intervals, up to four times the configured one, join
-// more telemetry into each write and keep writing at about half a processor.
+// stretchedInterval returns the flush interval after a round of writes that took
+// the time round. Long rounds make the interval longer, up to four times the
+// configured interval. Then more telemetry leaves in each write, and the flusher
+// uses about half a processor at most.
 func stretchedInterval(interval, round time.Duration) time.Duration {
 	return max(interval, min(round*7/4, 4*interval))
 }

@@ -22,10 +22,11 @@ type Health struct {
 	// RTTMicros is the last round-trip time in microseconds, 0 before the
 	// first pong.
 	RTTMicros int64 `json:"rtt_us"`
-	// SinceHeardMillis is the time since anything arrived, in milliseconds.
+	// SinceHeardMillis is the time since the last bytes arrived, in milliseconds.
 	SinceHeardMillis int64 `json:"since_heard_ms"`
 	UnansweredPings  int   `json:"unanswered_pings"`
-	// OutboxFill is how full the outbox is, 0 to 1: the fuller of its two bounds.
+	// OutboxFill says how full the outbox is, 0 to 1: the text queues or the
+	// telemetry queue, whichever is fuller.
 	OutboxFill float64 `json:"outbox_fill"`
 	// LostSamples and BadMessages count from the session's start.
 	LostSamples uint64 `json:"lost_samples"`
@@ -61,8 +62,8 @@ func (s *Session) measureHealth(now int64) Health {
 	return h
 }
 
-// updateHealth computes the score at each expiry of the session's timer and logs a
-// change of state.
+// updateHealth computes the score and logs a change of state. Expire calls
+// updateHealth each time that the session's timer fires.
 func (s *Session) updateHealth(now int64) {
 	h := s.measureHealth(now)
 	recent := min(10, h.BadMessages-s.badAtCheck.Load())

@@ -11,21 +11,22 @@ import (
 )
 
 // firstPing returns a random time within the next heartbeat interval, so that
-// sessions that connect together are not pinged together.
+// sessions that connect at the same time get their pings at different times.
 func (m *Manager) firstPing() int64 {
 	return m.now() + rand.Int64N(int64(m.opts.HeartbeatInterval))
 }
 
-// Expire is called by the wheel at each deadline of the session: heartbeat and
-// idle timeout while the session is open, the end of the grace time while it is
-// closing.
+// Expire handles a deadline of the session, on the wheel's goroutine. An open
+// session has deadlines for pings, the heartbeat timeout and the idle timeout. A
+// closing session has a deadline at the end of the grace time.
 func (s *Session) Expire(time.Time) {
 	if !s.Open() {
 		if s.phase.Load() == phaseGone {
 			return
 		}
 		if !s.graceExpired() {
-			// The timer was set before the session began to close.
+			// The timer was set before the session began to close, or the peer has
+			// not received everything yet.
 			s.scheduleGraceEnd()
 			return
 		}
@@ -71,8 +72,8 @@ func (s *Session) schedule(nextPing int64) {
 		next = min(next, s.idleDeadline())
 	}
 	s.m.wheel.Schedule(&s.timer, s.m.start.Add(time.Duration(next)))
-	// Another goroutine that began to close the session meanwhile has set the same
-	// timer, which was just overwritten.
+	// Another goroutine may have begun to close the session meanwhile. It has set
+	// the same timer, and the line above has overwritten that.
 	switch {
 	case s.phase.Load() == phaseGone:
 		s.m.wheel.Cancel(&s.timer)
@@ -83,14 +84,14 @@ func (s *Session) schedule(nextPing int64) {
 	}
 }
 
-// heartbeatDeadline returns when the session is closed unless something arrives
-// before, in the Manager's time.
+// heartbeatDeadline returns the time at which the session is closed if nothing
+// arrives before, in the Manager's time.
 func (s *Session) heartbeatDeadline() int64 {
 	return s.afterStall(s.lastHeard.Load() + int64(s.m.opts.HeartbeatTimeout))
 }
 
-// idleDeadline returns when the session is closed unless an application message
-// goes in either direction before, in the Manager's time.
+// idleDeadline returns the time at which the session is closed if no application
+// message is received or sent before, in the Manager's time.
 func (s *Session) idleDeadline() int64 {
 	return s.afterStall(s.lastMessage() + int64(s.m.opts.IdleTimeout))
 }
@@ -105,13 +106,13 @@ func (s *Session) afterStall(deadline int64) int64 {
 	return deadline
 }
 
-// lastMessage returns when the last application message went in either
-// direction, in the Manager's time.
+// lastMessage returns the time of the last application message that was received
+// or sent, in the Manager's time.
 func (s *Session) lastMessage() int64 { return max(s.lastIn.Load(), s.lastOut.Load()) }
 
-// ping sends a ping with the time of sending as its payload. The ping goes ahead
-// of everything that waits, so that a peer with a backlog is not taken for dead,
-// and fits into a full queue, so that it never makes a peer a slow consumer.
+// ping sends a ping with the time of sending as its payload. The ping is urgent,
+// so that a peer with a long queue still answers in time. The ping may enter a full
+// queue, because a ping must not make a peer a slow consumer.
 func (s *Session) ping(now int64) {
 	var payload [8]byte
 	binary.BigEndian.PutUint64(payload[:], uint64(now))

@@ -7,12 +7,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// indexShards is the number of locks over which an index is spread. A look-up
-// holds one shard's read lock for one map access. A snapshot copies one shard at
-// a time, so that a registration never waits longer than that.
+// indexShards is the number of shards of an index; each shard has its own lock. A
+// look-up holds one shard's read lock for one map access. A snapshot copies one
+// shard at a time, so that a registration waits for the copy of one shard at most.
 const indexShards = 64
 
-// shardOf uses the last byte, because the first four may be the node's number.
+// shardOf uses the last byte of the id, because the first four bytes may be the
+// node's number.
 func shardOf(id uuid.UUID) int { return int(id[len(id)-1]) % indexShards }
 
 // idIndex maps session ids to sessions.
@@ -48,8 +49,8 @@ func (x *idIndex) remove(id uuid.UUID) {
 	sh.mu.Unlock()
 }
 
-// snapshot returns all sessions that were there during the whole call, and
-// perhaps some that came or went meanwhile.
+// snapshot returns all sessions that were in the index during the whole call. It
+// may also return sessions that were added or removed during the call.
 func (x *idIndex) snapshot(sizeHint int) []*Session {
 	all := make([]*Session, 0, sizeHint)
 	for i := range x.shards {
@@ -89,11 +90,11 @@ func (x *deviceIndex) getBytes(device []byte) *Session {
 	return s
 }
 
-// swap makes s the session of its device and returns the previous one. With refuse
-// it keeps a session that is there and returns it with ok false. register runs
-// under the shard's lock, so that of two simultaneous connections of one device
-// the one with the higher generation stays in the index, and only completely
-// registered sessions are found.
+// swap makes s the session of its device and returns the previous session, nil for
+// none. With refuse, swap keeps a previous session and returns it with ok false.
+// swap calls register with the shard's lock held. So when two connections of one
+// device begin at the same time, the session with the higher generation remains in
+// the index, and other goroutines find completely registered sessions only.
 func (x *deviceIndex) swap(s *Session, refuse bool, register func(*Session)) (old *Session, ok bool) {
 	sh := &x.shards[maphash.String(x.seed, s.info.Name)%indexShards]
 	sh.mu.Lock()
@@ -110,8 +111,8 @@ func (x *deviceIndex) swap(s *Session, refuse bool, register func(*Session)) (ol
 	return old, true
 }
 
-// removeIf removes s if it is still the session of its device: the clean-up of an
-// old connection must not remove the new one.
+// removeIf removes s if s is still the session of its device: the clean-up of an
+// old session must not remove the new session.
 func (x *deviceIndex) removeIf(s *Session) bool {
 	sh := &x.shards[maphash.String(x.seed, s.info.Name)%indexShards]
 	sh.mu.Lock()

@@ -17,52 +17,52 @@ const (
 	LossBus LossCause = "bus"
 )
 
-// maxLostRanges bounds the ranges remembered for one receiver. One stream that
-// only grows needs one range, unless the device leaves gaps of its own. Beyond
-// the bound the ranges of each stream become one that is inexact; a receiver
-// that loses telemetry of more streams at once is closed as a slow consumer.
+// maxLostRanges limits the ranges in a receiver's ledger. The losses of a stream
+// without gaps need one range. At the limit, the ranges of each stream and cause
+// are merged into one inexact range. A receiver with losses of more streams than
+// that is closed as a slow consumer.
 const maxLostRanges = 16384
 
-// lostRange is a loss that was not reported to the receiver yet.
+// lostRange is a loss that was not yet reported to the receiver.
 type lostRange struct {
-	stream   uint32
+	stream uint32
+	// inexact means that only some samples of [from, to) were lost.
 	inexact  bool
 	cause    LossCause
 	from, to uint64
-	samples  uint64 // how many are lost
+	samples  uint64 // number of lost samples
 }
 
-// exactLoss is the loss of all samples [from, to).
+// exactLoss returns the loss of all samples [from, to).
 func exactLoss(stream uint32, from, to uint64, cause LossCause) lostRange {
 	return lostRange{stream: stream, from: from, to: to, samples: to - from, cause: cause}
 }
 
-// lossWithin is the loss of a number of samples within [from, to): of all of them
-// when there are no more.
+// lossWithin returns the loss of a number of samples within [from, to). The loss is
+// exact when the number is to-from.
 func lossWithin(stream uint32, from, to, samples uint64, cause LossCause) lostRange {
 	return lostRange{stream: stream, from: from, to: to, samples: samples, inexact: samples != to-from, cause: cause}
 }
 
-// merge adds a later loss of the same stream and cause. Samples between the two
-// were not lost: the device left a gap there, or has restarted its numbering.
+// merge adds a later loss of the same stream and cause. The samples between the two
+// ranges were not lost: the receiver got them, or the device did not send them.
 func (r *lostRange) merge(later lostRange) {
 	r.inexact = r.inexact || later.inexact || r.to != later.from
 	r.from, r.to = min(r.from, later.from), max(r.to, later.to)
 	r.samples += later.samples
 }
 
-// lossLedger keeps the losses that were not reported to the receiver yet, in their
-// order.
+// lossLedger has the losses that were not yet reported to the receiver, in their
+// order. The ledger numbers its ranges: range number i is ranges[i-reported].
 type lossLedger struct {
 	ranges []lostRange
-	// reported is how many ranges were reported and removed since the ledger
-	// began. Range i since then is ranges[i-reported].
+	// reported is the number of ranges that were reported and removed.
 	reported int
-	// last is the newest range of each stream, counted since the ledger began, so
-	// that adjacent losses are joined.
+	// last has the number of the newest range of each stream, so that add can join
+	// adjacent losses.
 	last map[uint32]int
-	// coarse replaces last once there were too many ranges: the one range of each
-	// stream and cause.
+	// coarse replaces last after coarsen: it has the number of the only range of
+	// each stream and cause. nil before coarsen.
 	coarse map[coarseKey]int
 }
 
@@ -71,10 +71,10 @@ type coarseKey struct {
 	cause  LossCause
 }
 
-// pending reports whether there is a loss to report; a nil ledger has none.
+// pending reports whether the ledger has losses; a nil ledger has none.
 func (l *lossLedger) pending() bool { return l != nil && len(l.ranges) > 0 }
 
-// add notes a loss. It reports false when the ledger is full.
+// add enters a loss. It returns false when the ledger is full.
 func (l *lossLedger) add(r lostRange) bool {
 	if l.coarse == nil {
 		if i, ok := l.last[r.stream]; ok && i >= l.reported {
@@ -108,8 +108,8 @@ func (l *lossLedger) add(r lostRange) bool {
 	return true
 }
 
-// coarsen merges the ranges of each stream and cause into one. That happens once
-// in the life of a ledger, which ends when every loss is reported.
+// coarsen merges the ranges of each stream and cause into one range. A ledger is
+// coarsened once at most; the outbox drops the ledger when every loss is reported.
 func (l *lossLedger) coarsen() {
 	l.coarse = make(map[coarseKey]int)
 	merged := l.ranges[:0]
@@ -125,8 +125,8 @@ func (l *lossLedger) coarsen() {
 	l.ranges, l.last = merged, nil
 }
 
-// takeInto moves ranges to dst as gateway.lost messages, at least one, until dst
-// has room bytes.
+// takeInto appends ranges to dst as gateway.lost messages and removes them from the
+// ledger: at least one range, and further ranges until dst has room bytes.
 func (l *lossLedger) takeInto(dst []byte, room int) []byte {
 	for first := true; len(l.ranges) > 0 && (first || len(dst) < room); first = false {
 		dst = appendLost(dst, l.ranges[0])

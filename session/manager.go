@@ -22,17 +22,18 @@ var (
 	// ErrDuplicateDevice: the device is connected already and the Manager
 	// refuses a second connection.
 	ErrDuplicateDevice = errors.New("session: device is already connected")
-	// ErrStopped: the Manager was stopped; it is not used again.
+	// ErrStopped: the Manager was stopped and accepts no further session.
 	ErrStopped = errors.New("session: manager is stopped")
 )
 
-// Manager has every session, by session id and, for devices, by device id.
+// Manager has all sessions, indexed by session id, and the devices' sessions also
+// by device id.
 //
 // Goroutines: the wheel's, the flushers' and one writer for each blocking
 // session; all end with Stop. Lock order: life, then a shard of the device index,
 // then a shard of the id index. The locks of outbox, flusher, wheel,
-// replacementMonitor, closingSessions and Stats are leaves: no other lock is taken
-// while one of them is held.
+// replacementMonitor, closingSessions and Stats are leaves: a goroutine that holds
+// one of them takes no other lock.
 type Manager struct {
 	// Static.
 	opts     Options
@@ -46,24 +47,24 @@ type Manager struct {
 	// replacements and growth watch for clients that reconnect in a loop.
 	replacements replacementMonitor
 	growth       growthMonitor
-	// closing holds the sessions that have left the indexes and whose connections
+	// closing has the sessions that have left the indexes, but whose connections
 	// are not closed yet.
 	closing closingSessions
 
 	// Atomic.
 	generation atomic.Uint64
 	count      atomic.Int64
-	// transports counts connections that are not closed yet, including those
-	// of sessions that have left the tables.
+	// transports counts the connections that are not closed yet, including the
+	// connections of sessions that have left the indexes.
 	transports atomic.Int64
 
 	// writers waits for the blocking sessions' goroutines.
 	writers sync.WaitGroup
 
-	// life guards stopped: registration holds it shared, Stop exclusively.
+	// life guards stopped: Add holds life shared, Stop exclusively.
 	life    sync.RWMutex
 	stopped bool
-	// drained is closed when stopped and the last transport has closed.
+	// drained is closed when Stop has begun and the last transport has closed.
 	drained     chan struct{}
 	drainedOnce sync.Once
 	// finished is closed at the end of Stop.
@@ -95,12 +96,12 @@ func NewManager(opts Options) (*Manager, error) {
 }
 
 // Add registers a connected peer and calls OnConnect. If the device is connected
-// already, the older connection is closed with 4000, or, with RefuseDuplicate, the
-// newer is refused with ErrDuplicateDevice. The caller starts to read from the
-// peer after Add has returned.
+// already, Add closes the older connection with 4000. With RefuseDuplicate, Add
+// instead refuses the newer connection with ErrDuplicateDevice. The caller starts
+// to read from the peer after Add has returned.
 func (m *Manager) Add(info Info, t Transport) (*Session, error) {
 	s := &Session{id: m.newID(), m: m, t: t, info: &info, rate: m.limits[info.Role].rate}
-	s.nameSource()
+	s.setSource()
 	now := m.now()
 	s.since = now
 	s.lastHeard.Store(now)
@@ -165,7 +166,8 @@ func (m *Manager) Get(id uuid.UUID) *Session { return m.byID.get(id) }
 // ByDevice returns the open session of a device, or nil.
 func (m *Manager) ByDevice(device string) *Session { return m.devices.get(device) }
 
-// ByDeviceBytes is ByDevice for a name in bytes; it does not allocate.
+// ByDeviceBytes does the same as ByDevice, for a device id in bytes. It does not
+// allocate.
 func (m *Manager) ByDeviceBytes(device []byte) *Session { return m.devices.getBytes(device) }
 
 // SendTo sends a text message to one session. It fails with
@@ -184,10 +186,10 @@ func (m *Manager) SendTo(id uuid.UUID, text []byte) error {
 	return nil
 }
 
-// Broadcast sends a text message, encoded once, to every session for which to
-// returns true, or to all if to is nil. It returns the number of sessions that
-// queued the message. A session whose queue is full is closed, which does not
-// affect the others.
+// Broadcast sends a text message to every session for which to returns true, or to
+// all sessions if to is nil. The message is encoded once. Broadcast returns the
+// number of sessions that queued the message. A session whose queue is full is
+// closed; the other sessions are not affected.
 func (m *Manager) Broadcast(text []byte, to func(*Session) bool) int {
 	f := NewTextFrame(text)
 	defer f.Release()
@@ -229,18 +231,18 @@ func (m *Manager) Stats() *Stats { return &m.stats }
 // Wheel returns the wheel that all deadlines of this gateway share.
 func (m *Manager) Wheel() *Wheel { return m.wheel }
 
-// Options returns the options in force, defaults filled in.
+// Options returns the Manager's options, with defaults filled in.
 func (m *Manager) Options() *Options { return &m.opts }
 
-// Now returns the monotonic time since the Manager was made.
+// Now returns the monotonic time since the Manager was created.
 func (m *Manager) Now() time.Duration { return time.Since(m.start) }
 
-// Stop sends everything that waits, telemetry included, closes every session with
-// 1001, waits until their connections have closed and ends all goroutines. A peer
-// that has received everything and does not answer its close frame delays Stop by
-// no more than CloseGrace. When ctx ends, Stop closes the remaining connections at
-// once and returns ctx's error. The Manager cannot be used again; a second Stop
-// waits for the first, or for its own ctx.
+// Stop sends all queued frames, including telemetry, closes every session with
+// 1001, waits until the connections have closed, and ends all goroutines. A peer
+// that has received everything and does not answer the close frame delays Stop by
+// CloseGrace at most. When ctx ends, Stop closes the remaining connections at once
+// and returns the error of ctx. The Manager cannot be used again. A second Stop
+// waits until the first Stop has ended, or its own ctx ends.
 func (m *Manager) Stop(ctx context.Context) error {
 	m.life.Lock()
 	if m.stopped {
@@ -256,8 +258,8 @@ func (m *Manager) Stop(ctx context.Context) error {
 	m.life.Unlock()
 	defer close(m.finished)
 
-	// Devices first: commands that wait for their answers fail while the senders
-	// can still be told.
+	// Devices close first: their commands fail while the askers can still get the
+	// errors.
 	all := m.Sessions()
 	for role := range roles {
 		for _, s := range all {
@@ -295,9 +297,9 @@ func (m *Manager) newID() uuid.UUID {
 	return id
 }
 
-// register completes a session and enters it into the id index. From then on other
-// goroutines find it and may end it, so static fields are set, and counters that
-// its end decrements are incremented, before.
+// register completes a session and enters it into the id index. From then on, other
+// goroutines may find and end the session. So register first sets the static
+// fields, and increments the counters that the end of the session decrements.
 func (m *Manager) register(s *Session) {
 	s.generation = m.generation.Add(1)
 	s.flusher = m.flushers[s.generation%uint64(len(m.flushers))]

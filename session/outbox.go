@@ -14,78 +14,84 @@ var (
 	// ErrClosed: the session is closed or closing; nothing was queued.
 	ErrClosed = errors.New("session: closed")
 	// ErrSlowConsumer: a queue is full; the session is being closed with 4004. A
-	// text message is never dropped in silence.
+	// session that drops a text message is always closed.
 	ErrSlowConsumer = errors.New("session: queue full, closing the slow consumer")
 	// ErrSenderFlood: the queue is full of messages of the same sender; nothing was
-	// queued, and the session stays.
+	// queued, and the session stays open.
 	ErrSenderFlood = errors.New("session: queue full of messages of the same sender")
 )
 
-// Account names the sender who is charged for what waits in a session's queue, so
-// that a sender cannot have others closed as slow consumers; 0: nobody is charged.
+// Account identifies the sender of a message in a session's queue. A sender whose
+// messages fill most of the queue gets ErrSenderFlood, so that no sender can cause
+// another session to be closed as a slow consumer. 0: the message has no account.
 type Account uint32
 
 // Overflow says what happens when a session's telemetry queue is full.
 type Overflow string
 
 const (
-	// DropOldest makes room by dropping the oldest queued telemetry, counts it
-	// and tells the receiver the sample ranges with gateway.lost.
+	// DropOldest drops the oldest queued telemetry, counts its samples, and reports
+	// their ranges to the receiver with gateway.lost.
 	DropOldest Overflow = "drop-oldest"
 	// CloseSlow closes the session with 4004.
 	CloseSlow Overflow = "close"
 )
 
-// flushTime says how soon a session's outbox must be flushed.
+// flushTime says when a session's outbox must be flushed.
 type flushTime uint8
 
 const (
 	flushNone flushTime = iota
-	// flushWithinInterval: at the latest after the flush interval.
+	// flushWithinInterval: before the flush interval ends.
 	flushWithinInterval
-	// flushNow: as soon as the flusher has time.
+	// flushNow: as soon as the flusher is free.
 	flushNow
 )
 
-// outbox holds what waits to be written to one peer: urgent messages, other text
-// and control frames, and telemetry. One bound holds for the first two queues
-// together, another for telemetry.
+// outbox holds the frames that wait to be written to one peer, in three queues:
+// urgent messages, control messages, and telemetry. One limit is for the first two
+// queues together, another for telemetry.
 //
-// mu guards all fields. It is a leaf below the Manager's and the router's locks
-// and is never held over a write: the goroutine that flushes sets writing,
+// mu guards all fields. mu is a leaf below the Manager's and the router's locks.
+// No goroutine holds mu while it writes: the goroutine that flushes sets writing,
 // unlocks mu and writes.
 type outbox struct {
 	mu        sync.Mutex
 	urgent    queue
 	control   queue
 	telemetry queue
-	// lost is nil until the first telemetry is dropped.
+	// lost has the losses that must be reported before the queued telemetry; nil
+	// for none.
 	lost *lossLedger
-	// closeFrame goes out after what is queued.
+	// closeFrame is written after all queued frames; nil for none.
 	closeFrame *Frame
-	// closing: nothing more is accepted.
+	// closing is set when the session begins to close. From then on the outbox
+	// refuses all frames.
 	closing bool
-	// scheduled is the flush for which a flusher was woken and that it has not
-	// begun.
+	// scheduled says that the flusher or the writer was told to flush the session,
+	// and when. It is flushNone when no flush is scheduled or the flush has begun.
 	scheduled flushTime
-	// writing is set while a goroutine writes; no other writes meanwhile. again
-	// asks that goroutine to look for more before it ends.
+	// writing is true while a goroutine flushes the outbox; other goroutines must
+	// not write. A goroutine that finds writing true sets again. Then the first
+	// goroutine checks the queues once more before it ends.
 	writing, again bool
 	// overflowDetail says which queue was full, for the log.
 	overflowDetail string
-	// top is the account with most of the text since the text queues were last
-	// empty, if one has more than half: topBytes is how much more than the others.
-	top      Account
-	topBytes int32
+	// majority is the account that queued more than half of the text bytes since
+	// the text queues were last empty, if there is such an account. majorityLead
+	// is the lead of this account over all others, in bytes, see charge.
+	majority     Account
+	majorityLead int32
 }
 
-// Send queues a text frame, ahead of all telemetry; an urgent one also goes ahead
-// of all text that is not urgent. Send never blocks and never writes: the caller
-// calls Flush, FlushAfterRead or Schedule afterwards. The session takes a reference of its
-// own.
+// Send queues a text frame ahead of all telemetry, and an urgent text frame also
+// ahead of all text that is not urgent. Send never blocks and never writes: the
+// caller calls Flush, FlushAfterRead or Schedule afterwards. The session takes its
+// own reference to the frame.
 func (s *Session) Send(f *Frame, urgent bool) error { return s.send(f, urgent, false) }
 
-// send queues a text or control frame, with force even when the queue is full.
+// send queues a text or control frame. With force, send queues the frame even when
+// the queue is full.
 func (s *Session) send(f *Frame, urgent, force bool) error {
 	q, err := s.lockQueue(len(f.wire), urgent, force, f.account)
 	if err != nil {
@@ -97,9 +103,9 @@ func (s *Session) send(f *Frame, urgent, force bool) error {
 	return nil
 }
 
-// SendEnvelope queues a routed message, spliced, for this session alone, as Send
-// does, and charges the account. Messages that wait together share a frame, which
-// is cheaper than one frame each.
+// SendEnvelope queues a spliced message for this session alone, in the order of
+// Send, and charges the account. Messages that wait together share one frame,
+// because one frame for each message would cost more.
 func (s *Session) SendEnvelope(e *protocol.Envelope, sp protocol.Splice, urgent bool, account Account) error {
 	n := e.SplicedSize(sp)
 	size := wsframe.HeaderSize(n) + n
@@ -119,9 +125,9 @@ func (s *Session) SendEnvelope(e *protocol.Envelope, sp protocol.Splice, urgent 
 	return nil
 }
 
-// lockQueue returns the queue for a text frame of size bytes, charges the frame to
-// an account and leaves out.mu locked. With an error the frame cannot be queued,
-// and out.mu is not locked.
+// lockQueue locks out.mu and returns the queue for a text frame of size bytes, and
+// charges the frame to an account. The caller unlocks out.mu. When lockQueue
+// returns an error, the frame cannot be queued, and out.mu is not locked.
 func (s *Session) lockQueue(size int, urgent, force bool, account Account) (*queue, error) {
 	o := &s.out
 	o.mu.Lock()
@@ -133,7 +139,7 @@ func (s *Session) lockQueue(size int, urgent, force bool, account Account) (*que
 		o.mu.Unlock()
 		return nil, ErrSlowConsumer
 	case !force && !o.hasRoom(size, s.controlLimit()):
-		flood := account != 0 && account == o.top
+		flood := account != 0 && account == o.majority
 		o.mu.Unlock()
 		if flood {
 			return nil, ErrSenderFlood
@@ -148,25 +154,25 @@ func (s *Session) lockQueue(size int, urgent, force bool, account Account) (*que
 	return &o.control, nil
 }
 
-// charge notes that size bytes of an account's are about to be queued. It finds
-// the account with the majority of the bytes in one pass (Boyer and Moore, MJRTY,
-// 1981). The caller holds mu.
+// charge counts size bytes that are about to be queued for an account. The
+// majority vote algorithm (Boyer and Moore, MJRTY, 1981) finds the account with
+// more than half of the bytes in one pass. The caller holds mu.
 func (o *outbox) charge(account Account, size int) {
 	n := int32(min(size, 1<<29))
 	switch {
 	case o.urgent.count+o.control.count == 0:
-		o.top, o.topBytes = account, n
-	case account == o.top:
-		o.topBytes = min(o.topBytes+n, 1<<30)
-	case n > o.topBytes:
-		o.top, o.topBytes = account, n-o.topBytes
+		o.majority, o.majorityLead = account, n
+	case account == o.majority:
+		o.majorityLead = min(o.majorityLead+n, 1<<30)
+	case n > o.majorityLead:
+		o.majority, o.majorityLead = account, n-o.majorityLead
 	default:
-		o.topBytes -= n
+		o.majorityLead -= n
 	}
 }
 
-// Queued returns how many bytes of text and control frames wait, and in how
-// many frames.
+// Queued returns the number of bytes and frames in the urgent and the control
+// queue.
 func (s *Session) Queued() (bytes, frames int) {
 	o := &s.out
 	o.mu.Lock()
@@ -175,9 +181,9 @@ func (s *Session) Queued() (bytes, frames int) {
 }
 
 // hasRoom reports whether size more bytes fit into the urgent and the control
-// queue. A frame of any size fits into empty queues; if it is larger than the
-// limit it is not counted while it waits, because otherwise the next pong would
-// not fit. The caller holds mu.
+// queue. A frame of any size fits into empty queues. At the front of a queue, a
+// frame larger than the limit does not count, because otherwise the next pong
+// would not fit. The caller holds mu.
 func (o *outbox) hasRoom(size, limit int) bool {
 	waiting := o.urgent.bytes + o.control.bytes
 	if waiting+size <= limit || o.urgent.count+o.control.count == 0 {
@@ -191,21 +197,22 @@ func (o *outbox) hasRoom(size, limit int) bool {
 	return waiting+size <= limit
 }
 
-// earlyFlushDivisor: a frame with AllowEarlyFlush is flushed at once when the
-// telemetry queue is filled to one part in this many.
+// earlyFlushDivisor: a frame with AllowEarlyFlush is flushed at once when more than
+// TelemetryBytes/earlyFlushDivisor bytes of telemetry wait.
 const earlyFlushDivisor = 4
 
 // SendTelemetry queues telemetry and schedules a flush:
 //
-//   - at once, if nothing was sent to the peer for the flush interval: on the
-//     goroutine of by at the end of its read event, or, with by nil, by the
-//     flusher, which is better for many receivers;
+//   - at once, if nothing was sent to the peer for the flush interval. The
+//     reading goroutine of by flushes at the end of its read event. When by is nil,
+//     which is better for many receivers, the flusher does so;
 //   - at once by the flusher, if the frame allows an early flush and a quarter of
 //     the telemetry queue is filled;
-//   - within the flush interval otherwise, so that more can join the write.
+//   - otherwise within the flush interval, so that more telemetry can join the
+//     write.
 //
-// When the queue is full the oldest telemetry is dropped or the session is
-// closed, as Options.Overflow says. The session takes a reference of its own.
+// When the queue is full, SendTelemetry drops the oldest telemetry or closes the
+// session, see Options.Overflow. The session takes its own reference to the frame.
 func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 	o := &s.out
 	o.mu.Lock()
@@ -222,7 +229,7 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 		}
 	case s.m.opts.Overflow == CloseSlow:
 	default:
-		// Larger than the whole queue.
+		// The frame is larger than the whole queue, so it is lost.
 		s.countLoss(f)
 		ok = s.queueLoss(exactLoss(f.stream, f.from, f.to, LossSlowConsumer))
 	}
@@ -234,7 +241,7 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 	when := flushWithinInterval
 	switch {
 	case o.telemetry.bytes > s.m.opts.TelemetryBytes/earlyFlushDivisor && f.earlyFlush && !s.stalled.Load():
-		// A few more of these would fill the queue before the interval ends.
+		// A few more such frames would fill the queue before the interval ends.
 		when = flushNow
 	case o.scheduled == flushNone && f.arrival-s.lastOut.Load() >= int64(s.m.opts.FlushInterval):
 		// Nothing was sent for an interval: waiting would only add latency.
@@ -256,8 +263,8 @@ func (s *Session) SendTelemetry(f *Frame, by *Session) error {
 }
 
 // makeRoom drops the oldest telemetry until size more bytes fit or the queue is
-// empty. It reports false when Options.Overflow forbids dropping, or when there
-// are losses of too many streams to report. The caller holds out.mu.
+// empty. It returns false when Options.Overflow forbids dropping, or when the
+// ledger of losses is full. The caller holds out.mu.
 func (s *Session) makeRoom(size int) bool {
 	o := &s.out
 	for o.telemetry.count > 0 && o.telemetry.bytes+size > s.m.opts.TelemetryBytes {
@@ -279,9 +286,9 @@ func (s *Session) makeRoom(size int) bool {
 	return true
 }
 
-// queueLoss queues the report of a loss behind the telemetry that waits, so that
-// the receiver sees each stream in order. It reports false as makeRoom does. The
-// caller holds out.mu.
+// queueLoss queues the report of a loss behind the queued telemetry, so that the
+// receiver gets each stream in order. It returns false in the cases of makeRoom.
+// The caller holds out.mu.
 func (s *Session) queueLoss(r lostRange) bool {
 	o := &s.out
 	if o.telemetry.count > 0 {
@@ -299,8 +306,9 @@ func (s *Session) queueLoss(r lostRange) bool {
 	return o.noteLoss(r)
 }
 
-// noteLoss enters a loss into the ledger, which is reported ahead of all telemetry
-// that waits. It reports false when the ledger is full. The caller holds mu.
+// noteLoss enters a loss into the ledger. The losses in the ledger are reported
+// before all queued telemetry. noteLoss returns false when the ledger is full. The
+// caller holds mu.
 func (o *outbox) noteLoss(r lostRange) bool {
 	if o.lost == nil {
 		o.lost = new(lossLedger)
@@ -309,14 +317,15 @@ func (o *outbox) noteLoss(r lostRange) bool {
 }
 
 // ReportLoss tells this front end that samples [from, to) of a stream were lost
-// before they reached its outbox. The report goes behind the telemetry that
-// waits and ahead of what follows.
+// before they reached its outbox. The report leaves after the queued telemetry and
+// before later telemetry.
 func (s *Session) ReportLoss(stream uint32, from, to uint64, cause LossCause) {
 	s.ReportLossWithin(stream, from, to, to-from, cause)
 }
 
-// ReportLossWithin is ReportLoss when so many samples within [from, to) were lost:
-// the device left out the others. It does not say which.
+// ReportLossWithin tells this front end that a number of samples within [from, to)
+// were lost, when it is not known which ones. The device did not send the other
+// sample numbers. The report leaves at the same place as that of ReportLoss.
 func (s *Session) ReportLossWithin(stream uint32, from, to, samples uint64, cause LossCause) {
 	o := &s.out
 	o.mu.Lock()
@@ -335,8 +344,9 @@ func (s *Session) ReportLossWithin(stream uint32, from, to, samples uint64, caus
 	s.Schedule()
 }
 
-// Schedule asks the session's flusher to write what waits as soon as it has time.
-// Use it for a message to many receivers; Flush for a message to one.
+// Schedule tells the session's flusher to write the outbox as soon as the flusher
+// is free. Call Schedule after a message to many receivers, and Flush after a
+// message to one receiver.
 func (s *Session) Schedule() {
 	o := &s.out
 	o.mu.Lock()
@@ -354,8 +364,8 @@ func (s *Session) Schedule() {
 	s.wake(flushNow)
 }
 
-// overflow lets the wheel close the session as a slow consumer. The caller cannot
-// close it, since it may hold locks that OnDisconnect takes.
+// overflow lets the wheel close the session as a slow consumer. The caller must
+// not close the session, because the caller may hold locks that OnDisconnect takes.
 func (s *Session) overflow(detail string) {
 	s.out.mu.Lock()
 	s.out.overflowDetail = detail
@@ -365,8 +375,9 @@ func (s *Session) overflow(detail string) {
 	}
 }
 
-// beginClose lets the outbox accept nothing more and puts the close frame behind
-// what mode leaves of the queues. It reports false if closing has begun already.
+// beginClose closes the outbox for further frames, drops the queued frames that
+// mode does not keep, and sets the close frame. It returns false if closing has
+// begun already.
 func (o *outbox) beginClose(code protocol.CloseCode, reason string, mode closeMode) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -388,7 +399,7 @@ func (o *outbox) beginClose(code protocol.CloseCode, reason string, mode closeMo
 	return true
 }
 
-// drop releases everything, because the connection has ended.
+// drop releases all frames, because the connection has ended.
 func (o *outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -403,7 +414,8 @@ func (o *outbox) drop() {
 	}
 }
 
-// fill returns how full the fuller of the two bounds is, 0 to 1.
+// fill returns how full the outbox is, 0 to 1: the text queues or the telemetry
+// queue, whichever is fuller.
 func (o *outbox) fill(controlLimit, telemetryLimit int) float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

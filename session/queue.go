@@ -1,12 +1,12 @@
 package session
 
-// queue is a first-in, first-out queue of frames. Its ring grows by doubling.
-// There is no ring before the first frame, and a large one is released when the
-// queue is empty, so that an idle session holds little memory.
+// queue is a first-in, first-out queue of frames in a ring. A full ring is replaced
+// by a ring of twice the size. A new queue has no ring, and an empty queue keeps a
+// small ring only, so that an idle session holds little memory.
 type queue struct {
 	ring        []*Frame
 	head, count int32
-	bytes       int // on the wire, of all frames
+	bytes       int // size of all frames on the wire
 }
 
 func (q *queue) push(f *Frame) {
@@ -18,8 +18,8 @@ func (q *queue) push(f *Frame) {
 	q.bytes += len(f.wire)
 }
 
-// slot returns the place in the ring of the frame at position i, counted from
-// the oldest.
+// slot returns the index in the ring of the i-th frame, counted from the oldest
+// frame.
 func (q *queue) slot(i int32) int32 { return (q.head + i) & int32(len(q.ring)-1) }
 
 // front returns the oldest frame, nil when there is none.
@@ -56,8 +56,8 @@ func (q *queue) clear() {
 	q.ring, q.head = nil, 0
 }
 
-// keepRing is the ring size that an empty queue keeps: growing from nothing for
-// each burst would cost an allocation for each flush.
+// keepRing is the largest ring that an empty queue keeps. Without it, each burst of
+// frames would allocate a new ring.
 const keepRing = 64
 
 // trim releases an oversized ring if the queue is empty.

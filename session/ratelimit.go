@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// Rate limits what one session may send. A zero field means no limit.
+// Rate limits the messages that one session may send. A zero rate means no limit.
 type Rate struct {
-	// Messages is how many text messages and pings per second, Burst how many at
-	// once; 0 means twice the rate and one.
+	// Messages is the number of text messages and pings per second. Burst is the
+	// number that may arrive at once; 0 means 2*Messages + 1.
 	Messages float64
 	Burst    int
-	// Bytes is how many bytes of payload per second, in text and binary messages;
-	// twice as many may come at once. A message larger than what is left passes
-	// if anything is left, and delays what follows it.
+	// Bytes is the number of payload bytes per second, in text and binary messages.
+	// Twice as many bytes may arrive at once. When any bytes are left of that, a
+	// larger message is accepted too, and the excess is subtracted from the bytes
+	// that later messages may have.
 	Bytes float64
 }
 
@@ -40,7 +41,7 @@ func (r Rate) withDefaults() (Rate, error) {
 	return r, nil
 }
 
-// The refusals of a limiter.
+// The errors of a limiter.
 var (
 	errMessageRate = errors.New("message rate kept above the limit")
 	errByteRate    = errors.New("byte rate kept above the limit")
@@ -54,24 +55,24 @@ func (r *Rate) describe(err error) string {
 	return fmt.Sprintf("more than %.0f messages per second, burst %d; slow down, or the session is closed with 4006", r.Messages, r.Burst)
 }
 
-// limiter holds one session to its role's rate. It belongs to the goroutine that
-// reads.
+// limiter enforces the rate of one session. It belongs to the session's reading
+// goroutine.
 type limiter struct {
 	messages, bytes bucket
-	notified        int64 // when the peer last got an error; Manager time, ns
+	notified        int64 // time of the last error to the peer; Manager time, ns
 	everNotified    bool
 }
 
-// take charges a message of size bytes. The error says which limit the message
-// exceeds. counted is false for messages that only the byte rate limits.
+// take charges a message of size bytes to the rate. The error says which limit the
+// message exceeds. counted is false for messages that only the byte rate limits.
 func (l *limiter) take(now int64, counted bool, size int, r *Rate) error {
 	counted = counted && r.Messages > 0
 	if counted && !l.messages.has(now, 1, r.Messages, float64(r.Burst)) {
 		return errMessageRate
 	}
 	if r.Bytes > 0 && size > 0 {
-		// Any remainder is enough, or a message larger than the burst could never
-		// pass.
+		// Any remainder is enough. Otherwise a message larger than the burst would
+		// always be refused.
 		if !l.bytes.has(now, math.SmallestNonzeroFloat64, r.Bytes, 2*r.Bytes) {
 			return errByteRate
 		}
@@ -83,9 +84,9 @@ func (l *limiter) take(now int64, counted bool, size int, r *Rate) error {
 	return nil
 }
 
-// Charge counts a message that costs the gateway far more than others as so many
-// more messages of the session's rate. Only the session's reading goroutine may
-// call it.
+// Charge charges additional messages to the session's rate, for a message that
+// costs the gateway far more than others. Only the session's reading goroutine may
+// call Charge.
 func (s *Session) Charge(messages int) {
 	if s.rate.Messages == 0 || messages <= 0 {
 		return
@@ -99,9 +100,9 @@ func (s *Session) Charge(messages int) {
 }
 
 // countRefusal counts a refused message. notify is true when the peer should get
-// an error: at most once a second, so that the errors do not become a flood
-// themselves. disconnect is true when the peer has had more than twice its burst
-// refused since it last kept to the limit.
+// an error, which happens once a second at most, so that the errors are no flood.
+// disconnect is true when the session must be closed: more than twice its burst
+// was refused since the bucket was last full.
 func (l *limiter) countRefusal(now int64, err error, size int, r *Rate) (notify, disconnect bool) {
 	if errors.Is(err, errByteRate) {
 		l.bytes.excess += int64(size)
@@ -123,13 +124,13 @@ func (l *limiter) countRefusal(now int64, err error, size int, r *Rate) (notify,
 // bucket is a token bucket.
 type bucket struct {
 	tokens  float64
-	last    int64
-	excess  int64 // refused since the bucket was last full, in tokens
+	last    int64 // time of the last call of has; Manager time, ns
+	excess  int64 // tokens of refused messages since the bucket was last full
 	started bool
 }
 
-// has adds the tokens earned since the last call and reports whether there are at
-// least need.
+// has adds the tokens for the time since the last call, and reports whether the
+// bucket has at least need tokens.
 func (b *bucket) has(now int64, need, rate, burst float64) bool {
 	if !b.started {
 		b.started, b.tokens, b.last = true, burst, now

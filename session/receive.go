@@ -9,10 +9,10 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Receive handles the bytes of one read event: r hands the messages and control
-// frames in them to s. It belongs to the goroutine that reads the connection.
-// When the peer breaks the WebSocket protocol, or a message cannot be handled,
-// the session closes behind the answers to what came before; from then on
+// Receive handles the bytes of one read event: r passes the messages and control
+// frames in data to s. Only the session's reading goroutine may call Receive. When
+// the peer violates the WebSocket protocol, or a message cannot be handled, the
+// session closes after it has sent the answers to earlier messages. From then on
 // Receive only waits for the peer's close frame.
 func (s *Session) Receive(r *wsframe.Reader, data []byte) {
 	s.Heard()
@@ -22,9 +22,9 @@ func (s *Session) Receive(r *wsframe.Reader, data []byte) {
 	s.EndRead()
 }
 
-// receiveFailed closes the session after an error of its Reader. With a close
-// frame of the peer's, valid or not, the closing handshake needs nothing more
-// from it (RFC 6455 section 7.1.1).
+// receiveFailed closes the session after an error of its Reader. peerClosed means
+// that the peer has sent a close frame, valid or not. Then the closing handshake
+// needs nothing more from the peer (RFC 6455 section 7.1.1).
 func (s *Session) receiveFailed(err error, peerClosed bool) {
 	if peerClosed {
 		s.peerClosed.Store(true)
@@ -35,18 +35,19 @@ func (s *Session) receiveFailed(err error, peerClosed bool) {
 		s.Fail(protocol.CloseInternal, err.Error())
 	}
 	if peerClosed {
-		// Our close frame may have left before.
+		// The gateway's close frame may have left before. Then the handshake is
+		// complete, and the flush closes the transport.
 		s.Schedule()
 	}
 }
 
-// Heard notes that something arrived from the peer. Receive does so by itself.
+// Heard records that bytes arrived from the peer. Receive calls Heard itself.
 func (s *Session) Heard() { s.lastHeard.Store(s.m.now()) }
 
 // HandleMessage passes one complete message to the Manager's Callbacks. The
-// payload is valid during the call only. A message beyond the session's rate is
-// refused with rate_limited; a session that continues nevertheless is closed with
-// 4006. HandleMessage implements wsframe.Handler.
+// payload is valid during the call only. A message above the session's rate is
+// refused with rate_limited, and a session that continues is closed with 4006.
+// HandleMessage implements wsframe.Handler.
 func (s *Session) HandleMessage(op wsframe.Opcode, payload []byte) error {
 	if !s.Open() {
 		return nil
@@ -61,8 +62,9 @@ func (s *Session) HandleMessage(op wsframe.Opcode, payload []byte) error {
 	return s.m.opts.Callbacks.OnMessage(s, op, payload)
 }
 
-// HandleControl answers a ping, takes the round-trip time from a pong and answers
-// a close frame (RFC 6455 sections 5.5 and 7). It implements wsframe.Handler.
+// HandleControl answers a ping, measures the round-trip time from a pong, and
+// answers a close frame (RFC 6455 sections 5.5 and 7). HandleControl implements
+// wsframe.Handler.
 func (s *Session) HandleControl(op wsframe.Opcode, payload []byte) error {
 	switch op {
 	case wsframe.OpPing:
@@ -87,9 +89,9 @@ func (s *Session) HandleControl(op wsframe.Opcode, payload []byte) error {
 	return nil
 }
 
-// FlushAfterRead flushes other at the end of s's current read event, so that several
-// answers to one read leave in one write. Only the goroutine that reads s may
-// call it.
+// FlushAfterRead flushes other at the end of the current read event of s, so that
+// several answers to one read leave in one write. Only the reading goroutine of s
+// may call FlushAfterRead.
 func (s *Session) FlushAfterRead(other *Session) {
 	for _, t := range s.pendingFlush {
 		if t == other {
@@ -102,8 +104,8 @@ func (s *Session) FlushAfterRead(other *Session) {
 	}
 }
 
-// EndRead ends a read event: OnEndRead is called, then what the event produced is
-// sent. Receive does so by itself.
+// EndRead ends a read event: it calls OnEndRead, and then flushes the sessions of
+// FlushAfterRead. Receive calls EndRead itself.
 func (s *Session) EndRead() {
 	s.m.opts.Callbacks.OnEndRead(s)
 	if len(s.pendingFlush) > 0 {
@@ -132,7 +134,7 @@ func (s *Session) checkRate(now int64, counted bool, size int) error {
 	return s.limiter.take(now, counted, size, s.rate)
 }
 
-// rejectForRate refuses a message that exceeds a limit.
+// rejectForRate refuses a message that exceeds a rate limit.
 func (s *Session) rejectForRate(now int64, err error, size int) {
 	s.CountBadMessage()
 	s.m.stats.RateLimited.Add(1)
@@ -149,8 +151,9 @@ func (s *Session) rejectForRate(now int64, err error, size int) {
 	}
 }
 
-// pong takes the round-trip time from the time of sending that our ping carried.
-// Pongs with another payload are unsolicited and only show that the peer lives.
+// pong measures the round-trip time: the pong repeats the time at which the gateway
+// sent the ping. A pong with another payload is unsolicited, and only shows that the
+// peer is alive.
 func (s *Session) pong(payload []byte) {
 	now := s.m.now()
 	s.unanswered.Store(0)

@@ -2,32 +2,32 @@ package session
 
 import "github.com/labgate/labgate/protocol"
 
-// Role tells the kinds of peers apart.
+// Role is the kind of a peer.
 type Role uint8
 
 const (
 	// RoleDevice is a machine under test.
 	RoleDevice Role = iota
-	// RoleFrontend is a browser or program that watches and commands devices.
+	// RoleFrontend is a browser or program that observes and commands devices.
 	RoleFrontend
-	// RoleEcho is a test program that gets its own messages back. It has
-	// no rate limit, and its first ping comes after a whole heartbeat interval,
-	// so that a conformance test of a few seconds sees its own frames only.
+	// RoleEcho is a test program that gets its own messages back. It has no rate
+	// limit. Its first ping comes after a whole heartbeat interval, so that a
+	// conformance test of a few seconds gets no pings.
 	RoleEcho
 )
 
-// roles is the table of the roles: how the sessions of each are treated. How
-// their peers connect is declared in the table of internal/admission.
+// roles has the properties of the sessions of each role. A table of
+// internal/admission says how the peers of each role connect.
 var roles = [...]struct {
-	// name is what the role is called on the wire, in logs and metrics.
+	// name is the name of the role on the wire, in logs and metrics.
 	name string
-	// namePrefix is in front of a peer's name in the src of its messages.
+	// namePrefix precedes a peer's name in the src of its messages.
 	namePrefix string
-	// rate limits what each session may send, nil: nothing does.
+	// rate returns the rate of each session; nil: no limit.
 	rate func(*Options) *Rate
-	// controlBytes bounds the urgent and control messages that wait.
+	// controlBytes returns the limit of the urgent and control queues, in bytes.
 	controlBytes func(*Options) int
-	// latePing puts the first ping off by a heartbeat interval.
+	// latePing delays the first ping by a heartbeat interval.
 	latePing bool
 }{
 	RoleDevice: {
@@ -52,11 +52,11 @@ var roles = [...]struct {
 // String returns the role's name on the wire, in logs and metrics.
 func (r Role) String() string { return roles[r].name }
 
-// nameSource sets the src of the session's messages. A bare name is a device's
-// alone, so that nobody else can pass for one. The name becomes a part of the
-// source, for the two to be one string: the one that the handshake brought may be
-// a part of a long URL.
-func (s *Session) nameSource() {
+// setSource sets the src of the session's messages. Only a device's src is a name
+// without a prefix, so that no other peer can pose as a device. setSource also
+// makes Info.Name a part of the src's string. The string from the handshake may be
+// a part of a long URL, whose memory the session must not keep.
+func (s *Session) setSource() {
 	name, prefix := s.info.Name, roles[s.info.Role].namePrefix
 	if name == "" {
 		s.source = protocol.SessionPrefix + s.id.String()
@@ -66,7 +66,7 @@ func (s *Session) nameSource() {
 	s.info.Name = s.source[len(prefix):]
 }
 
-// roleLimits are the limits on the sessions of one role, by the Manager's
+// roleLimits has the limits of the sessions of one role, from the Manager's
 // options.
 type roleLimits struct {
 	rate         *Rate
@@ -84,5 +84,5 @@ func limitsOf(o *Options) (all [len(roles)]roleLimits) {
 	return all
 }
 
-// controlLimit bounds what is urgent and control.
+// controlLimit returns the limit of the urgent and control queues, in bytes.
 func (s *Session) controlLimit() int { return s.m.limits[s.info.Role].controlBytes }

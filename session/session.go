@@ -1,7 +1,8 @@
-// Package session has the Session, which is one connected peer with its identity,
-// state, health and bounded outbox, and the Manager of all sessions with its two
-// indexes and heartbeats. The package knows neither the event loop, which a
-// Transport adapts, nor who gets which message, which the Callbacks decide.
+// Package session has the Session and the Manager. A Session is one connected peer
+// with its identity, state, health and bounded outbox. The Manager has all sessions
+// in two indexes, and sends their heartbeats. The package does not depend on the
+// event loop, which a Transport adapts. The Callbacks decide which sessions get a
+// message.
 package session
 
 import (
@@ -13,43 +14,44 @@ import (
 	"github.com/labgate/labgate/protocol"
 )
 
-// Transport adapts one connection. Its methods may be called from several
-// goroutines, Write only from one at a time.
+// Transport adapts one connection. Several goroutines may call the methods at the
+// same time, but only one at a time calls Write.
 type Transport interface {
-	// Write sends b or queues what the kernel does not take; b may be reused
-	// afterwards. An event-loop transport never blocks, a blocking one at most
-	// until its write deadline.
+	// Write sends b, and buffers the bytes that the kernel does not take. The caller
+	// may reuse b afterwards. Write of an event-loop transport never blocks. Write of
+	// a blocking transport blocks until its write deadline at most.
 	Write(b []byte) (int, error)
-	// Buffered returns how many bytes Write has accepted that the kernel has not
-	// taken yet; always 0 for a blocking transport. It must take no lock that is
-	// held while Session.Writable is called: it is called with the session's own
-	// lock held.
+	// Buffered returns the number of bytes that Write has buffered and the kernel has
+	// not taken yet; always 0 for a blocking transport. The session calls Buffered
+	// with its own lock held, so Buffered must not take a lock that the transport
+	// holds when it calls Session.Writable.
 	Buffered() int
-	// Close closes the connection at once and drops what is buffered. It may
-	// be called more than once. Session.TransportClosed follows.
+	// Close closes the connection at once and drops the buffered bytes. Close may be
+	// called more than once. Afterwards the transport calls
+	// Session.TransportClosed.
 	Close() error
 }
 
-// Finisher is a Transport that can close in an orderly way, with a TLS
-// close_notify for instance. Finish is called in place of Close after a complete
-// closing handshake, on the goroutine that writes, and may block for a short
-// time.
+// Finisher is a Transport that can close the connection in an orderly way, for
+// example with a TLS close_notify. After a complete closing handshake, the session
+// calls Finish instead of Close, on the goroutine that writes. Finish may block for
+// a short time.
 type Finisher interface {
 	Finish() error
 }
 
-// Acknowledger is a Transport that knows what its peer has not acknowledged yet.
-// Unacknowledged returns how many bytes in the kernel wait for that; 0 when it is
-// not known. It does not block.
+// Acknowledger is a Transport that knows which bytes the peer has not acknowledged.
+// Unacknowledged returns the number of these bytes in the kernel; 0 when the number
+// is not known. Unacknowledged does not block.
 type Acknowledger interface {
 	Unacknowledged() int
 }
 
-// Info describes a peer, by its handshake.
+// Info describes a peer. Its values come from the handshake.
 type Info struct {
 	Role Role
-	// Blocking says that the transport's Write blocks: the session gets a
-	// goroutine of its own that writes.
+	// Blocking says that the transport's Write may block. Then the session has its
+	// own goroutine that writes.
 	Blocking bool
 	// Name is the device id, or the user of a front end ("" for none).
 	Name string
@@ -61,22 +63,22 @@ type Info struct {
 	// Remote is the peer's address.
 	Remote string
 	// Rights are a front end's rights when it connects; nil permits everything.
-	// The Callbacks keep those that hold later.
+	// When the rights change later, the Callbacks have the new rights.
 	Rights Rights
-	// Credential names the credential that let the peer in, "" for none. Limits
-	// for all sessions of one credential count by it.
+	// Credential identifies the peer's credential, "" for none. Some limits are for
+	// all sessions with the same Credential together.
 	Credential string
-	// Access is for the server alone: how it let the peer in.
+	// Access says how the server admitted the peer. Only the server uses Access.
 	Access any
 }
 
-// Rights say what a front end may do with which devices. They are immutable, and
+// Rights say what a front end may do with which devices. Rights are immutable, and
 // their methods do not allocate.
 type Rights interface {
-	// MayObserve reports whether the front end may know that the device is
-	// there, and get its messages and telemetry.
+	// MayObserve reports whether the front end may know that the device exists, and
+	// may get its messages and telemetry.
 	MayObserve(device string) bool
-	// MayCommand reports whether it may send messages to the device.
+	// MayCommand reports whether the front end may send messages to the device.
 	MayCommand(device string) bool
 }
 
@@ -105,28 +107,28 @@ type Session struct {
 	peerClosed    atomic.Bool
 	closeSent     atomic.Bool
 	stalled       atomic.Bool
-	draining      atomic.Bool  // closed because the gateway shuts down
-	lastHeard     atomic.Int64 // Manager time, ns
-	lastIn        atomic.Int64 // last application message received; Manager time, ns
-	lastOut       atomic.Int64 // last application message written, 0 before the first; Manager time, ns
-	rtt           atomic.Int64 // ns, 0 before the first pong
-	unanswered    atomic.Int32
-	health        atomic.Uint32 // score at the last assessment
-	recentPenalty atomic.Uint32 // its share for recent losses and bad messages
+	draining      atomic.Bool   // closed because the gateway shuts down
+	lastHeard     atomic.Int64  // time of the last read event; Manager time, ns
+	lastIn        atomic.Int64  // time of the last application message received; Manager time, ns
+	lastOut       atomic.Int64  // time of the last application message written, 0 before the first; Manager time, ns
+	rtt           atomic.Int64  // round-trip time in ns, 0 before the first pong
+	unanswered    atomic.Int32  // pings since the last pong
+	health        atomic.Uint32 // score at the last updateHealth
+	recentPenalty atomic.Uint32 // penalty for recent losses and bad messages at the last updateHealth
 	overflowed    atomic.Bool
 	received      atomic.Uint64
 	sentBytes     atomic.Uint64
 	lostSamples   atomic.Uint64
-	graceEnd      atomic.Int64 // Manager time, ns; when a closing session's grace ends
+	graceEnd      atomic.Int64 // end of a closing session's grace time; Manager time, ns
 	badMessages   atomic.Uint32
-	badAtCheck    atomic.Uint32 // badMessages at the last assessment
+	badAtCheck    atomic.Uint32 // badMessages at the last updateHealth
 
 	// Owned by the wheel's goroutine.
-	lostAtCheck uint64
-	nextPing    int64
+	lostAtCheck uint64 // lostSamples at the last updateHealth
+	nextPing    int64  // time of the next ping; Manager time, ns
 	timer       Timer
 
-	// Guarded by its own lock.
+	// out has its own lock.
 	out outbox
 }
 
@@ -143,7 +145,7 @@ const (
 // ID returns the session's id, new for each connection.
 func (s *Session) ID() uuid.UUID { return s.id }
 
-// Info returns the description by the handshake. It must not be changed.
+// Info returns the description of the peer. The caller must not change the Info.
 func (s *Session) Info() *Info { return s.info }
 
 // Role returns the kind of the peer.
@@ -152,47 +154,47 @@ func (s *Session) Role() Role { return s.info.Role }
 // Name returns the device id, or the user of a front end ("" for none).
 func (s *Session) Name() string { return s.info.Name }
 
-// Source returns what the gateway puts into src: the device id, @user/NAME, or
+// Source returns the src of the session's messages: the device id, @user/NAME, or
 // @session/UUID for a front end without a user.
 func (s *Session) Source() string { return s.source }
 
-// Generation orders the connections of one node: a later one is larger.
+// Generation orders the sessions of one node: later sessions have greater numbers.
 func (s *Session) Generation() uint64 { return s.generation }
 
 // ConnectedAt returns the time at which the session was added.
 func (s *Session) ConnectedAt() time.Time { return s.m.start.Add(time.Duration(s.since)) }
 
-// Attachment returns what Callbacks.Prepare made for this session.
+// Attachment returns the value that Callbacks.Prepare returned for this session.
 func (s *Session) Attachment() any { return s.attachment }
 
 // Open reports whether the session is still in the Manager's indexes.
 func (s *Session) Open() bool { return s.phase.Load() == phaseOpen }
 
-// Fail closes the session at once: what waits is dropped. code goes into the close
+// Fail closes the session and drops all queued frames. code goes into the close
 // frame, detail into the log.
 func (s *Session) Fail(code protocol.CloseCode, detail string) {
 	s.m.close(s, code, detail, closeDiscard)
 }
 
-// Close closes the session after everything that waits, except telemetry, was
-// sent. code goes into the close frame, detail into the log.
+// Close closes the session after all queued frames, except telemetry, were sent.
+// code goes into the close frame, detail into the log.
 func (s *Session) Close(code protocol.CloseCode, detail string) {
 	s.m.close(s, code, detail, closeAfterQueue)
 }
 
-// TransportClosed ends the session because its connection has ended. It may be
-// called more than once.
+// TransportClosed ends the session because its connection has ended.
+// TransportClosed may be called more than once.
 func (s *Session) TransportClosed(err error) { s.m.connectionEnded(s, err) }
 
-// CountBadMessage counts a message that was refused, which lowers the health. It
-// returns how many there were since the last ping.
+// CountBadMessage counts a refused message, which lowers the health score. It
+// returns the number of refused messages since the last heartbeat.
 func (s *Session) CountBadMessage() int {
 	s.m.stats.BadMessages.Add(1)
 	return int(s.badMessages.Add(1) - s.badAtCheck.Load())
 }
 
-// SendError queues a gateway.error, answering the message with id re when that
-// is not empty. The caller flushes.
+// SendError queues a gateway.error. re is the id of the refused message, "" for
+// none. The caller flushes.
 func (s *Session) SendError(code protocol.ErrorCode, message, re string) error {
 	msg, err := protocol.NewMessage(protocol.TypeError, protocol.Error{Code: code, Message: message})
 	if err != nil {
@@ -202,7 +204,7 @@ func (s *Session) SendError(code protocol.ErrorCode, message, re string) error {
 	return s.SendMessage(&msg, false)
 }
 
-// SendMessage encodes and queues a message of the gateway's own. The caller
+// SendMessage encodes and queues a message of the gateway itself. The caller
 // flushes.
 func (s *Session) SendMessage(msg *protocol.Message, urgent bool) error {
 	text, err := msg.Append(nil)
@@ -224,8 +226,8 @@ func (s *Session) countLoss(f *Frame) {
 	}
 }
 
-// finishClose closes the transport if the closing handshake is complete: our close
-// frame has left and the peer's has come.
+// finishClose closes the transport if the closing handshake is complete: the
+// gateway's close frame has left, and the peer's close frame has arrived.
 func (s *Session) finishClose() {
 	if !s.closeSent.Load() || !s.peerClosed.Load() || s.t.Buffered() > 0 {
 		return

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// Stats counts what happened since the Manager was made.
+// Stats has the counters of a Manager since its creation.
 type Stats struct {
 	Connects           atomic.Uint64
 	MessagesOut        atomic.Uint64
@@ -17,13 +17,13 @@ type Stats struct {
 	LostFrames         atomic.Uint64
 	LostSamples        atomic.Uint64
 	BadMessages        atomic.Uint64
-	RateLimited        atomic.Uint64 // messages refused, for whichever rate
-	ByteRateLimited    atomic.Uint64 // those of them for the rate in bytes
+	RateLimited        atomic.Uint64 // messages refused for the message rate or the byte rate
+	ByteRateLimited    atomic.Uint64 // messages refused for the byte rate
 	Replacements       atomic.Uint64
 	ReplaceAlarms      atomic.Uint64
 	GrowthAlarms       atomic.Uint64
 
-	// closes counts ended sessions by reason; a leaf lock.
+	// mu guards closes, which counts ended sessions by reason; a leaf.
 	mu     sync.Mutex
 	closes map[string]uint64
 }

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Expirer owns a Timer. Expire is called when the timer's deadline has passed, on
-// the wheel's goroutine with no lock of the wheel held; it must not block.
+// Expirer owns a Timer. The wheel's goroutine calls Expire when the timer's deadline
+// has passed, without a lock of the wheel. Expire must not block.
 type Expirer interface {
 	Expire(now time.Time)
 }
 
-// Timer is an entry of a Wheel, to be embedded in what has the deadline. The zero
-// value with Owner set is ready to use. All other fields are guarded by the
-// wheel's lock.
+// Timer is an entry of a Wheel. Embed the Timer in the struct that has the deadline.
+// The zero value with Owner set is ready to use. The wheel's lock guards all other
+// fields.
 type Timer struct {
 	Owner      Expirer
 	next, prev *Timer
@@ -29,43 +29,44 @@ const (
 	dueSlot    = wheelSlots // the slot of timers that are about to fire
 	wheelTick  = 10 * time.Millisecond
 
-	// stallAfter is how late the wheel's goroutine must run for the process to
-	// count as stalled: stopped by a signal, starved of processor time, or held up
-	// in an Expire.
+	// stallAfter is the delay of the wheel's goroutine above which the process has
+	// stalled: a signal stopped the process, the process got no processor time, or
+	// an Expire blocked.
 	stallAfter = time.Second
-	// stallPause is how long the wheel waits after a stall before it goes on, so
-	// that what arrived meanwhile is read before deadlines pass for its absence.
+	// stallPause is the time that the wheel waits after a stall before it continues.
+	// In this time the gateway reads the bytes that arrived during the stall, so that
+	// their senders do not miss a deadline.
 	stallPause = 100 * time.Millisecond
 )
 
-// Wheel is one hashed timing wheel (Varghese and Lauck, SOSP 1987, scheme 6) for
-// all deadlines: heartbeats, idle timeouts, commands. A timer fires at most one tick of 10 ms after its deadline and never before.
-// Scheduling and cancelling are O(1) and allocate nothing. After a stall of the
-// process the wheel first waits for 100 ms, then fires what is due and was not
-// cancelled in that time.
+// Wheel is a hashed timing wheel (Varghese and Lauck, SOSP 1987, scheme 6) for all
+// deadlines: heartbeats, idle timeouts, commands. A timer fires at most one tick of
+// 10 ms after its deadline, and never before. Schedule and Cancel are O(1) and
+// allocate nothing. After a stall of the process, the wheel waits for 100 ms before
+// it fires the timers that are due and were not cancelled in that time.
 //
-// Goroutines: one, owned by the wheel, ended by Stop. It sleeps to the next
-// slot in use, so an idle gateway does not wake up.
+// Goroutines: one, owned by the wheel, ended by Stop. The goroutine sleeps until
+// the next slot in use, so an idle gateway does not wake up.
 type Wheel struct {
 	start time.Time
 	wake  chan struct{}
 	quit  chan struct{}
 	done  chan struct{}
 
-	// stalled is when the last stall ended, in nanoseconds since start; 0 before
-	// the first.
+	// stalled is the time at which the last stall ended, in nanoseconds since start;
+	// 0 before the first stall.
 	stalled atomic.Int64
-	// expected is when the goroutine should run next, in nanoseconds since start.
-	// The goroutine owns it.
+	// expected is the time at which the goroutine should run next, in nanoseconds
+	// since start. Owned by the goroutine.
 	expected int64
 
-	// mu guards the rest and every armed Timer. It is a leaf: nothing else is
-	// locked while it is held.
+	// mu guards the rest and every armed Timer; a leaf.
 	mu sync.Mutex
-	// slots holds the timers by tick. The additional slot, dueSlot, holds those
-	// that are about to fire, so that Cancel and Schedule still find them.
+	// slots has the timers by tick. The additional slot, dueSlot, has the timers that
+	// are about to fire, so that Cancel and Schedule still find these timers.
 	slots [wheelSlots + 1]*Timer
-	used  [wheelSlots/64 + 1]uint64
+	// used has one bit for each slot, which is set while the slot has timers.
+	used [wheelSlots/64 + 1]uint64
 	// cursor is the last tick whose timers have fired.
 	cursor int64
 	// sleepUntil is the tick at which the goroutine wakes up.
@@ -73,7 +74,7 @@ type Wheel struct {
 	stopped    bool
 }
 
-// newWheel starts a wheel whose time begins at start.
+// newWheel starts a wheel with the time origin start.
 func newWheel(start time.Time) *Wheel {
 	w := &Wheel{
 		start: start,
@@ -85,8 +86,8 @@ func newWheel(start time.Time) *Wheel {
 	return w
 }
 
-// Schedule sets t to fire at the given time, also if t was set already. On a
-// stopped wheel it does nothing.
+// Schedule sets t to fire at the given time. If t was set already, the new time
+// replaces the old one. On a stopped wheel, Schedule does nothing.
 func (w *Wheel) Schedule(t *Timer, at time.Time) {
 	deadline := int64(at.Sub(w.start))
 	// Round up, so that a timer never fires early.
@@ -119,8 +120,8 @@ func (w *Wheel) Schedule(t *Timer, at time.Time) {
 	}
 }
 
-// Cancel stops t: an Expire that has not begun does not happen. Cancel does not
-// wait for one that has begun.
+// Cancel stops t. If Expire has not begun, the wheel does not call Expire. If Expire
+// has begun, Cancel does not wait for its end.
 func (w *Wheel) Cancel(t *Timer) {
 	w.mu.Lock()
 	if t.armed {
@@ -129,7 +130,7 @@ func (w *Wheel) Cancel(t *Timer) {
 	w.mu.Unlock()
 }
 
-// Stop ends the wheel and waits for its goroutine; nothing fires after it.
+// Stop ends the wheel and waits for its goroutine. No timer fires after Stop.
 func (w *Wheel) Stop() {
 	w.mu.Lock()
 	if w.stopped {
@@ -162,13 +163,13 @@ func (w *Wheel) run() {
 	}
 }
 
-// fire runs everything due at now, slot by slot.
+// fire fires all timers that are due at now.
 func (w *Wheel) fire(now time.Time) {
 	target := int64(now.Sub(w.start)) / int64(wheelTick)
 	w.mu.Lock()
 	first := w.cursor + 1
 	if target-first >= wheelSlots {
-		// More than a revolution has passed: look at each slot once.
+		// More than one revolution has passed: visit each slot once.
 		first = target - wheelSlots + 1
 	}
 	for tick := first; tick <= target; tick++ {
@@ -184,7 +185,8 @@ func (w *Wheel) fire(now time.Time) {
 	if target > w.cursor {
 		w.cursor = target
 	}
-	// One at a time, because an Expire may cancel or move another due timer.
+	// Timers fire one at a time, because Expire may cancel or move another timer
+	// that is due.
 	for t := w.slots[dueSlot]; t != nil && !w.stopped; t = w.slots[dueSlot] {
 		if w.hasStalled() {
 			w.mu.Unlock()
@@ -200,8 +202,8 @@ func (w *Wheel) fire(now time.Time) {
 	w.mu.Unlock()
 }
 
-// now returns the time. After a stall it first gives the goroutines that read
-// connections time to catch up.
+// now returns the current time. After a stall, now first waits for stallPause, so
+// that the goroutines that read connections catch up.
 func (w *Wheel) now() time.Time {
 	stalled := w.hasStalled()
 	if stalled {
@@ -218,8 +220,8 @@ func (w *Wheel) now() time.Time {
 	return now
 }
 
-// hasStalled reports whether the goroutine runs much later than expected. If not,
-// the goroutine is expected to run on from now.
+// hasStalled reports whether the goroutine runs more than stallAfter later than
+// expected. If not, hasStalled sets expected to the current time.
 func (w *Wheel) hasStalled() bool {
 	now := int64(time.Since(w.start))
 	if now-w.expected > int64(stallAfter) {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// writer flushes one session whose transport blocks, so that a stalled peer
-// delays no other.
+// writer flushes one session whose transport blocks, so that a slow peer does not
+// delay other peers.
 //
 // Goroutines: one, owned by the session, ended by stop when the connection has
 // ended. A write in progress ends at the transport's deadline or when the
@@ -57,7 +57,7 @@ func (w *writer) run() {
 			case <-w.quit:
 				return
 			case <-w.wakeup:
-				// Something came that must not wait.
+				// A message that must not wait was queued.
 			case <-timer.C:
 			}
 		}
