@@ -40,7 +40,7 @@ func (r *Router) Command(ctx context.Context, deviceID string, msg protocol.Mess
 		return out.result()
 	case <-ctx.Done():
 	}
-	if q.command == nil || !q.command.leave() {
+	if q.command == nil || !q.command.takeFromTable() {
 		return (<-q.outcome).result()
 	}
 	q.command.tellEnd(events.OutcomeAskerGone)

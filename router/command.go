@@ -27,7 +27,7 @@ import (
 //	the deadline                              command.Expire
 //	the end of the device, its node, the bus  failCommands
 //	a failure of the other node               routeRemoteFailure
-//	the end of the asker                      frontend.leaveCommands, Router.Command
+//	the end of the asker                      frontend.dropCommands, Router.Command
 //
 // A command that is refused before step 2 is complete ends in toDevice
 // (deliver.go).
@@ -189,7 +189,7 @@ func (r *Router) routeRemoteFailure(from federation.NodeID, msg *federation.Mess
 
 // Expire ends a command at its deadline, on the wheel's goroutine.
 func (c *command) Expire(time.Time) {
-	if c.leave() {
+	if c.takeFromTable() {
 		c.fail(protocol.ErrTimeout, "device "+c.device+" did not answer in time; whether it carried the command out is not known")
 	}
 }
@@ -213,10 +213,10 @@ func (r *Router) failCommands(all []*command, why ending) {
 	}
 }
 
-// leave takes the command from its table. False means that another goroutine took
-// the command before, and that goroutine tells the asker and the listener of
-// events.
-func (c *command) leave() bool { return c.table.takeIf(c) }
+// takeFromTable takes the command from its table. False means that another
+// goroutine took the command before, and that goroutine tells the asker and the
+// listener of events.
+func (c *command) takeFromTable() bool { return c.table.takeIf(c) }
 
 // fail tells the asker and the listener of events why there is no answer.
 func (c *command) fail(code protocol.ErrorCode, message string) {
@@ -263,11 +263,10 @@ func (fe *frontend) ended(c *command) {
 	}
 }
 
-// leaveCommands takes the commands of a front end that has ended from their
-// tables.
-func (fe *frontend) leaveCommands() {
+// dropCommands takes the commands of a front end that has ended from their tables.
+func (fe *frontend) dropCommands() {
 	for c := fe.commands.close(); c != nil; c = fe.commands.first() {
-		if c.leave() {
+		if c.takeFromTable() {
 			c.tellEnd(events.OutcomeAskerGone)
 		}
 	}

@@ -150,14 +150,15 @@ func (r *Router) sendToDevice(from sender, e *protocol.Envelope, c *command, nam
 		}
 		return nil
 	}
-	if c != nil && !c.leave() {
+	if c != nil && !c.takeFromTable() {
 		return nil // the command has ended meanwhile, and its asker knows the outcome
 	}
 	return fail
 }
 
 // nodeOf returns the node that holds a remote device, or an error when no node
-// holds the device or the other nodes cannot be reached.
+// holds the device or the other nodes cannot be reached. A message of another node
+// gets an error too, because this node does not forward it.
 func (r *Router) nodeOf(from sender, device []byte) (federation.NodeID, *protocol.Error) {
 	if from.origin() == originNode {
 		return 0, deviceOffline(string(device))
@@ -224,7 +225,7 @@ func (r *Router) toUser(from sender, e *protocol.Envelope, user []byte) {
 	to.sessions, to.flooded = sendAll(r.registry.user(user), f, e.Urgent, nil, from.device())
 	switch from.origin() {
 	case originBus:
-		to.nodes = len(r.peers.having(user))
+		to.nodes = len(r.peers.nodesWithUser(user))
 	case originLocal:
 		if to.err = federation.ErrDown; r.bus.Up() {
 			to.nodes, to.err = r.sendToUser(from, e, f, user)
@@ -236,12 +237,12 @@ func (r *Router) toUser(from sender, e *protocol.Envelope, user []byte) {
 // sendToUser sends a message to the nodes that have sessions of a user. It returns
 // the number of nodes for which the bus accepted the message, and the last error.
 func (r *Router) sendToUser(from sender, e *protocol.Envelope, f *session.Frame, user []byte) (took int, err error) {
-	nodes := r.peers.having(user)
+	nodes := r.peers.nodesWithUser(user)
 	if len(nodes) == 0 {
 		return 0, nil
 	}
 	msg := federation.Message{Kind: federation.KindToUser, Urgent: e.Urgent, Device: from.device(), Name: string(user), Text: wsframe.Payload(f.Wire())}
-	msg.Corr = from.beginCount(r.peers.named(nodes))
+	msg.Corr = from.beginCount(r.peers.namesOf(nodes))
 	for _, node := range nodes {
 		if e := r.bus.Send(node, &msg); e != nil {
 			r.queries.answered(msg.Corr, node, nil, 0)

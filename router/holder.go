@@ -116,9 +116,9 @@ func (g *registry) dropRemote(d *device, reason string) {
 	g.changed(d)
 }
 
-// noteInterest records whether another node is interested in the device's
+// recordInterest records whether another node is interested in the device's
 // telemetry. The caller holds mu.
-func (g *registry) noteInterest(d *device, node federation.NodeID, wanted bool) {
+func (g *registry) recordInterest(d *device, node federation.NodeID, wanted bool) {
 	h := &d.holder
 	before := len(h.interestedNodes)
 	if wanted {
@@ -153,9 +153,9 @@ type interest struct {
 	seenChanges uint64
 }
 
-// noteAllDevices records that a front end subscribes to all devices (n is 1), or
+// recordAllDevices records that a front end subscribes to all devices (n is 1), or
 // that this subscription has ended (n is -1). The caller holds mu.
-func (g *registry) noteAllDevices(fe *frontend, n int) {
+func (g *registry) recordAllDevices(fe *frontend, n int) {
 	i := &g.interest
 	switch {
 	case fe.rights.Load() == nil:

@@ -33,7 +33,7 @@ func (g *gateway) holdElsewhere(device string) {
 	g.t.Cleanup(g.r.Leave)
 	m := member{g.r}
 	m.NodeJoined(elsewhere, "elsewhere")
-	m.DeviceHeld(elsewhere, federation.Holding{Device: device, Epoch: g.r.registry.made + 1})
+	m.DeviceHeld(elsewhere, federation.Holding{Device: device, Epoch: g.r.registry.createdMicros + 1})
 }
 
 // batchOf returns a batch of frames with these numbers of samples, from seq

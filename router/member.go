@@ -66,7 +66,7 @@ func (g *registry) nodeLeft(node federation.NodeID, why federation.Departure) {
 			// same holding, and this node must accept the holding.
 			d.holder.over = why == federation.NodeClosed
 		}
-		g.noteInterest(d, node, false)
+		g.recordInterest(d, node, false)
 	}
 	g.r.peers.removeNode(node)
 }
@@ -78,7 +78,7 @@ func (m member) DeviceHeld(node federation.NodeID, h federation.Holding) {
 	before := g.entry(h.Device).holder.remote
 	overtaken := g.holdRemote(node, h)
 	d := g.devices[h.Device]
-	if d.holder.remote != before && d.holder.interested && h.Epoch > g.made {
+	if d.holder.remote != before && d.holder.interested && h.Epoch > g.createdMicros {
 		// The holding began after this node had started. So this node reports every
 		// sample of the holding that does not arrive as lost.
 		m.r.lostBetweenNodes(d, d.inbound.Begin(node, &h.At))
@@ -103,7 +103,7 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 		// A node that was cut off may learn of a holding only at its release. After
 		// an outage, nodes repeat the releases of older holdings, whose samples are
 		// accounted for already.
-		if h.newer(node, rel.Epoch) && rel.Epoch > g.made {
+		if h.newer(node, rel.Epoch) && rel.Epoch > g.createdMicros {
 			m.r.lostBetweenNodes(d, d.inbound.Begin(node, &rel.Begin))
 		}
 		m.r.telemetryArrived(d, node, &federation.Batch{Device: d.id, Range: rel.End}, false)
@@ -167,7 +167,7 @@ func (m member) InterestChanged(node federation.NodeID, device string, wanted bo
 		}
 		d = g.entry(device)
 	}
-	g.noteInterest(d, node, wanted)
+	g.recordInterest(d, node, wanted)
 	if wanted {
 		g.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: d.outbound.Position()})
 	}

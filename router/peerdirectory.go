@@ -36,8 +36,8 @@ func (p *peerDirectory) holder(device []byte) (federation.NodeID, bool) {
 	return id, ok
 }
 
-// having returns the nodes that have sessions of a user.
-func (p *peerDirectory) having(user []byte) []federation.NodeID {
+// nodesWithUser returns the nodes that have sessions of a user.
+func (p *peerDirectory) nodesWithUser(user []byte) []federation.NodeID {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.users[string(user)]
@@ -51,8 +51,8 @@ func (p *peerDirectory) name(node federation.NodeID) (string, bool) {
 	return name, ok
 }
 
-// named returns the names of some nodes.
-func (p *peerDirectory) named(nodes []federation.NodeID) map[federation.NodeID]string {
+// namesOf returns the names of some nodes.
+func (p *peerDirectory) namesOf(nodes []federation.NodeID) map[federation.NodeID]string {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	names := make(map[federation.NodeID]string, len(nodes))

@@ -27,7 +27,7 @@ func (g *registry) deviceConnected(c *deviceConn) {
 			g.release(d, d.holder.epoch, replaced)
 		}
 	}
-	d.leave()
+	d.clearSession()
 	g.changed(d)
 	if !open {
 		return
@@ -56,13 +56,13 @@ func (g *registry) deviceDisconnected(c *deviceConn, cause session.Cause) {
 // caller holds mu.
 func (g *registry) takeOffline(d *device, reason string) {
 	g.announce(protocol.TypeDeviceOffline, d, g.infoHere(d), reason)
-	d.leave()
+	d.clearSession()
 	g.changed(d)
 }
 
-// leave removes the session from a device that has one. The caller holds
+// clearSession removes the session from a device that has one. The caller holds
 // registry.mu.
-func (d *device) leave() {
+func (d *device) clearSession() {
 	if d.session != nil {
 		d.lastSeen = lastHeard(d.session.Health()).UnixMilli()
 		d.session = nil

@@ -21,9 +21,9 @@ type registry struct {
 	// Static.
 	r   *Router
 	bus federation.Bus
-	// made is the time at which the registry was created, in microseconds since
-	// 1970. Holdings that began later have greater epochs.
-	made uint64
+	// createdMicros is the time at which the registry was created, in microseconds
+	// since 1970. Holdings that began later have greater epochs.
+	createdMicros uint64
 
 	// Replaced under mu, read without it.
 	everyone   atomic.Pointer[[]*session.Session] // all front ends
@@ -104,7 +104,7 @@ const (
 )
 
 func (g *registry) init(r *Router) {
-	g.r, g.bus, g.made = r, r.bus, uint64(time.Now().UnixMicro())
+	g.r, g.bus, g.createdMicros = r, r.bus, uint64(time.Now().UnixMicro())
 	g.devices, g.users = make(map[string]*device), make(map[string][]*session.Session)
 	g.owners = make(map[string]*owner)
 	g.online = make(map[*device]struct{})

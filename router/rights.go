@@ -54,12 +54,12 @@ func (g *registry) setRights(fe *frontend, rights session.Rights) {
 	if all {
 		g.subscribeAll(fe)
 	}
-	g.noteRights(fe, saw)
+	g.announceRights(fe, saw)
 }
 
-// noteRights announces to a front end the devices that its new rights show or
+// announceRights announces to a front end the devices that its new rights show or
 // hide. The caller holds mu.
-func (g *registry) noteRights(fe *frontend, saw map[*device]bool) {
+func (g *registry) announceRights(fe *frontend, saw map[*device]bool) {
 	only := []*session.Session{fe.s}
 	for d, before := range saw {
 		now := fe.mayObserve(d.id)

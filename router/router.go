@@ -185,7 +185,7 @@ func (r *Router) OnDisconnect(s *session.Session, cause session.Cause) {
 		r.failCommands(a.pending.close(), deviceGone)
 		r.registry.deviceDisconnected(a, cause)
 	case *frontend:
-		a.leaveCommands()
+		a.dropCommands()
 		r.registry.frontendDisconnected(a)
 	}
 }

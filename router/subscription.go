@@ -84,7 +84,7 @@ func (g *registry) subscribe(fe *frontend, want protocol.Subscription, on bool) 
 func (g *registry) subscribeAll(fe *frontend) {
 	fe.all = true
 	g.allDevices.add(fe.receiver())
-	g.noteAllDevices(fe, 1)
+	g.recordAllDevices(fe, 1)
 }
 
 // unsubscribeAll removes a front end from every list of receivers. The caller
@@ -93,7 +93,7 @@ func (g *registry) unsubscribeAll(fe *frontend) {
 	if fe.all {
 		fe.all = false
 		g.allDevices.remove(fe.receiver())
-		g.noteAllDevices(fe, -1)
+		g.recordAllDevices(fe, -1)
 	}
 	for id := range fe.listed {
 		g.unlistDevice(fe, id)

@@ -202,8 +202,8 @@ func (f *Frame) Range() (from, to uint64) { return f.from, f.to }
 // Retain adds a reference.
 func (f *Frame) Retain() { f.refs.Add(1) }
 
-// Release drops one reference. The caller must not use the frame after the last
-// Release of its own.
+// Release drops one reference. After its last Release, the caller must not use the
+// frame.
 func (f *Frame) Release() {
 	if f.refs.Add(-1) != 0 {
 		return
