@@ -92,7 +92,7 @@ export class Link {
         this.#pending.delete(id);
         reject(new Error("The gateway did not answer; whether it was carried out is not known."));
       }, timeout);
-      this.#pending.set(id, { resolve, reject, timer });
+      this.#pending.set(id, { device: fields.dst, resolve, reject, timer });
       sent?.(message);
     });
   }
@@ -156,7 +156,8 @@ export class Link {
     }
     this.#on.text(message);
     const request = this.#pending.get(message.re);
-    if (!request) return;
+    // An answer comes from the device that was asked, or from the gateway.
+    if (!request || (message.src !== undefined && message.src !== request.device)) return;
     this.#pending.delete(message.re);
     clearTimeout(request.timer);
     if (message.type === "gateway.error") request.reject(new Error(`${message.payload?.message} (${message.payload?.code})`));

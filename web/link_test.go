@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -122,6 +123,48 @@ func TestSilentGateway(t *testing.T) {
 	p := openTabWith(t, s.URL+"/", fastClock(10)+`{ const began = Date.now(); Date.now = () => began - (document.querySelector("#link")?.dataset.phase === "online" ? 3_600_000 : 0); }`)
 	p.waitText("#link-text", "Connected")
 	p.waitText("#log", "The connection was lost")
+}
+
+// TestAnswerOfAnother: the page ignores an answer that comes from another device
+// than the one that it asked.
+func TestAnswerOfAnother(t *testing.T) {
+	t.Parallel()
+	page := web.Handler()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/ws/") {
+			page.ServeHTTP(w, r)
+			return
+		}
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol.Subprotocol}})
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		say := func(text string) { _ = conn.Write(r.Context(), websocket.MessageText, []byte(text)) }
+		say(`{"type":"gateway.welcome","payload":{"node":"n","devices":[{"device_id":"press-1","stream":1,"node":"n"}]}}`)
+		for {
+			_, data, err := conn.Read(r.Context())
+			if err != nil {
+				return
+			}
+			var m protocol.Message
+			if json.Unmarshal(data, &m) != nil {
+				return
+			}
+			switch m.Type {
+			case protocol.TypeSubscribe:
+				say(fmt.Sprintf(`{"type":"gateway.subscribed","re":%q,"payload":%s}`, m.ID, m.Payload))
+			case "test.start":
+				for _, src := range []string{"press-2", "@user/press-1", "press-1"} {
+					say(fmt.Sprintf(`{"src":%q,"type":"test.start.result","re":%q,"payload":{"ok":false,"error":"said by %s"}}`, src, m.ID, src))
+				}
+			}
+		}
+	}))
+	defer s.Close()
+	p := openPage(t, strings.TrimPrefix(s.URL, "http://"), "press-1")
+	p.click("#start")
+	p.waitText("#answer", "said by press-1")
 }
 
 // fastClock is a script that makes the page's monotonic clock run faster.
