@@ -52,6 +52,7 @@ func Run(t *testing.T, setup func(t *testing.T) Net) {
 		{"what changed meanwhile", testMeanwhile},
 		{"telemetry over an outage", testLossAccounted},
 		{"telemetry of a device that came and left during an outage", testShortVisit},
+		{"telemetry with gaps over an outage", testGapsOverAnOutage},
 	} {
 		test.start(t, setup, false)
 	}

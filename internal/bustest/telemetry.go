@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -211,4 +212,44 @@ func testShortVisit(t *testing.T, w *world) {
 	late.sees("d1", "")
 	w.net.SetReachable(true)
 	gatewaytest.Eventually(t, "all is reported", func() bool { b := bookOf(there); return b.next == 300 && b.wrong == "" })
+}
+
+// testGapsOverAnOutage: a loss that covers many gaps of the device's own is
+// reported completely, though not sample by sample.
+func testGapsOverAnOutage(t *testing.T, w *world) {
+	ns := w.nodes("a", "b")
+	there := ns[1].frontend("")
+	d := ns[0].device("d1")
+	there.awaitNotice(protocol.TypeDeviceOnline, "d1", "a", "connected")
+	next, sent := uint64(0), uint64(0)
+	send := func(frames int) {
+		for range frames {
+			d.stream(next, next+20, 20)
+			next, sent = next+20+1+rand.Uint64N(50), sent+20
+			time.Sleep(time.Millisecond)
+		}
+	}
+	send(50)
+	w.net.SetReachable(false)
+	gatewaytest.Eventually(t, "the bus is down", func() bool { return !ns[0].bus.Up() && !ns[1].bus.Up() })
+	send(100)
+	w.net.SetReachable(true)
+	gatewaytest.Eventually(t, "the bus is back", func() bool {
+		return ns[0].bus.Up() && ns[1].bus.Up() && ns[0].bus.Stats().Nodes == 1 && ns[1].bus.Stats().Nodes == 1
+	})
+	send(50)
+	gatewaytest.Eventually(t, "everything came or was reported", func() bool {
+		frames, lost := there.samples()
+		var n uint64
+		for _, f := range frames {
+			n += uint64(f.Count)
+		}
+		for _, l := range lost {
+			n += l.Count()
+		}
+		return n == sent
+	})
+	if _, lost := there.samples(); !slices.ContainsFunc(lost, func(l protocol.Lost) bool { return l.Inexact && l.Samples > 80*20 }) {
+		t.Errorf("no loss over many gaps was reported: %+v", lost)
+	}
 }

@@ -23,8 +23,9 @@ type run struct {
 	cause    string
 }
 
-// note records samples [from, to): received, or reported lost with a cause.
-func (p *peer) note(stream uint32, from, to uint64, cause string) {
+// note records count samples within [from, to): received, or reported lost with a
+// cause.
+func (p *peer) note(stream uint32, from, to, count uint64, cause string) {
 	id, known := p.streams[stream]
 	if !known {
 		id = fmt.Sprintf("stream %d", stream)
@@ -41,10 +42,10 @@ func (p *peer) note(stream uint32, from, to uint64, cause string) {
 	}
 	b.next = to
 	if cause == "" {
-		b.received += to - from
+		b.received += count
 	} else {
-		b.lost += to - from
-		b.causes[cause] += to - from
+		b.lost += count
+		b.causes[cause] += count
 	}
 }
 

@@ -73,7 +73,7 @@ func (p *peer) HandleMessage(op wsframe.Opcode, payload []byte) error {
 			return err
 		}
 		p.mu.Lock()
-		p.note(h.Stream, h.Seq, h.End(), "")
+		p.note(h.Stream, h.Seq, h.End(), uint64(h.Count), "")
 		p.mu.Unlock()
 		return nil
 	}
@@ -97,7 +97,7 @@ func (p *peer) HandleMessage(op wsframe.Opcode, payload []byte) error {
 		p.streams[d.Stream] = d.DeviceID
 	case protocol.TypeLost:
 		l := gatewaytest.Decode[protocol.Lost](p.t, m.Payload)
-		p.note(l.Stream, l.From, l.To, l.Cause)
+		p.note(l.Stream, l.From, l.To, l.Count(), l.Cause)
 	}
 	p.texts = append(p.texts, m)
 	return nil
