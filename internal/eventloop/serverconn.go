@@ -51,7 +51,7 @@ type serverConn struct {
 	early   []byte
 	heads   headScanner
 	secured bool
-	cutOff  atomic.Bool // the peer has ended its side, or the connection is gone
+	cutOff  atomic.Bool // the peer has ended its side, was too slow, or the connection is gone
 
 	// Owned by the connection's goroutine. refusal is the answer to the first
 	// request, when that is decided; refused says that there was none.
@@ -86,8 +86,10 @@ func (c *serverConn) Read(b []byte) (int, error) {
 			c.early = slices.Concat(rest, c.early)
 		}
 		n = copy(b, head)
-		// net/http itself lets a read end, by a deadline.
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		// While a request is handled net/http itself lets a read end, by a deadline.
+		// Between requests it is the head that did not come in time: net/http would
+		// judge the line that was begun as if it were whole.
+		if err != nil && !(c.answering.Load() && errors.Is(err, os.ErrDeadlineExceeded)) {
 			c.cutOff.Store(true)
 		}
 		if n > 0 || err != nil || len(b) == 0 {
