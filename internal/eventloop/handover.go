@@ -19,8 +19,10 @@ func (l *Loop) handOver(h *httpConn) {
 	h.nbc.SetSession(departed{})
 	socket, err := l.detach(h)
 	if err != nil {
-		l.counters.AcceptErrors.Add(1)
-		l.warnAccept(err)
+		if !errors.Is(err, errReset) {
+			l.counters.AcceptErrors.Add(1)
+			l.warnAccept(err)
+		}
 		l.admission.ConnectionEnded(remote)
 		return
 	}
@@ -46,8 +48,17 @@ func (l *Loop) detach(h *httpConn) (socket net.Conn, err error) {
 	}
 	file := os.NewFile(uintptr(duplicate), "connection")
 	defer file.Close()
-	return net.FileConn(file)
+	if socket, err = net.FileConn(file); err == nil && socket.RemoteAddr() == nil {
+		// Without the address, the place of the address could not be given back
+		// when the connection ends on a poller again.
+		_ = socket.Close()
+		return nil, errReset
+	}
+	return socket, err
 }
+
+// errReset says that the peer has reset a connection, which has no address then.
+var errReset = errors.New("the peer has reset the connection")
 
 // duplicate returns another descriptor of a connection, which the poller does
 // not look at any more. nbio relies on the closing of a descriptor for that, but
