@@ -28,7 +28,7 @@ const (
 
 // Options of a Bus. A zero field takes its default, if there is one.
 type Options struct {
-	// URL says where Redis is; see ParseURL. It must be set.
+	// URL says where Redis is; see parseURL. It must be set.
 	URL string `option:"redis" placeholder:"URL" group:"cluster" help:"Redis, version 7 or later, that joins this gateway with others: redis://HOST:PORT, with TLS rediss://HOST:PORT, on a socket unix:///PATH. Several nodes of a Redis Cluster, or sentinels, are listed with ?addr=HOST:PORT&addr=...; sentinels also need &master_set=NAME. USER:PASSWORD@ goes before the host; other users of a machine see command lines, so give a password by the variable or --redis-password-file. Without --redis the gateway runs alone."`
 	// PasswordFile holds the password in place of the URL. It is read again for
 	// each connection.

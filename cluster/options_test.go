@@ -64,7 +64,7 @@ func TestMalformedRedisURLsAreRefusedWithoutThePassword(t *testing.T) {
 		"redis://u:hunter2@a,b":                  "",
 		"rediss://u:hunter2@localhost/some/path": "database",
 	} {
-		err := ParseURL(url)
+		_, err := parseURL(url)
 		if want == "" {
 			continue
 		}

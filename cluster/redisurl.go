@@ -24,7 +24,7 @@ type redisAddress struct {
 	tls                            *tls.Config // nil without TLS
 }
 
-// ParseURL checks a Redis URL. Its errors contain no part of the URL that could be
+// parseURL reads a Redis URL. Its errors contain no part of the URL that could be
 // a password.
 //
 //	redis://[user:password@]host[:port]             a Redis, or a node of a Redis Cluster
@@ -33,11 +33,6 @@ type redisAddress struct {
 //	redis://host:port?addr=host:port&addr=…         more nodes of a Redis Cluster
 //	redis://host:port?addr=…&master_set=NAME        sentinels, and the name of the master;
 //	                                                sentinel_user, sentinel_password for them
-func ParseURL(s string) error {
-	_, err := parseURL(s)
-	return err
-}
-
 func parseURL(s string) (*redisAddress, error) {
 	u, err := url.Parse(s)
 	if err != nil || s == "" {

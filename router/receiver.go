@@ -85,7 +85,7 @@ func (l liveReceiver) ReceiveBatch(b *Batch) { _ = l.s.SendTelemetry(b.Frame, b.
 
 // ReceiveLoss implements Receiver.
 func (l liveReceiver) ReceiveLoss(x Loss) {
-	l.s.ReportLossWithin(x.Stream, x.From, x.To, x.Count, session.LossBus)
+	l.s.ReportLoss(x.Stream, x.From, x.To, x.Count, session.LossBus)
 }
 
 // limitedReceiver is a front end with limited rights that subscribes to all

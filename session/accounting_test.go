@@ -71,7 +71,7 @@ func TestDropOldestAccountsForEverySample(t *testing.T) {
 					texts++
 				case 1:
 					n := uint64(1 + rng.IntN(50))
-					s.ReportLoss(stream, sent[stream], sent[stream]+n, LossBus)
+					s.ReportLoss(stream, sent[stream], sent[stream]+n, n, LossBus)
 					sent[stream] += n
 					total += n
 				case 2:

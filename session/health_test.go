@@ -56,9 +56,9 @@ func TestHealthParts(t *testing.T) {
 		{"outbox three quarters full", func(s *Session) { fillControl(s, 750) }, 90, func(h Health) any { return h.OutboxFill }, 0.75},
 		{"outbox full", func(s *Session) { fillControl(s, 1000) }, 80, func(h Health) any { return h.OutboxFill }, 1},
 		{"telemetry queue full", func(s *Session) { _ = sendTelemetry(s, 1, 0, (1000-4-32)/4) }, 80, func(h Health) any { return h.OutboxFill }, 1},
-		{"losses of late", func(s *Session) { s.ReportLoss(1, 0, 7, LossBus); s.updateHealth(s.m.now()) }, 80, func(h Health) any { return h.LostSamples }, 7},
+		{"losses of late", func(s *Session) { s.ReportLoss(1, 0, 7, 7, LossBus); s.updateHealth(s.m.now()) }, 80, func(h Health) any { return h.LostSamples }, 7},
 		{"losses long ago", func(s *Session) {
-			s.ReportLoss(1, 0, 7, LossBus)
+			s.ReportLoss(1, 0, 7, 7, LossBus)
 			s.updateHealth(s.m.now())
 			s.updateHealth(s.m.now())
 		}, 100, func(h Health) any { return h.LostSamples }, 7},

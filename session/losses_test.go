@@ -76,14 +76,14 @@ func TestLossesOfTooManyStreams(t *testing.T) {
 		m := newTestManager(t, testOptions())
 		s, _ := stalled(t, m)
 		for i := range maxLostRanges {
-			s.ReportLoss(uint32(i), 0, 1, LossBus)
+			s.ReportLoss(uint32(i), 0, 1, 1, LossBus)
 		}
-		s.ReportLoss(5, 10, 11, LossBus)
+		s.ReportLoss(5, 10, 11, 1, LossBus)
 		time.Sleep(2 * wheelTick)
 		if !s.Open() {
 			t.Fatal("closed although every stream's loss can be told")
 		}
-		s.ReportLoss(maxLostRanges, 5, 6, LossBus)
+		s.ReportLoss(maxLostRanges, 5, 6, 1, LossBus)
 		time.Sleep(2 * wheelTick)
 		if s.Open() || m.Stats().Closes()["slow_consumer"] != 1 {
 			t.Error("open although a loss can no longer be told")

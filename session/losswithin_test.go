@@ -16,8 +16,8 @@ func TestLossWithBoundsKeepsItsCount(t *testing.T) {
 				m := newTestManager(t, opts)
 				s, f := stalled(t, m)
 				_ = sendTelemetry(s, 1, 0, 10)
-				s.ReportLossWithin(1, 10, 500, 17, LossBus)
-				s.ReportLossWithin(1, 500, 520, 20, LossBus)
+				s.ReportLoss(1, 10, 500, 17, LossBus)
+				s.ReportLoss(1, 500, 520, 20, LossBus)
 				for i := range behind {
 					_ = sendTelemetry(s, 1, uint64(520+10*i), 10)
 				}

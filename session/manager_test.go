@@ -241,7 +241,7 @@ func TestStoppedManagerIsNotUsedAgain(t *testing.T) {
 	s.Flush()
 	s.Schedule()
 	s.Writable()
-	s.ReportLoss(1, 0, 1, LossBus)
+	s.ReportLoss(1, 0, 1, 1, LossBus)
 	s.Fail(protocol.CloseInternal, "")
 	s.TransportClosed(nil)
 	equal(t, "message after the end", s.HandleMessage(wsframe.OpText, []byte("{}")), nil)

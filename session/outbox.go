@@ -316,17 +316,12 @@ func (o *outbox) noteLoss(r lostRange) bool {
 	return o.lost.add(r)
 }
 
-// ReportLoss tells this front end that samples [from, to) of a stream were lost
-// before they reached its outbox. The report leaves after the queued telemetry and
-// before later telemetry.
-func (s *Session) ReportLoss(stream uint32, from, to uint64, cause LossCause) {
-	s.ReportLossWithin(stream, from, to, to-from, cause)
-}
-
-// ReportLossWithin tells this front end that a number of samples within [from, to)
-// were lost, when it is not known which ones. The device did not send the other
-// sample numbers. The report leaves at the same place as that of ReportLoss.
-func (s *Session) ReportLossWithin(stream uint32, from, to, samples uint64, cause LossCause) {
+// ReportLoss tells this front end that a number of samples within [from, to) of a
+// stream were lost before they reached its outbox. With samples = to-from all of
+// them were; otherwise it is not known which ones, and the device did not send the
+// other sample numbers. The report leaves after the queued telemetry and before
+// later telemetry.
+func (s *Session) ReportLoss(stream uint32, from, to, samples uint64, cause LossCause) {
 	o := &s.out
 	o.mu.Lock()
 	if o.closing {

@@ -72,7 +72,7 @@ func TestLossIsToldWithoutTelemetryBehindIt(t *testing.T) {
 
 		s, f := connect(t, m, frontend)
 		_ = sendText(s, "first", false)
-		s.ReportLoss(3, 5, 9, LossBus)
+		s.ReportLoss(3, 5, 9, 4, LossBus)
 		synctest.Wait()
 		equal(t, "behind a control message", f.sentText(), "first lost:3:5-9:bus")
 
@@ -96,7 +96,7 @@ func TestLossKeepsItsPlace(t *testing.T) {
 		s, f := stalled(t, m)
 		_ = sendTelemetry(s, 1, 0, 10)   // 74 bytes
 		_ = sendTelemetry(s, 1, 10, 500) // larger than the queue
-		s.ReportLoss(1, 510, 520, LossBus)
+		s.ReportLoss(1, 510, 520, 10, LossBus)
 		_ = sendTelemetry(s, 1, 520, 10)
 		f.stall(false)
 		synctest.Wait()
@@ -104,7 +104,7 @@ func TestLossKeepsItsPlace(t *testing.T) {
 
 		s, f = stalled(t, m)
 		_ = sendTelemetry(s, 1, 0, 10)
-		s.ReportLoss(1, 10, 20, LossBus)
+		s.ReportLoss(1, 10, 20, 10, LossBus)
 		for i := range 10 {
 			_ = sendTelemetry(s, 1, uint64(20+10*i), 10)
 		}
@@ -256,7 +256,7 @@ func TestNewsOfManyLossesIsBounded(t *testing.T) {
 		s, f := stalled(t, m)
 		const streams = 5000
 		for i := range streams {
-			s.ReportLoss(uint32(i), 0, 1, LossBus)
+			s.ReportLoss(uint32(i), 0, 1, 1, LossBus)
 		}
 		_ = sendTelemetry(s, 0, 1, 1)
 		f.buffered.Store(0)
@@ -291,7 +291,7 @@ func TestCloseFrameIsLast(t *testing.T) {
 				m := newTestManager(t, testOptions())
 				s, f := stalled(t, m)
 				_ = sendTelemetry(s, 1, 0, 1)
-				s.ReportLoss(1, 1, 2, LossBus)
+				s.ReportLoss(1, 1, 2, 1, LossBus)
 				_ = sendText(s, "c", false)
 				_ = sendText(s, "u", true)
 				end.close(s)
@@ -301,7 +301,7 @@ func TestCloseFrameIsLast(t *testing.T) {
 							t.Errorf("after the close: %v, want ErrClosed", err)
 						}
 					}
-					s.ReportLoss(1, 3, 4, LossBus)
+					s.ReportLoss(1, 3, 4, 1, LossBus)
 					_ = s.HandleControl(9, []byte("ping"))
 					s.Schedule()
 					s.Flush()

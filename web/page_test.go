@@ -148,9 +148,9 @@ func TestLosses(t *testing.T) {
 
 	stream := d.stream()
 	front := frontendSession(t, s)
-	front.ReportLoss(1, 100, 140, session.LossSlowConsumer)
-	front.ReportLoss(1, 200, 202, session.LossBus)
-	front.ReportLoss(99, 0, 1000, session.LossBus) // another device's
+	front.ReportLoss(1, 100, 140, 40, session.LossSlowConsumer)
+	front.ReportLoss(1, 200, 202, 2, session.LossBus)
+	front.ReportLoss(99, 0, 1000, 1000, session.LossBus) // another device's
 	p.waitText("#causes", "slow consumer 40, bus 2")
 	stream()
 	if reported := p.number("#reported"); reported != 42 {

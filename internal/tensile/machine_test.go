@@ -38,11 +38,11 @@ func TestWholeTestOfAnExactMachine(t *testing.T) {
 	all := run(t, m, 300)
 
 	peak := slices.MaxFunc(all, func(a, b Sample) int { return int(math.Copysign(1, a.Force-b.Force)) })
-	load, at := m.Specimen().MaxLoad()
+	load, at := m.Specimen().maxLoad()
 	if math.Abs(peak.Force-load) > 0.001*load || math.Abs(peak.Extension-at) > 0.1 {
 		t.Errorf("peak %.1f N at %.2f mm, want %.1f at %.2f", peak.Force, peak.Extension, load, at)
 	}
-	yield := m.Specimen().YieldExtension()
+	yield := m.Specimen().yieldExtension()
 	for i := 1; i < len(all); i++ {
 		a, b := all[i-1], all[i]
 		if b.Extension <= yield && b.Force <= a.Force {
@@ -86,7 +86,7 @@ func TestForceCollapsesWithinAFewSamples(t *testing.T) {
 func TestPlasticWorkWarmsTheSpecimen(t *testing.T) {
 	m := newMachine(t, Options{Rate: 1000, Exact: true})
 	all := run(t, m, MaxSpeed)
-	yield := m.Specimen().YieldExtension()
+	yield := m.Specimen().yieldExtension()
 	for i, s := range all {
 		if s.Extension <= yield && s.Temperature != 23 {
 			t.Fatalf("sample %d: %g °C while elastic", i, s.Temperature)

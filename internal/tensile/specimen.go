@@ -76,19 +76,6 @@ func (s Specimen) Validate() error {
 	return nil
 }
 
-// YieldExtension is the extension in mm at which the specimen stops being
-// elastic.
-func (s Specimen) YieldExtension() float64 {
-	return math.Expm1(s.YieldStress/s.YoungsModulus) * s.GaugeLength
-}
-
-// MaxLoad returns the greatest force in N that the specimen carries and the
-// extension in mm at which it does.
-func (s Specimen) MaxLoad() (force, extension float64) {
-	c := newCurve(s)
-	return c.maxLoad, c.maxLoadStrain * s.GaugeLength
-}
-
 // FractureExtension is the extension in mm at which the specimen breaks.
 func (s Specimen) FractureExtension() float64 { return s.FractureStrain * s.GaugeLength }
 
