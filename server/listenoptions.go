@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ListenOptions say where the gateway listens, what it is called, and how long
@@ -50,10 +52,24 @@ func (o *ListenOptions) prepareListen() error {
 	setDefault(&o.maxEcho, o.MaxMessage)
 	setDefault(&o.maxEcho, defaultMaxEcho)
 	setDefault(&o.MaxMessage, defaultMaxMessage)
+	if err := checkNode(o.Node); err != nil {
+		return err
+	}
 	if err := checkAddress("--listen", o.Listen); err != nil {
 		return err
 	}
 	return checkAddress("--admin-listen", o.AdminListen)
+}
+
+// maxNodeLen bounds a node's name, in bytes.
+const maxNodeLen = 128
+
+// checkNode refuses a name that would damage a terminal or a log.
+func checkNode(name string) error {
+	if len(name) > maxNodeLen || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return fmt.Errorf("--node %q: use at most %d bytes of UTF-8 without control characters", name, maxNodeLen)
+	}
+	return nil
 }
 
 // checkAddress refuses what cannot be listened on, whatever the machine. A port

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"github.com/labgate/labgate/internal/admission"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -9,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/admission"
 	"github.com/labgate/labgate/internal/eventloop"
 )
 
@@ -60,6 +60,7 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{`--listen "127.0.0.1:99999": "99999" is not a port`, func(o *Options) { o.Listen = "127.0.0.1:99999" }},
 		{`--listen "127.0.0.1:-1": "-1" is not a port`, func(o *Options) { o.Listen = "127.0.0.1:-1" }},
 		{`--admin-listen "127.0.0.1:": "" is not a port`, func(o *Options) { o.AdminListen = "127.0.0.1:" }},
+		{`--node "a\x1b[2J": use at most 128 bytes of UTF-8 without control characters`, func(o *Options) { o.Node = "a\x1b[2J" }},
 		{`--listen "127.0.0.1:80,127.0.0.2:80" is a list`, func(o *Options) { o.Listen = "127.0.0.1:80,127.0.0.2:80" }},
 		{`--listen "a,b:80" is a list`, func(o *Options) { o.Listen = "a,b:80" }},
 		{"--io-mode", func(o *Options) { o.IOMode = "fast" }},
