@@ -19,7 +19,7 @@ func (l *Loop) handOver(h *httpConn) {
 	h.nbc.SetSession(departed{})
 	socket, err := l.detach(h)
 	if err != nil {
-		if !errors.Is(err, errReset) {
+		if !errors.Is(err, errGone) {
 			l.counters.AcceptErrors.Add(1)
 			l.warnAccept(err)
 		}
@@ -40,7 +40,7 @@ func (l *Loop) handOver(h *httpConn) {
 func (l *Loop) detach(h *httpConn) (socket net.Conn, err error) {
 	defer h.nbc.Close()
 	if h.unsent.Load() > 0 {
-		return nil, errors.New("the peer does not take the end of the TLS handshake")
+		return nil, errGone // the peer does not take the end of the TLS handshake
 	}
 	duplicate, err := l.duplicate(h.nbc)
 	if err != nil {
@@ -52,13 +52,14 @@ func (l *Loop) detach(h *httpConn) (socket net.Conn, err error) {
 		// Without the address, the place of the address could not be given back
 		// when the connection ends on a poller again.
 		_ = socket.Close()
-		return nil, errReset
+		return nil, errGone
 	}
 	return socket, err
 }
 
-// errReset says that the peer has reset a connection, which has no address then.
-var errReset = errors.New("the peer has reset the connection")
+// errGone says that a connection has ended, or that its peer has reset it; a
+// reset connection has no address.
+var errGone = errors.New("the connection has ended")
 
 // duplicate returns another descriptor of a connection, which the poller does
 // not look at any more. nbio relies on the closing of a descriptor for that, but
@@ -68,8 +69,8 @@ func (l *Loop) duplicate(nbc *nbio.Conn) (int, error) {
 	// descriptor can become another connection's.
 	nbc.Lock()
 	defer nbc.Unlock()
-	if closed, err := nbc.IsClosed(); closed {
-		return -1, fmt.Errorf("connection closed: %w", err)
+	if closed, _ := nbc.IsClosed(); closed {
+		return -1, errGone
 	}
 	if err := unix.EpollCtl(l.iterations.of(nbc).epoll, unix.EPOLL_CTL_DEL, nbc.Hash(), nil); err != nil {
 		return -1, fmt.Errorf("epoll_ctl: %w", err)

@@ -44,7 +44,7 @@ func TestResetBeforeHandOver(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		socket, err := l.detach(&httpConn{loop: l, nbc: nbc})
-		if !errors.Is(err, errReset) {
+		if !errors.Is(err, errGone) {
 			t.Errorf("%v, %v", socket, err)
 		}
 	}, func() { close(done) })
