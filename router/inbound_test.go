@@ -3,15 +3,15 @@ package router
 import (
 	"encoding/json"
 	"fmt"
-	"github.com/labgate/labgate/internal/membus"
-	"github.com/labgate/labgate/router/federation"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 
+	"github.com/labgate/labgate/internal/membus"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
 )
 

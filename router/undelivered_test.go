@@ -2,12 +2,12 @@ package router
 
 import (
 	"encoding/json"
-	"github.com/labgate/labgate/router/federation"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // The sender of a message to another node gets an error when the message was

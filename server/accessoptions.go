@@ -2,11 +2,11 @@ package server
 
 import (
 	"fmt"
-	"github.com/labgate/labgate/internal/eventloop"
 	"strings"
 
 	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/internal/admission"
+	"github.com/labgate/labgate/internal/eventloop"
 )
 
 // checkAccess checks what can be checked without reading a file.

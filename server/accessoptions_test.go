@@ -1,13 +1,13 @@
 package server
 
 import (
-	"github.com/labgate/labgate/internal/admission"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/admission"
 )
 
 // TestExposure: beyond loopback only with authentication, or when insecurity is

@@ -1,12 +1,12 @@
 package server
 
 import (
-	"github.com/labgate/labgate/internal/eventloop"
 	"io"
 	"net"
 	"testing"
 	"time"
 
+	"github.com/labgate/labgate/internal/eventloop"
 	"github.com/labgate/labgate/internal/wsframe"
 )
 

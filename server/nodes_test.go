@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/labgate/labgate/internal/membus"
-	"github.com/labgate/labgate/router/federation"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,8 +12,10 @@ import (
 	"testing"
 
 	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/membus"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 )
 
 // two starts gateways a and b on a hub of their own.

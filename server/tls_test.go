@@ -8,8 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"github.com/labgate/labgate/internal/admission"
-	"github.com/labgate/labgate/internal/eventloop"
 	"math/big"
 	"net"
 	"os"
@@ -19,6 +17,8 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/admission"
+	"github.com/labgate/labgate/internal/eventloop"
 	"github.com/labgate/labgate/protocol"
 )
 

@@ -2,11 +2,11 @@ package server
 
 import (
 	"fmt"
-	"github.com/labgate/labgate/internal/eventloop"
 	"io"
 	"sync"
 	"testing"
 
+	"github.com/labgate/labgate/internal/eventloop"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/session"
 )
