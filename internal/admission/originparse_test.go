@@ -51,7 +51,7 @@ func TestAllowedOrigins(t *testing.T) {
 		"ws://lab.example:8080":        "write http://lab.example:8080",
 		"wss://lab.example":            "write https://lab.example",
 		"file://":                      "write null",
-		"file:///home/op/page.html":    "write null",
+		"file:///srv/pages/page.html":  "write null",
 		"http://lab.example:99999":     "use 0 to 65535",
 		"http://lab.example:80x":       "use 0 to 65535",
 		"http://fd00::1":               "in brackets",
