@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"debug/buildinfo"
 	"fmt"
 	"os"
@@ -55,7 +56,7 @@ func newGatewayHead(o *Options, program string) (*Head, error) {
 	facts := host.Read()
 	h := &Head{
 		Type: "run", Date: o.Date, CPU: facts.CPU, Processors: host.Processors(), Kernel: facts.Kernel, Governor: facts.Governor,
-		Go: info.GoVersion, Commit: revision(info),
+		Go: info.GoVersion, Commit: cmp.Or(host.Revision(info), "unknown"),
 		ServerCPU: o.ServerCPU, LoadCPU: o.LoadCPU, Rounds: o.Rounds, Short: o.Short, Seconds: o.Measure.Seconds(),
 	}
 	if h.CPU == "" {
@@ -63,21 +64,4 @@ func newGatewayHead(o *Options, program string) (*Head, error) {
 	}
 	h.HostName, _ = os.Hostname()
 	return h, nil
-}
-
-// revision is the commit that the gateway under test was built from.
-func revision(info *buildinfo.BuildInfo) string {
-	var rev, dirty string
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			rev = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "+dirty"
-		}
-	}
-	if rev == "" {
-		return "unknown"
-	}
-	return rev + dirty
 }
