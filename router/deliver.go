@@ -222,7 +222,7 @@ func (r *Router) toUser(from sender, e *protocol.Envelope, user []byte) {
 	f := splicedFrame(e, from)
 	defer f.Release()
 	to := receipt{user: user}
-	to.sessions, to.flooded = sendAll(r.registry.user(user), f, e.Urgent, nil, from.device())
+	to.sessions, to.flooded = sendAll(r.registry.users.of(user), f, e.Urgent, nil, from.device())
 	switch from.origin() {
 	case originBus:
 		to.nodes = len(r.peers.nodesWithUser(user))

@@ -51,7 +51,12 @@ func (fe *frontend) receiver() Receiver {
 }
 
 func (fe *frontend) mayObserve(device string) bool {
-	rights := fe.rights.Load()
+	return permitObserve(fe.rights.Load(), device)
+}
+
+// permitObserve reports whether rights permit to observe a device; nil permits
+// everything.
+func permitObserve(rights *session.Rights, device string) bool {
 	return rights == nil || (*rights).MayObserve(device)
 }
 

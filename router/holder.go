@@ -101,6 +101,7 @@ func (g *registry) holdRemote(node federation.NodeID, held federation.Holding) *
 	g.changed(d)
 	g.announce(protocol.TypeDeviceOnline, d, g.infoRemote(d), "connected")
 	g.updateInterest(d)
+	g.feeds.update(d)
 	return overtaken
 }
 
@@ -113,6 +114,7 @@ func (g *registry) dropRemote(d *device, reason string) {
 	g.announce(protocol.TypeDeviceOffline, d, g.infoRemote(d), reason)
 	d.holder.remote = nil
 	g.r.peers.setHolder(d.id, 0, false)
+	g.feeds.update(d)
 	g.changed(d)
 }
 
@@ -198,6 +200,7 @@ func (g *registry) updateInterest(d *device) {
 	}
 	d.holder.interested = wanted
 	d.inbound.Forget()
+	g.feeds.update(d)
 	g.bus.UpdateInterest(d.id, wanted)
 }
 

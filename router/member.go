@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -111,6 +112,7 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 	if !h.is(node, rel.Epoch) {
 		if h.newer(node, rel.Epoch) {
 			h.epoch, h.node, h.over = rel.Epoch, node, true
+			g.feeds.update(d)
 		}
 		return
 	}
@@ -175,21 +177,18 @@ func (m member) InterestChanged(node federation.NodeID, device string, wanted bo
 
 // ReceiveTelemetry implements federation.Member.
 func (m member) ReceiveTelemetry(from federation.NodeID, b *federation.Batch) {
-	g := &m.r.registry
-	g.mu.Lock()
-	d := g.devices[b.Device]
-	wanted := d != nil && d.holder.interested && d.stream != 0
-	early := wanted && (d.holder.remote == nil || d.holder.node != from)
-	g.mu.Unlock()
-	if wanted {
-		m.r.telemetryArrived(d, from, b, early)
+	if f, wanted := m.r.registry.feeds.of(b.Device); wanted {
+		m.r.telemetryArrived(f.dev, from, b, f.holder != from)
 	}
 }
 
 // BusChanged implements federation.Member.
 func (m member) BusChanged(up bool) {
 	if up {
-		m.r.registry.sendPositions(true)
+		g := &m.r.registry
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.sendPositions(true)
 		return
 	}
 	m.r.failRemote(0, busDown)
@@ -311,13 +310,19 @@ func (r *Router) routeExternal(text []byte) *protocol.Error {
 type positionReporter struct {
 	timer session.Timer
 	r     *Router
-	// stopped is guarded by registry.mu.
+
+	// mu guards stopped. The Wheel's lock may be taken below mu.
+	mu      sync.Mutex
 	stopped bool
 }
 
 // positionInterval is the time between two reports. When a device falls silent
 // after a batch, a node that missed the batch learns of the loss from a report.
 const positionInterval = time.Second
+
+// positionRetry is the time until the next attempt at a report while the registry
+// is busy.
+const positionRetry = 10 * time.Millisecond
 
 func (t *positionReporter) start(r *Router) {
 	t.r, t.timer.Owner = r, t
@@ -328,28 +333,32 @@ func (t *positionReporter) stop() {
 	if t.r == nil {
 		return
 	}
-	t.r.registry.mu.Lock()
+	t.mu.Lock()
 	t.stopped = true
-	t.r.registry.mu.Unlock()
+	t.mu.Unlock()
 	t.r.manager.Wheel().Cancel(&t.timer)
 }
 
-// Expire runs on the wheel's goroutine.
+// Expire runs on the wheel's goroutine. It does not wait for the registry, because
+// the deadlines of commands would wait too.
 func (t *positionReporter) Expire(time.Time) {
-	t.r.registry.sendPositions(false)
-	t.r.registry.mu.Lock()
-	defer t.r.registry.mu.Unlock()
+	next := positionRetry
+	if g := &t.r.registry; g.mu.TryLock() {
+		g.sendPositions(false)
+		g.mu.Unlock()
+		next = positionInterval
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if !t.stopped {
-		t.r.manager.Wheel().Schedule(&t.timer, time.Now().Add(positionInterval))
+		t.r.manager.Wheel().Schedule(&t.timer, time.Now().Add(next))
 	}
 }
 
 // sendPositions sends the outbound positions of devices in whose telemetry other
 // nodes are interested. When all is false, it sends only the positions of devices
-// that sent telemetry recently (federation.Outbound.Repeat).
+// that sent telemetry recently (federation.Outbound.Repeat). The caller holds mu.
 func (g *registry) sendPositions(all bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	for d := range g.remoteInterest {
 		if at, again := d.outbound.Repeat(); again || all {
 			g.bus.SendTelemetry(&federation.Batch{Device: d.id, Range: at})

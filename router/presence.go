@@ -86,8 +86,7 @@ func (g *registry) frontendConnected(fe *frontend) {
 	grown := append(g.frontends(), s)
 	g.everyone.Store(&grown)
 	if user := s.Name(); user != "" {
-		g.users[user] = append(g.users[user], s)
-		if len(g.users[user]) == 1 {
+		if g.users.add(user, s) {
 			g.bus.User(user, true)
 		}
 	}
@@ -107,11 +106,7 @@ func (g *registry) frontendDisconnected(fe *frontend) {
 	g.unsubscribeAll(fe)
 	g.releaseOwner(s.Info().Credential)
 	if user := s.Name(); user != "" {
-		left := without(g.users[user], s)
-		if len(left) > 0 {
-			g.users[user] = left
-		} else if g.users[user] != nil {
-			delete(g.users, user)
+		if g.users.remove(user, s) {
 			g.bus.User(user, false)
 		}
 	}

@@ -17,6 +17,9 @@ import (
 // mu guards every field that has no other note. mu also orders the notices: each
 // front end gets the notices of a device in order, and no notice of a change that
 // the list in its welcome includes already.
+//
+// Some changes walk over all devices with mu held. So no message and no telemetry
+// may wait for mu: what routing reads has a lock of its own, or needs none.
 type registry struct {
 	// Static.
 	r   *Router
@@ -29,14 +32,19 @@ type registry struct {
 	everyone   atomic.Pointer[[]*session.Session] // all front ends
 	allDevices receiverList                       // receivers of every device's telemetry
 	// subscriptionSeq is odd while front ends move between allDevices and the
-	// devices' lists of receivers.
+	// devices' lists of receivers. moving is held during that time, below mu; no
+	// walk over all devices is made with moving held.
 	subscriptionSeq atomic.Uint64
+	moving          sync.Mutex
+
+	// These have their own locks.
+	users userIndex
+	feeds remoteFeeds
 
 	mu      sync.Mutex
 	devices map[string]*device
 	// online has the devices that are connected, here or to another node.
 	online     map[*device]struct{}
-	users      map[string][]*session.Session
 	owners     map[string]*owner // by credential
 	lastStream uint32
 	measured   measuredDevices
@@ -105,7 +113,7 @@ const (
 
 func (g *registry) init(r *Router) {
 	g.r, g.bus, g.createdMicros = r, r.bus, uint64(time.Now().UnixMicro())
-	g.devices, g.users = make(map[string]*device), make(map[string][]*session.Session)
+	g.devices = make(map[string]*device)
 	g.owners = make(map[string]*owner)
 	g.online = make(map[*device]struct{})
 	g.remoteInterest = make(map[*device]struct{})
@@ -134,13 +142,6 @@ func (g *registry) changed(d *device) {
 		delete(g.online, d)
 		d.offlineSince = time.Now()
 	}
-}
-
-// user returns the sessions of a user. The caller must not change the list.
-func (g *registry) user(name []byte) []*session.Session {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.users[string(name)]
 }
 
 // prepare returns the entry of a device that is about to connect.
@@ -187,6 +188,7 @@ func (g *registry) numberStream(d *device) {
 	if d.stream == 0 {
 		g.lastStream++
 		d.stream = g.lastStream
+		g.feeds.update(d)
 	}
 }
 
@@ -217,6 +219,7 @@ func (g *registry) evictOne() {
 				g.bus.UpdateInterest(id, false)
 			}
 			g.unmeasure(d)
+			g.feeds.remove(id)
 			delete(g.devices, id)
 			return
 		}

@@ -32,16 +32,17 @@ func (g *registry) setRights(fe *frontend, rights session.Rights) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer g.updateInterests()
-	g.subscriptionSeq.Add(1)
-	defer g.subscriptionSeq.Add(1)
 	fe.owner.spend(g.r.manager.Now(), len(g.online)+len(fe.listed))
-	saw := make(map[*device]bool, len(g.online)+len(fe.listed))
-	for d := range g.online {
-		saw[d] = fe.mayObserve(d.id)
-	}
-	for _, d := range fe.listed {
-		saw[d] = true
-	}
+	before := fe.rights.Load()
+	g.replaceRights(fe, rights)
+	g.announceRights(fe, before)
+}
+
+// replaceRights stores the rights of a front end, and adapts its subscription to
+// them. The caller holds mu.
+func (g *registry) replaceRights(fe *frontend, rights session.Rights) {
+	g.beginMove()
+	defer g.endMove()
 	all := fe.all
 	if all {
 		g.unsubscribeAll(fe)
@@ -54,24 +55,26 @@ func (g *registry) setRights(fe *frontend, rights session.Rights) {
 	if all {
 		g.subscribeAll(fe)
 	}
-	g.announceRights(fe, saw)
+	for id := range fe.listed {
+		if !fe.mayObserve(id) {
+			g.unlistDevice(fe, id)
+		}
+	}
 }
 
 // announceRights announces to a front end the devices that its new rights show or
-// hide. The caller holds mu.
-func (g *registry) announceRights(fe *frontend, saw map[*device]bool) {
+// hide. before are the rights that it had. The caller holds mu.
+func (g *registry) announceRights(fe *frontend, before *session.Rights) {
 	only := []*session.Session{fe.s}
-	for d, before := range saw {
-		now := fe.mayObserve(d.id)
-		info, online := g.info(d)
-		if online && now && !before {
-			g.notify(only, protocol.TypeDeviceOnline, d, info, reasonPermitted)
-		}
-		if !before || now {
+	for d := range g.online {
+		saw, sees := permitObserve(before, d.id), fe.mayObserve(d.id)
+		if saw == sees {
 			continue
 		}
-		g.unlistDevice(fe, d.id)
-		if online {
+		info, _ := g.info(d)
+		if sees {
+			g.notify(only, protocol.TypeDeviceOnline, d, info, reasonPermitted)
+		} else {
 			notifyHidden(fe.s, info)
 		}
 	}

@@ -46,8 +46,8 @@ func (g *registry) subscribe(fe *frontend, want protocol.Subscription, on bool) 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer g.updateInterests()
-	g.subscriptionSeq.Add(1)
-	defer g.subscriptionSeq.Add(1)
+	g.beginMove()
+	defer g.endMove()
 	if id, forbidden := fe.forbidden(want.Devices); on && forbidden {
 		return protocol.Subscription{}, protocol.NewError(protocol.ErrNotAllowed, `field "payload.devices": this front end may not observe device `+id+`; leave it out`)
 	}
@@ -77,6 +77,18 @@ func (g *registry) subscribe(fe *frontend, want protocol.Subscription, on bool) 
 		}
 	}
 	return fe.subscription(), nil
+}
+
+// beginMove begins a change after which the lists of receivers are valid together
+// only; endMove ends the change. The caller holds mu.
+func (g *registry) beginMove() {
+	g.moving.Lock()
+	g.subscriptionSeq.Add(1)
+}
+
+func (g *registry) endMove() {
+	g.subscriptionSeq.Add(1)
+	g.moving.Unlock()
 }
 
 // subscribeAll subscribes a front end to all devices that it may observe. The
@@ -143,8 +155,8 @@ func (g *registry) receivers(d *device) (every, some []Receiver) {
 	if before&1 == 0 && g.subscriptionSeq.Load() == before {
 		return every, some
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.moving.Lock()
+	defer g.moving.Unlock()
 	return g.allDevices.load(), d.receivers.load()
 }
 

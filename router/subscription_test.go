@@ -239,7 +239,7 @@ func TestEntriesOfUnseenDevicesVanish(t *testing.T) {
 		// number.
 		seen.hangUp()
 		want(1)
-		if len(g.r.registry.frontends())+len(g.r.registry.allDevices.load())+len(g.r.registry.users) != 0 {
+		if len(g.r.registry.frontends())+len(g.r.registry.allDevices.load())+len(g.r.registry.users.sessions) != 0 {
 			t.Error("front ends are left")
 		}
 	})

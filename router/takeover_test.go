@@ -135,7 +135,7 @@ func TestConnectionThatEndsBeforeOnConnect(t *testing.T) {
 			}
 		}
 		a.none()
-		if len(g.listing()) != 0 || len(g.r.registry.users) != 1 || len(g.r.registry.frontends()) != 1 || len(g.r.registry.allDevices.load()) != 1 {
+		if len(g.listing()) != 0 || len(g.r.registry.users.sessions) != 1 || len(g.r.registry.frontends()) != 1 || len(g.r.registry.allDevices.load()) != 1 {
 			t.Error("something is left")
 		}
 	})
