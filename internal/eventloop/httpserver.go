@@ -41,6 +41,7 @@ func (l *Loop) newHTTPServer() *http.Server {
 		ConnState: func(conn net.Conn, state http.ConnState) {
 			switch c := conn.(*serverConn); state {
 			case http.StateIdle:
+				c.serving.Store(false)
 				c.answering.Store(false)
 			case http.StateClosed:
 				l.connectionEnded(c)
@@ -158,6 +159,7 @@ func (l *Loop) serveRequest(w http.ResponseWriter, r *http.Request) {
 // the body nobody else does: the connection ends behind the answer.
 func (c *serverConn) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	l := c.loop
+	c.serving.Store(true)
 	body := &requestBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: l.opts.HandshakeTimeout, whole: r.ContentLength == 0}
 	request := r.WithContext(r.Context())
 	request.Body = body
@@ -165,6 +167,9 @@ func (c *serverConn) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if !l.panics.Run(nil, func() { l.handler.ServeHTTP(&response, request) }) {
 		response = httpresponse.Buffer{}
 		httpresponse.WriteError(&response, http.StatusInternalServerError, protocol.ErrUnavailable, "internal error; the gateway's log says more")
+	}
+	if body.begun && !body.whole && c.overrun {
+		response = *excessRefusal() // the rest of the body was dropped
 	}
 	c.respond(w, r, &response, !body.whole)
 }
@@ -188,6 +193,11 @@ func (c *serverConn) respond(w http.ResponseWriter, r *http.Request, response *h
 // refusal.
 func (c *serverConn) serveHandshake(w http.ResponseWriter, r *http.Request) {
 	l := c.loop
+	if c.overrun {
+		// A session would miss what was dropped.
+		c.respond(w, r, excessRefusal(), true)
+		return
+	}
 	var refusal httpresponse.Buffer
 	var up *Upgrade
 	if !l.panics.Run(nil, func() { up = l.handler.Handshake(&refusal, r) }) {

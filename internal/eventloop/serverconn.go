@@ -52,15 +52,21 @@ type serverConn struct {
 	heads   headScanner
 	secured bool
 	cutOff  atomic.Bool // the peer has ended its side, was too slow, or the connection is gone
+	// overrun says that bytes behind early were dropped (peerend.go): nothing may be
+	// read as a request any more.
+	overrun bool
 
 	// Owned by the connection's goroutine. refusal is the answer to the first
 	// request, when that is decided; refused says that there was none.
 	refusal *httpresponse.Buffer
 	refused bool
 
-	// answering says that a request is handled; linger that Close is to give the
-	// last answer time.
-	answering, linger atomic.Bool
+	// answering says that a request is handled, and serving that the request is not
+	// for a WebSocket; linger that Close is to give the last answer time.
+	answering, serving, linger atomic.Bool
+
+	// deadline has its own lock.
+	deadline readDeadline
 }
 
 // RemoteAddr returns the peer's address, also when the peer is gone.
@@ -74,7 +80,7 @@ func (c *serverConn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if len(b) == 1 && c.answering.Load() {
+	if len(b) == 1 && (c.answering.Load() || c.overrun && len(c.early) == 0) {
 		if err := c.watch(b); err != nil {
 			return 0, err
 		}
@@ -98,26 +104,11 @@ func (c *serverConn) Read(b []byte) (int, error) {
 	}
 }
 
-// watch reads until the peer ends its side, while a request waits for its answer:
-// the server reads a single byte then, and would not notice the end behind
-// requests that are pipelined. Those are kept, as many as a head may have bytes.
-// Where the server reads a single byte of a body nothing is lost either.
-func (c *serverConn) watch(b []byte) error {
-	for len(c.early) < maxHTTPHeader {
-		n, err := c.Conn.Read(b)
-		c.early = append(c.early, b[:n]...)
-		if err != nil {
-			return err
-		}
-		if len(b) == 1 {
-			b = make([]byte, 1<<10)
-		}
-	}
-	return nil
-}
-
 func (c *serverConn) read(b []byte) (int, error) {
 	if len(c.early) == 0 {
+		if c.overrun {
+			return 0, c.refuseExcess()
+		}
 		return c.Conn.Read(b)
 	}
 	n := copy(b, c.early)
