@@ -66,8 +66,11 @@ func checkUpgradeHeaders(r *http.Request) *Refusal {
 	if r.Method != http.MethodGet {
 		return refuse(http.StatusMethodNotAllowed, protocol.ErrBadMessage, "method %s: a WebSocket is asked for with GET", Clip(r.Method))
 	}
-	if !r.ProtoAtLeast(1, 1) || r.Host == "" {
-		return refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Host: a WebSocket is asked for with HTTP/1.1, which needs it")
+	if !r.ProtoAtLeast(1, 1) {
+		return refuse(http.StatusBadRequest, protocol.ErrBadMessage, "the request is HTTP/1.0; a WebSocket needs HTTP/1.1, also from a proxy")
+	}
+	if r.Host == "" {
+		return refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Host: missing or empty; HTTP/1.1 needs the header")
 	}
 	if !headerHas(r.Header, "Connection", "upgrade") || !headerHas(r.Header, "Upgrade", "websocket") {
 		return refuse(http.StatusUpgradeRequired, protocol.ErrBadMessage, "this endpoint speaks WebSocket; connect with a WebSocket client, or, behind a proxy, have it pass the Upgrade and Connection headers on")
@@ -77,6 +80,12 @@ func checkUpgradeHeaders(r *http.Request) *Refusal {
 	}
 	if r.ContentLength != 0 {
 		return refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header Content-Length or Transfer-Encoding: a request for a WebSocket has no body; send none")
+	}
+	// RFC 6455 section 11.3.
+	for _, name := range []string{"Sec-WebSocket-Key", "Sec-WebSocket-Version"} {
+		if len(r.Header.Values(name)) > 1 {
+			return refuse(http.StatusBadRequest, protocol.ErrBadMessage, "header %s: more than one; send the header once", name)
+		}
 	}
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
 	if err != nil || len(key) != 16 {

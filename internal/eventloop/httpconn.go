@@ -24,9 +24,10 @@ type httpConn struct {
 
 	// Owned by the poller. head is what was read, when that is not a whole head,
 	// or when the connection is leaving; searched is where the search for the
-	// head's end goes on.
+	// head's end goes on; lines follows the lines of an incomplete head.
 	head     []byte
 	searched int
+	lines    lineChecker
 	leaving  bool
 	// refusal is what admission has answered to the handshake that was read.
 	refusal *httpresponse.Buffer
@@ -91,7 +92,9 @@ func (h *httpConn) decrypted(data []byte) {
 			h.head = append(h.head, head...)
 		}
 		h.searched = searchedTo(head)
-		return
+		if h.lines.plain(head) {
+			return
+		}
 	}
 	h.done.Store(true)
 	h.loop.wheel.Cancel(&h.timer)

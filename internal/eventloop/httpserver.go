@@ -171,7 +171,10 @@ func (c *serverConn) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if body.begun && !body.whole && c.overrun {
 		response = *excessRefusal() // the rest of the body was dropped
 	}
-	c.respond(w, r, &response, !body.whole)
+	// A request with both a length and chunks must end its connection (RFC 9112
+	// section 6.1). net/http does not say which requests had both.
+	chunked := len(r.TransferEncoding) > 0
+	c.respond(w, r, &response, chunked || !body.whole)
 }
 
 // respond sends a whole response. last says that the connection ends behind it.

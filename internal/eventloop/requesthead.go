@@ -147,3 +147,45 @@ func plainHost(host []byte) bool {
 	}
 	return len(host) > 0
 }
+
+// lineChecker follows the lines of a head that is not complete. net/http refuses
+// some lines before it has read the next; so a head with a line of which that may
+// be true is for net/http's server at once.
+type lineChecker struct {
+	// checked is the length of the lines that were checked, fields says that the
+	// request line is among them.
+	checked int
+	fields  bool
+}
+
+// plain reports whether net/http waits for more behind each complete line of b,
+// which begins with what was given to plain before.
+func (c *lineChecker) plain(b []byte) bool {
+	for {
+		n := bytes.IndexByte(b[c.checked:], '\n')
+		if n < 0 {
+			return true
+		}
+		line := bytes.TrimSuffix(b[c.checked:c.checked+n], []byte("\r"))
+		if c.fields && !plainField(line) || !c.fields && !plainRequestLine(line) {
+			return false
+		}
+		c.checked, c.fields = c.checked+n+1, true
+	}
+}
+
+// plainRequestLine reports whether a line is a request line of HTTP/1.1 with a
+// path (RFC 9112 section 3).
+func plainRequestLine(line []byte) bool {
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	target, version, _ := bytes.Cut(rest, []byte(" "))
+	letters := len(method) > 0 && !bytes.ContainsFunc(method, func(c rune) bool { return c < 'A' || c > 'Z' })
+	return letters && bytes.HasPrefix(target, []byte("/")) && !bytes.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '%' }) &&
+		string(version) == "HTTP/1.1"
+}
+
+// plainField reports whether a line is a header field that is not folded (RFC 9112
+// section 5).
+func plainField(line []byte) bool {
+	return bytes.IndexByte(line, ':') > 0 && line[0] != ' ' && line[0] != '\t'
+}
