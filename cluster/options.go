@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/internal/option"
+	"github.com/labgate/labgate/internal/textfile"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -124,6 +125,9 @@ func readPassword(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("cluster: password of Redis: %w", err)
+	}
+	if b, err = textfile.Decode(b); err != nil {
+		return "", fmt.Errorf("cluster: password of Redis: %s: %w", path, err)
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	line = strings.TrimSuffix(line, "\r")

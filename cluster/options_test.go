@@ -1,6 +1,11 @@
 package cluster
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,7 +90,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 		return path
 	}
-	empty, secret := write("empty", "\n"), write("secret", "hunter2\n")
+	empty, secret, wide := write("empty", "\n"), write("secret", "hunter2\n"), write("utf16", "\xff\xfeh\x00u\x00n\x00")
 	for want, change := range map[string]func(*Options){
 		"node name":                      func(o *Options) { o.Name = "" },
 		"node name ":                     func(o *Options) { o.Name = "two words" },
@@ -104,6 +109,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		"certificate for Redis":          func(o *Options) { o.URL, o.CertFile, o.KeyFile = "rediss://x", secret, secret },
 		"password of Redis":              func(o *Options) { o.PasswordFile = filepath.Join(dir, "none") },
 		"has 0 bytes":                    func(o *Options) { o.PasswordFile = empty },
+		"utf16: is text in UTF-16":       func(o *Options) { o.PasswordFile = wide },
+		"Redis: " + wide + ": is text":   func(o *Options) { o.URL, o.CAFile = "rediss://x", wide },
 		"remove one":                     func(o *Options) { o.URL, o.PasswordFile = "redis://:x@y", secret },
 	} {
 		o := Options{URL: "redis://localhost", Name: "a"}
@@ -116,6 +123,41 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+}
+
+// A byte-order mark at the beginning of a file is no part of its text.
+func TestByteOrderMarksAreIgnored(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, text []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, append([]byte("\uFEFF"), text...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if password, err := readPassword(write("password", []byte("hunter2\r\n"))); password != "hunter2" || err != nil {
+		t.Errorf("password %q, %v", password, err)
+	}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile := write("cert", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
+	keyFile := write("key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	b, err := New(Options{URL: "rediss://localhost", Name: "a", CAFile: certFile, CertFile: certFile, KeyFile: keyFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Leave()
 }
 
 func TestDefaults(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/labgate/labgate/internal/textfile"
 )
 
 // redisAddress says where Redis is and how to authenticate.
@@ -147,7 +149,7 @@ func (a *redisAddress) loadTLS(caFile, certFile, keyFile string) error {
 		return errors.New("cluster: certificates are given, but the Redis URL is without TLS; write rediss://")
 	}
 	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
+		pem, err := readPEM(caFile)
 		if err != nil {
 			return fmt.Errorf("cluster: certificate authority of Redis: %w", err)
 		}
@@ -160,11 +162,31 @@ func (a *redisAddress) loadTLS(caFile, certFile, keyFile string) error {
 		return errors.New("cluster: a certificate for Redis needs both the certificate's and the key's file")
 	}
 	if certFile != "" {
-		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		cert, err := readPEM(certFile)
+		if err != nil {
+			return fmt.Errorf("cluster: certificate for Redis: %w", err)
+		}
+		key, err := readPEM(keyFile)
+		if err != nil {
+			return fmt.Errorf("cluster: key of the certificate for Redis: %w", err)
+		}
+		pair, err := tls.X509KeyPair(cert, key)
 		if err != nil {
 			return fmt.Errorf("cluster: certificate for Redis: %w", err)
 		}
 		a.tls.Certificates = []tls.Certificate{pair}
 	}
 	return nil
+}
+
+// readPEM reads a PEM file, without the byte-order mark of an editor.
+func readPEM(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if data, err = textfile.Decode(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, nil
 }

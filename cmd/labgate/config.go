@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/labgate/labgate/internal/option"
+	"github.com/labgate/labgate/internal/textfile"
 )
 
 // maxConfig bounds the configuration file in bytes.
@@ -46,22 +47,13 @@ func readConfig(path string) (*configFile, error) {
 		return nil, fmt.Errorf("%s: larger than %d bytes; is this the configuration file?", path, maxConfig)
 	}
 	c := &configFile{path: path, entries: map[string]configEntry{}}
-	if data, err = withoutByteOrderMark(data); err != nil {
+	if data, err = textfile.Decode(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := c.parse(data); err != nil {
 		return nil, err
 	}
 	return c, nil
-}
-
-// withoutByteOrderMark removes the UTF-8 byte-order mark that some editors
-// write, and refuses files in UTF-16.
-func withoutByteOrderMark(data []byte) ([]byte, error) {
-	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
-		return nil, errors.New("the file is in UTF-16; save it as UTF-8")
-	}
-	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), nil
 }
 
 func (c *configFile) parse(data []byte) error {

@@ -40,8 +40,9 @@ func TestConfigErrorsNameFileLineAndKey(t *testing.T) {
 		{"misspelt", "{\n\"max_mesage\": 2048}", `:2: key "max_mesage" is not an option; did you mean "max-message"?`},
 		{"no option", "{\"colour\": \"red\"}", `:1: key "colour" is not an option; labgate help serve lists the options`},
 		{"itself", "{\"config\": \"x\"}", `:1: key "config" is not an option`},
-		{"UTF-16", "\xff\xfe{\x00}\x00", ": the file is in UTF-16; save it as UTF-8"},
-		{"UTF-16, big end first", "\xfe\xff\x00{\x00}", ": the file is in UTF-16; save it as UTF-8"},
+		{"UTF-16", "\xff\xfe{\x00}\x00", ": is text in UTF-16 or UTF-32; save the file as UTF-8"},
+		{"UTF-16, big end first", "\xfe\xff\x00{\x00}", ": is text in UTF-16 or UTF-32; save the file as UTF-8"},
+		{"UTF-16 without a mark", "{\x00}\x00", ": is text in UTF-16 or UTF-32; save the file as UTF-8"},
 		{"large", "{" + strings.Repeat(" ", maxConfig) + "}", ": larger than 1048576 bytes"},
 	} {
 		file := configured(t, c.content)

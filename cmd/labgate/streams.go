@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/client"
+	"github.com/labgate/labgate/internal/textfile"
 )
 
 // Streams are the outputs of a command: results go to Out, everything else to
@@ -42,6 +43,9 @@ func (c *ClientOptions) token() (string, error) {
 	data, err := os.ReadFile(c.TokenFile)
 	if err != nil {
 		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	if data, err = textfile.Decode(data); err != nil {
+		return "", fmt.Errorf("--token-file: %s: %w", c.TokenFile, err)
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
 	token := strings.TrimSpace(line)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/labgate/labgate/internal/access"
+	"github.com/labgate/labgate/internal/textfile"
 )
 
 // TokenCmd makes a token and its line for a token file.
@@ -140,6 +141,9 @@ func (c *TokenCmd) readToken() (string, error) {
 	// below gives the better error.
 	data, err := io.ReadAll(io.LimitReader(in, 2*access.MaxTokenLen))
 	if err != nil {
+		return "", fmt.Errorf("standard input: %w", err)
+	}
+	if data, err = textfile.Decode(data); err != nil {
 		return "", fmt.Errorf("standard input: %w", err)
 	}
 	token := strings.TrimSpace(string(data))

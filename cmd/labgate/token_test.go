@@ -92,6 +92,31 @@ func admitted(t *testing.T, token, line string, role access.Role) access.Identit
 	return id
 }
 
+// A token from a file or a pipe of another system may begin with a byte-order
+// mark. Text in UTF-16 is refused with what to do.
+func TestTokenText(t *testing.T) {
+	const token = "NDFjqoRbzOXd2HGfz7VjTZgtwiaz8dI7-Jg9_VtbL0A"
+	wide := "\xff\xfeN\x00D\x00\r\x00\n\x00"
+	file := filepath.Join(t.TempDir(), "token")
+	for text, want := range map[string]string{token: token, "\uFEFF" + token + "\r\n": token, wide: ""} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := (&ClientOptions{TokenFile: file}).token()
+		if got != want || want == "" && (err == nil || !strings.Contains(err.Error(), "--token-file: "+file+": is text in UTF-16")) {
+			t.Errorf("%q: token %q, %v", text, got, err)
+		}
+		out, _, err := runToken(t, text, "--hash", "--role=device")
+		if (err == nil) != (want != "") {
+			t.Errorf("%q: %v", text, err)
+		} else if err == nil {
+			admitted(t, token, strings.TrimSuffix(out, "\n"), access.RoleDevice)
+		} else if !strings.Contains(err.Error(), "standard input: is text in UTF-16") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestTokenRefuses(t *testing.T) {
 	const secret = "c2VjcmV0LXRoaW5ncy1oZXJl"
 	for _, c := range []struct {

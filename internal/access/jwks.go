@@ -10,6 +10,8 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+
+	"github.com/labgate/labgate/internal/textfile"
 )
 
 // maxKeyID bounds a kid in bytes.
@@ -21,7 +23,7 @@ const maxKeyID = 128
 // error that says why.
 func parseJWKS(data []byte) ([]key, ignoredKeys, error) {
 	var ignored ignoredKeys
-	data, err := DecodeText(data)
+	data, err := textfile.Decode(data)
 	if err != nil {
 		return nil, ignored, err
 	}

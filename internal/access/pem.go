@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+
+	"github.com/labgate/labgate/internal/textfile"
 )
 
 // pemBegin is the beginning of each PEM block.
@@ -42,12 +44,12 @@ func parsePEMKeys(data []byte) ([]key, error) {
 // decodePEM returns all PEM blocks of a file. Text between the blocks is
 // ignored.
 func decodePEM(data []byte) ([]*pem.Block, error) {
-	data, err := DecodeText(data)
+	data, err := textfile.Decode(data)
 	if err != nil {
 		return nil, err
 	}
 	// Joining files leaves byte-order marks ahead of later blocks.
-	data = bytes.ReplaceAll(data, utf8Mark, nil)
+	data = bytes.ReplaceAll(data, []byte(textfile.Mark), nil)
 	var blocks []*pem.Block
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		blocks = append(blocks, block)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/labgate/labgate/internal/textfile"
 )
 
 // parseSecret reads a file with one secret for HS256. The secret of a text file
@@ -16,10 +18,10 @@ import (
 // issuer's by bytes that an editor or a shell has added.
 func parseSecret(data []byte) ([]key, error) {
 	switch {
-	case bytes.HasPrefix(data, utf8Mark):
+	case bytes.HasPrefix(data, []byte(textfile.Mark)):
 		return nil, errors.New("begins with a byte-order mark, which would be part of the secret; save the file as UTF-8 without one")
-	case isWideText(data):
-		return nil, errWideText
+	case textfile.IsWide(data):
+		return nil, textfile.ErrWide
 	}
 	secret := data
 	if isText(data) {

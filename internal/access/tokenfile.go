@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/labgate/labgate/internal/textfile"
 	"github.com/labgate/labgate/protocol"
 )
 
@@ -45,7 +46,7 @@ type credential struct {
 // name the line and never quote it: the line may hold a token in the wrong
 // place.
 func parseTokens(data []byte, role Role) ([]credential, error) {
-	data, err := DecodeText(data)
+	data, err := textfile.Decode(data)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,7 @@ func parseTokenLine(line []byte, role Role) (credential, error) {
 	switch {
 	case len(line) > maxTokenLine:
 		return credential{}, fmt.Errorf("%d bytes, at most %d allowed; is this the right file?", len(line), maxTokenLine)
-	case bytes.HasPrefix(line, utf8Mark):
+	case bytes.HasPrefix(line, []byte(textfile.Mark)):
 		return credential{}, errors.New("begins with a byte-order mark, as after joining two files; remove the mark")
 	case bytes.ContainsRune(line, '\r'):
 		return credential{}, errors.New("has a carriage return in it; end lines with a line feed, alone or behind a carriage return")

@@ -13,8 +13,8 @@ import (
 	"github.com/lesismal/llib/std/crypto/tls"
 	"github.com/rs/zerolog"
 
-	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/internal/events"
+	"github.com/labgate/labgate/internal/textfile"
 )
 
 const (
@@ -93,7 +93,7 @@ func (c *certificate) load() error {
 			data[i], err = os.ReadFile(path)
 		}
 		if err == nil {
-			if data[i], err = access.DecodeText(data[i]); err != nil {
+			if data[i], err = textfile.Decode(data[i]); err != nil {
 				err = fmt.Errorf("%s: %w", path, err)
 			}
 		}
