@@ -187,7 +187,7 @@ func (q *apiRequest) beginCount(nodes map[federation.NodeID]string) uint64 {
 	return q.query.corr
 }
 
-func (q *apiRequest) mayAsk() *protocol.Error { return nil }
+func (q *apiRequest) mayAsk(bool) *protocol.Error { return nil }
 
 func (q *apiRequest) began(c *command) bool {
 	q.command = c

@@ -65,7 +65,7 @@ type command struct {
 type asker interface {
 	// mayAsk returns nil, or the reason why the asker may not send another
 	// command now.
-	mayAsk() *protocol.Error
+	mayAsk(urgent bool) *protocol.Error
 	// began counts a command that enters a table. False means that the asker has
 	// ended. ended counts a command that leaves its table. The caller holds the
 	// table's lock.
@@ -112,7 +112,7 @@ func (r *Router) newCommand(from sender, e *protocol.Envelope, device []byte, to
 // beginCommand enters a command into the table of the device's session to, or,
 // when to is nil, into remotePending.
 func (r *Router) beginCommand(c *command, e *protocol.Envelope, to *session.Session, node federation.NodeID) *protocol.Error {
-	if fail := c.asker.mayAsk(); fail != nil {
+	if fail := c.asker.mayAsk(c.urgent); fail != nil {
 		return fail
 	}
 	c.node = node
@@ -236,11 +236,15 @@ func commandNumber(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, 
 
 // The methods of a front end as an asker.
 
-func (fe *frontend) mayAsk() *protocol.Error {
+func (fe *frontend) mayAsk(urgent bool) *protocol.Error {
 	if most := fe.r.opts.MaxPending; fe.commands.len() >= most {
 		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(most)+" commands wait for an answer already; wait for some of them")
 	}
-	if most := fe.r.maxOwnerPending(); fe.owner != nil && int(fe.owner.waiting.Load()) >= most {
+	most := fe.r.maxOwnerPending()
+	if !urgent {
+		most -= most / urgentDivisor
+	}
+	if fe.owner != nil && int(fe.owner.waiting.Load()) >= most {
 		return protocol.NewError(protocol.ErrOverloaded, strconv.Itoa(most)+" commands of sessions with this credential wait for an answer already; wait for some of them")
 	}
 	return nil
@@ -320,7 +324,7 @@ func (n *nodeAsker) identity() events.Asker { return events.Asker{Source: n.src,
 
 // mayAsk permits everything: the asker's node checks the asker's limits, and
 // the device's table has a limit.
-func (n *nodeAsker) mayAsk() *protocol.Error { return nil }
+func (n *nodeAsker) mayAsk(bool) *protocol.Error { return nil }
 
 func (n *nodeAsker) began(*command) bool { return true }
 

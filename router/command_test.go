@@ -263,6 +263,10 @@ func TestPendingCommandsOfOneCredentialAreBounded(t *testing.T) {
 		one.oneError(protocol.ErrOverloaded, "x")
 		other.none()
 		d.one()
+		// A part of the places is reserved for urgent commands.
+		one.send(`{"type":"c","id":"u","dst":"d1","urgent":true}`)
+		one.none()
+		d.one()
 		// Ended commands make room.
 		g.peers[1].hangUp()
 		one.send(`{"type":"c","id":"x","dst":"d1"}`)

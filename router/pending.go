@@ -17,8 +17,8 @@ const (
 	// maxRemotePending bounds the commands of this node that wait for devices on
 	// other nodes.
 	maxRemotePending = 65536
-	// urgentDivisor: limit/urgentDivisor places of a table are reserved for urgent
-	// commands.
+	// urgentDivisor: limit/urgentDivisor places of a table, and of the commands of a
+	// credential, are reserved for urgent commands.
 	urgentDivisor = 8
 	// ownerFactor: the commands of all sessions with one credential are bounded by
 	// ownerFactor times Options.MaxPending.

@@ -19,10 +19,6 @@ import (
 	"github.com/labgate/labgate/web"
 )
 
-// maxWaiting bounds the requests that wait for an answer of a device or another
-// node.
-const maxWaiting = 256
-
 // Options configures an API. All are required.
 type Options struct {
 	// Node is this gateway's name.
@@ -51,7 +47,7 @@ type API struct {
 	page      http.Handler
 	methods   string // all that the endpoints know, for preflights
 
-	waiting chan struct{} // a place for each request that may wait
+	waiting places
 	bodies  bodyBudget
 }
 
@@ -89,16 +85,16 @@ var endpoints = []endpoint{
 func New(opts Options) *API {
 	a := &API{
 		opts: opts, log: opts.Logger, sessions: opts.Sessions, router: opts.Router, bus: opts.Bus, admission: opts.Admission,
-		mux: http.NewServeMux(), page: web.Handler(), waiting: make(chan struct{}, maxWaiting),
+		mux: http.NewServeMux(), page: web.Handler(),
 		bodies: bodyBudget{limit: max(maxBodies, int64(opts.MaxMessage))},
 	}
 	for _, e := range endpoints {
 		serve := func(w http.ResponseWriter, r *http.Request) { e.serve(a, w, r) }
 		if e.waits == otherNodes {
 			serve = answered(serve)
-		}
-		if e.waits == aDevice || !a.alone() {
-			serve = a.boundWaiting(serve)
+			if !a.alone() {
+				serve = a.boundWaiting(serve)
+			}
 		}
 		a.mux.HandleFunc(e.pattern, serve)
 	}
@@ -185,15 +181,13 @@ func answered(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// boundWaiting bounds the requests that wait for an answer.
+// boundWaiting bounds the requests that wait for an answer. A command takes its
+// place in postCommand, which knows whether the command is urgent.
 func (a *API) boundWaiting(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case a.waiting <- struct{}{}:
-			defer func() { <-a.waiting }()
+		if release := a.waiting.take(w, r, false); release != nil {
+			defer release()
 			serve(w, r)
-		default:
-			httpresponse.WriteError(w, http.StatusServiceUnavailable, protocol.ErrOverloaded, "too many requests wait for an answer; wait for some of them")
 		}
 	}
 }

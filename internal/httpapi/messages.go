@@ -23,6 +23,11 @@ func (a *API) postCommand(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	release := a.waiting.take(w, r, msg.Urgent)
+	if release == nil {
+		return
+	}
+	defer release()
 	answer, err := a.router.Command(withAsker(r), r.PathValue("id"), msg)
 	if err != nil {
 		writeFailure(w, err)
