@@ -15,6 +15,10 @@ type localState struct {
 	devices   map[string]*heldDevice
 	users     map[string]struct{}
 	interests map[string]*interest
+	// unsettled has the interests that the subscriptions do not match yet. A front
+	// end may change one device of a list as often as its rate allows; a walk over
+	// all interests for each change would delay the messages that need the Bus's mu.
+	unsettled map[string]*interest
 	// subscriptions counts how often this node has subscribed to telemetry.
 	subscriptions uint64
 
@@ -60,6 +64,7 @@ const (
 func newLocalState() localState {
 	return localState{
 		devices: map[string]*heldDevice{}, users: map[string]struct{}{}, interests: map[string]*interest{},
+		unsettled: map[string]*interest{},
 		released: map[string]releasedDevice{},
 	}
 }
@@ -146,18 +151,27 @@ func (s *localState) setInterest(device string, wanted bool) (ended bool) {
 	if ended = !wanted && i.announced != 0; ended {
 		i.announced = 0
 	}
-	if !wanted && !i.subscribed {
+	s.settle(device, i)
+	return ended
+}
+
+// settle updates interests and unsettled after a change of an interest.
+func (s *localState) settle(device string, i *interest) {
+	if i.wanted != i.subscribed {
+		s.unsettled[device] = i
+		return
+	}
+	delete(s.unsettled, device)
+	if !i.wanted {
 		delete(s.interests, device)
 	}
-	return ended
 }
 
 // connectionEnded notes that all subscriptions have ended with the connection.
 func (s *localState) connectionEnded() {
 	for device, i := range s.interests {
-		if i.subscribed = false; !i.wanted {
-			delete(s.interests, device)
-		}
+		i.subscribed = false
+		s.settle(device, i)
 	}
 }
 

@@ -48,10 +48,10 @@ func (rc *redisConn) updateSubscriptions() (bool, error) {
 	b := rc.bus
 	var add, remove []string
 	b.mu.Lock()
-	for device, i := range b.local.interests {
-		if i.wanted && !i.subscribed {
+	for device, i := range b.local.unsettled {
+		if i.wanted {
 			add = append(add, device)
-		} else if !i.wanted && i.subscribed {
+		} else {
 			remove = append(remove, device)
 		}
 	}
@@ -118,6 +118,7 @@ func (b *Bus) subscribed(device string) {
 		b.local.interests[device] = i
 	}
 	i.subscribed = true
+	b.local.settle(device, i)
 	if !i.wanted {
 		notify(b.wakeSubscriptions)
 		return
@@ -133,10 +134,9 @@ func (b *Bus) unsubscribed(device string) {
 	i := b.local.interests[device]
 	if i != nil {
 		i.subscribed = false
+		b.local.settle(device, i)
 		if i.wanted {
 			notify(b.wakeSubscriptions)
-		} else {
-			delete(b.local.interests, device)
 		}
 	}
 	b.mu.Unlock()
