@@ -27,9 +27,10 @@ const (
 
 // serverConn is a connection in the hands of net/http's server, from its first
 // byte, or from its first request when it comes from a poller. It departs from
-// what the server would do with the socket in three things: empty lines before
+// what the server would do with the socket in four things: empty lines before
 // requests are passed over, the server's answers to what is no request are
-// replaced by ours, and the last answer is given time to arrive.
+// replaced by ours, the last answer is given time to arrive, and the end of a peer
+// is noticed behind requests that are pipelined (peerend.go).
 //
 // net/http reads on one goroutine at a time and writes on the connection's own;
 // Close may be called on any.
