@@ -124,6 +124,11 @@ func TestAPIRefusals(t *testing.T) {
 				code, says                      string
 			}{
 				{"GET", "/v1/devices/nobody", "", "", 404, "device_offline", "nobody"},
+				{"GET", "/v1/devices/rig%3A9", "", "", 404, "device_offline", "rig:9"},
+				{"GET", "/v1/devices/rig%253A9", "", "", 400, "bad_message", `"device_id"`},
+				{"GET", "/v1/devices/a%2Fb", "", "", 400, "bad_message", `"device_id"`},
+				{"POST", "/v1/devices/.d/commands", "application/json", `{"type":"a.b"}`, 400, "bad_message", `"device_id"`},
+				{"POST", "/v1/users/%40ann/messages", "application/json", `{"type":"a.b"}`, 400, "bad_message", `"user"`},
 				{"GET", "/v1/nothing", "", "", 404, "not_found", "no such endpoint"},
 				{"GET", "/elsewhere", "", "", 404, "not_found", ""},
 				{"PUT", "/v1/devices", "", "", 405, "bad_message", "use GET"},

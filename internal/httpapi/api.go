@@ -57,6 +57,8 @@ type endpoint struct {
 	pattern string
 	serve   func(*API, http.ResponseWriter, *http.Request)
 	waits   waitsFor
+	// name is the name in the path, nil for none.
+	name *pathName
 }
 
 // waitsFor says whose answer a request may have to wait for. Those that wait are
@@ -71,14 +73,14 @@ const (
 
 // endpoints is the table of the API, as docs/protocol.md lists it.
 var endpoints = []endpoint{
-	{"GET /v1/devices", (*API).getDevices, otherNodes},
-	{"GET /v1/devices/{id}", (*API).getDevice, otherNodes},
-	{"POST /v1/devices/{id}/commands", (*API).postCommand, aDevice},
-	{"GET /v1/sessions", (*API).getSessions, otherNodes},
-	{"GET /v1/sessions/{id}", (*API).getSession, otherNodes},
-	{"DELETE /v1/sessions/{id}", (*API).deleteSession, otherNodes},
-	{"POST /v1/broadcast", (*API).postBroadcast, otherNodes},
-	{"POST /v1/users/{user}/messages", (*API).postUserMessage, otherNodes},
+	{"GET /v1/devices", (*API).getDevices, otherNodes, nil},
+	{"GET /v1/devices/{id}", (*API).getDevice, otherNodes, &deviceName},
+	{"POST /v1/devices/{id}/commands", (*API).postCommand, aDevice, &deviceName},
+	{"GET /v1/sessions", (*API).getSessions, otherNodes, nil},
+	{"GET /v1/sessions/{id}", (*API).getSession, otherNodes, nil},
+	{"DELETE /v1/sessions/{id}", (*API).deleteSession, otherNodes, nil},
+	{"POST /v1/broadcast", (*API).postBroadcast, otherNodes, nil},
+	{"POST /v1/users/{user}/messages", (*API).postUserMessage, otherNodes, &userName},
 }
 
 // New returns an API.
@@ -95,6 +97,9 @@ func New(opts Options) *API {
 			if !a.alone() {
 				serve = a.boundWaiting(serve)
 			}
+		}
+		if e.name != nil {
+			serve = e.name.checked(serve)
 		}
 		a.mux.HandleFunc(e.pattern, serve)
 	}
