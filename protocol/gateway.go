@@ -7,7 +7,7 @@ import (
 )
 
 // GatewayPrefix is the prefix of the gateway's own types. A peer may send only
-// TypeSubscribe, TypeUnsubscribe and TypeRenew of them.
+// TypeSubscribe, TypeUnsubscribe, TypeRenew and TypeDescribe of them.
 const GatewayPrefix = "gateway."
 
 // Types of the gateway's own messages, with the payload each carries.
@@ -24,6 +24,10 @@ const (
 	TypeTokenExpiring = "gateway.token_expiring" // Expiry: renew, or be closed with CloseUnauthorized
 	TypeRenew         = "gateway.renew"          // Renewal, to the gateway
 	TypeRenewed       = "gateway.renewed"        // Expiry: answers a TypeRenew that was accepted
+
+	TypeDescribe        = "gateway.describe"         // a description (package protocol/description), from a device
+	TypeDescribed       = "gateway.described"        // Described: answers a TypeDescribe that was accepted
+	TypeDeviceDescribed = "gateway.device_described" // DeviceDescribed
 )
 
 // Welcome is the first message on every connection. It names the session and, for
@@ -48,6 +52,9 @@ type DeviceInfo struct {
 	Type     string            `json:"type,omitempty"`
 	Customer string            `json:"customer,omitempty"`
 	Meta     map[string]string `json:"meta,omitempty"`
+	// DescriptionVersion is the version of the device's description; "" without
+	// one.
+	DescriptionVersion string `json:"description_version,omitempty"`
 }
 
 // DeviceNotice says that a device connected or disconnected.
@@ -59,6 +66,23 @@ type DeviceNotice struct {
 	Type     string            `json:"type,omitempty"`
 	Customer string            `json:"customer,omitempty"`
 	Meta     map[string]string `json:"meta,omitempty"`
+	// DescriptionVersion is the version of the device's description; "" without
+	// one.
+	DescriptionVersion string `json:"description_version,omitempty"`
+}
+
+// Described is the answer to a description that the gateway accepted.
+type Described struct {
+	// Version is the version of the device's description from now on; nil
+	// without one.
+	Version *string `json:"version"`
+}
+
+// DeviceDescribed says that the description of a device that is online has
+// changed.
+type DeviceDescribed struct {
+	DeviceID string  `json:"device_id"`
+	Version  *string `json:"version"` // nil: the device has no description any more
 }
 
 // Closing announces that the gateway is about to close the connection.

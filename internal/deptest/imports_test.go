@@ -16,14 +16,15 @@ const module = "github.com/labgate/labgate"
 // may lists, for each package, what it may import of ours. Those that are
 // missing, the commands and tests, may import everything.
 var may = map[string][]string{
-	"protocol":          {},
-	"internal/wsframe":  {},
-	"internal/tensile":  {},
-	"web":               {},
-	"session":           {"protocol", "internal/option", "internal/wsframe"},
-	"router":            {"protocol", "internal/events", "internal/wsframe", "session", "router/federation"},
-	"router/federation": {"protocol"},
-	"internal/membus":   {"router/federation"},
+	"protocol":             {},
+	"protocol/description": {},
+	"internal/wsframe":     {},
+	"internal/tensile":     {},
+	"web":                  {},
+	"session":              {"protocol", "internal/option", "internal/wsframe"},
+	"router":               {"protocol", "internal/events", "internal/wsframe", "session", "router/federation"},
+	"router/federation":    {"protocol"},
+	"internal/membus":      {"router/federation"},
 	"server": {
 		"protocol", "internal/wsframe", "session", "router", "router/federation",
 		"internal/access", "internal/admission", "internal/option", "internal/eventlog", "internal/eventloop", "internal/events", "internal/httpapi", "internal/httpresponse", "internal/metrics", "internal/panics",
