@@ -13,7 +13,7 @@
 # make soak   everything at once for ten minutes, with the books balanced
 # make cross  the command for every processor that is promised
 # make ci     what must pass before a change lands: test, lint, cross, some seconds of fuzz
-# make build  bin/labgate, static, of at most 15 MB
+# make build  bin/labgate, static, of at most 16 MB
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)

@@ -7,14 +7,12 @@ import "encoding/json"
 // answer is a success unless its payload is an object with "ok": false; "error" is
 // the reason, a text for people.
 func Refusal(payload []byte) (reason string, refused bool) {
-	var answer struct {
-		OK    *bool           `json:"ok"`
-		Error json.RawMessage `json:"error"`
-	}
-	if json.Unmarshal(payload, &answer) != nil || answer.OK == nil || *answer.OK {
+	// A map, because a struct's fields match names in any letter case.
+	var answer map[string]json.RawMessage
+	if json.Unmarshal(payload, &answer) != nil || string(answer["ok"]) != "false" {
 		return "", false
 	}
-	if len(answer.Error) == 0 || json.Unmarshal(answer.Error, &reason) != nil || reason == "" {
+	if json.Unmarshal(answer["error"], &reason) != nil || reason == "" {
 		reason = "the device gave no reason"
 	}
 	return reason, true

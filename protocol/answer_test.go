@@ -16,6 +16,7 @@ func TestRefusal(t *testing.T) {
 		{`{"error":"without ok"}`, "", false},
 		{`{"ok":null,"error":"x"}`, "", false},
 		{`{"ok":"false","error":"x"}`, "", false},
+		{`{"OK":false,"error":"x"}`, "", false},
 		{`{"ok":0,"error":"x"}`, "", false},
 		{`[{"ok":false}]`, "", false},
 		{`"no"`, "", false},

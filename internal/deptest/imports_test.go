@@ -69,16 +69,17 @@ var may = map[string][]string{
 
 // foreign lists who alone may import a module that is not ours.
 var foreign = map[string][]string{
-	"github.com/lesismal/":       {"internal/eventloop", "bench/limit", "bench/internal/wsconn", "bench"},
-	"github.com/prometheus/":     {"internal/metrics"},
-	"github.com/spf13/pflag":     {"cmd/labgate"},
-	"github.com/coder/websocket": {"client"},
-	"net/http":                   {"server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/httpresponse", "internal/metrics", "web", "client", "bench", "bench/limit", "bench/peers/servers/centrifuge", "bench/peers/servers/melody", "cmd/labgate", "internal/gatewaytest"},
-	"github.com/rs/zerolog":      {"session", "cluster", "server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/panics", "internal/eventlog", "client", "cmd/labgate"},
-	"github.com/google/uuid":     {"internal/events", "internal/eventlog", "session", "router", "router/federation", "cluster", "internal/httpapi", "internal/panics", "client"},
-	"github.com/redis/rueidis":   {"cluster"},
-	"github.com/golang-jwt/":     {"internal/access"},
-	"golang.org/x/sys/unix":      {"cluster", "internal/eventloop", "bench/limit", "bench/internal/host", "bench/internal/wsconn", "bench/peers"},
+	"github.com/lesismal/":        {"internal/eventloop", "bench/limit", "bench/internal/wsconn", "bench"},
+	"github.com/prometheus/":      {"internal/metrics"},
+	"github.com/spf13/pflag":      {"cmd/labgate"},
+	"github.com/coder/websocket":  {"client"},
+	"net/http":                    {"server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/httpresponse", "internal/metrics", "web", "client", "bench", "bench/limit", "bench/peers/servers/centrifuge", "bench/peers/servers/melody", "cmd/labgate", "internal/gatewaytest"},
+	"github.com/rs/zerolog":       {"session", "cluster", "server", "internal/eventloop", "internal/admission", "internal/httpapi", "internal/panics", "internal/eventlog", "client", "cmd/labgate"},
+	"github.com/google/uuid":      {"internal/events", "internal/eventlog", "session", "router", "router/federation", "cluster", "internal/httpapi", "internal/panics", "client"},
+	"github.com/redis/rueidis":    {"cluster"},
+	"github.com/golang-jwt/":      {"internal/access"},
+	"github.com/santhosh-tekuri/": {"internal/describe"},
+	"golang.org/x/sys/unix":       {"cluster", "internal/eventloop", "bench/limit", "bench/internal/host", "bench/internal/wsconn", "bench/peers"},
 }
 
 func TestImports(t *testing.T) {
