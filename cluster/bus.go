@@ -250,6 +250,7 @@ func notify(c chan struct{}) {
 // cloned returns a copy of a holding that shares no memory with its packet.
 func cloned(h federation.Holding) federation.Holding {
 	h.Device, h.Type, h.Customer = strings.Clone(h.Device), strings.Clone(h.Type), strings.Clone(h.Customer)
+	h.Description = strings.Clone(h.Description)
 	if h.Meta != nil {
 		meta := make(map[string]string, len(h.Meta))
 		for name, value := range h.Meta {

@@ -72,6 +72,10 @@ func newLocalState() localState {
 // hold notes a device. While the bus is down its key waits for the next
 // connection, which claims the keys of all devices.
 func (s *localState) hold(h federation.Holding, up bool) {
+	if d := s.devices[h.Device]; d != nil && d.Epoch == h.Epoch && d.Description != h.Description {
+		d.Holding = h // the key stays as it is
+		return
+	}
 	s.devices[h.Device] = &heldDevice{Holding: h, fresh: up}
 	if up {
 		s.fresh = append(s.fresh, h.Device)

@@ -38,7 +38,7 @@ const (
 	recordSyncRequest                       // time, seq that the node has, name
 	recordSyncReply                         // time of the request, seq of the latest change, name
 	recordLeaving                           // empty
-	recordHold                              // seq, device, epoch, type, customer, range (see appendRange), n, n × (name, value)
+	recordHold                              // seq, device, epoch, type, customer, version of the description, range (see appendRange), n, n × (name, value)
 	recordRelease                           // seq, device, epoch, reason, range of the beginning, range of the end
 	recordUser                              // seq, user, u8 here
 	recordInterest                          // seq, device, number of the subscription, 0 for no interest

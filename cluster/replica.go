@@ -233,7 +233,7 @@ func (b *Bus) applySnapshot(p *peer, s *snapshot) {
 		b.peerReleases(p, r)
 	}
 	for device, h := range s.devices {
-		if known, ok := p.devices[device]; !ok || known.Epoch != h.Epoch {
+		if known, ok := p.devices[device]; !ok || known.Epoch != h.Epoch || known.Description != h.Description {
 			b.peerHolds(p, h)
 		}
 	}

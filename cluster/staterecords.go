@@ -17,6 +17,7 @@ func appendHold(b []byte, seq uint64, h *federation.Holding) []byte {
 	b = binary.AppendUvarint(b, h.Epoch)
 	b = appendString(b, h.Type)
 	b = appendString(b, h.Customer)
+	b = appendString(b, h.Description)
 	b = appendRange(b, &h.At)
 	b = binary.AppendUvarint(b, uint64(len(h.Meta)))
 	for name, value := range h.Meta {
@@ -27,7 +28,7 @@ func appendHold(b []byte, seq uint64, h *federation.Holding) []byte {
 }
 
 func (r *reader) holding() (h federation.Holding) {
-	h.Device, h.Epoch, h.Type, h.Customer = r.string(), r.uvarint(), r.string(), r.string()
+	h.Device, h.Epoch, h.Type, h.Customer, h.Description = r.string(), r.uvarint(), r.string(), r.string(), r.string()
 	r.sampleRange(&h.At)
 	n := r.uvarint()
 	if n > maxMeta {

@@ -20,6 +20,7 @@ func (r *Router) controlTable() map[string]control {
 		protocol.TypeSubscribe:   func(s *session.Session, e *protocol.Envelope) { r.subscribe(s, e, true) },
 		protocol.TypeUnsubscribe: func(s *session.Session, e *protocol.Envelope) { r.subscribe(s, e, false) },
 		protocol.TypeRenew:       r.renew,
+		protocol.TypeDescribe:    r.describe,
 	}
 }
 

@@ -126,7 +126,11 @@ func (r *Router) sendToDevice(from sender, e *protocol.Envelope, c *command, nam
 		return fail
 	}
 	var node federation.NodeID
-	if to == nil {
+	if to != nil {
+		if fail = checkCommand(e, to); fail != nil {
+			return fail
+		}
+	} else {
 		if node, fail = r.nodeOf(from, name); fail != nil {
 			return fail
 		}

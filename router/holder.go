@@ -21,6 +21,8 @@ type holder struct {
 	epoch uint64
 	node  federation.NodeID
 	over  bool
+	// at is the position of the telemetry when this node's holding began.
+	at federation.Range
 	// remote is the holding of another node that holds the device now; nil when no
 	// other node holds the device.
 	remote *federation.Holding
@@ -57,9 +59,25 @@ func (g *registry) hold(d *device, s *session.Session) {
 	h := &d.holder
 	h.epoch = max(h.epoch+1, uint64(time.Now().UnixMicro()))
 	h.node, h.over, h.wasRemote = g.bus.Self(), false, false
-	info := s.Info()
-	g.bus.Hold(federation.Holding{Device: d.id, Epoch: h.epoch, Type: info.Type, Customer: info.Customer, Meta: info.Meta, At: d.outbound.Position()})
+	h.at = d.outbound.Position()
+	g.announceHolding(d, s)
 	g.updateInterest(d)
+}
+
+// holdAgain tells the other nodes that a device which this node holds has another
+// description. The caller holds mu.
+func (g *registry) holdAgain(d *device) {
+	if d.outbound != nil && d.session != nil {
+		g.announceHolding(d, d.session)
+	}
+}
+
+func (g *registry) announceHolding(d *device, s *session.Session) {
+	info := s.Info()
+	g.bus.Hold(federation.Holding{
+		Device: d.id, Epoch: d.holder.epoch, Type: info.Type, Customer: info.Customer, Meta: info.Meta, At: d.holder.at,
+		Description: versionOf(d.described.Load()),
+	})
 }
 
 // release tells the other nodes that this node no longer holds the device. The
@@ -84,6 +102,9 @@ func (g *registry) holdRemote(node federation.NodeID, held federation.Holding) *
 	switch {
 	case h.newer(node, held.Epoch):
 	case h.is(node, held.Epoch) && h.remote == nil && !h.over:
+	case h.is(node, held.Epoch) && h.remote != nil:
+		g.describeRemote(d, held.Description)
+		return nil
 	default:
 		return nil
 	}
@@ -94,6 +115,7 @@ func (g *registry) holdRemote(node federation.NodeID, held federation.Holding) *
 		g.takeOffline(d, reason)
 		g.bus.Release(federation.Release{Device: d.id, Epoch: h.epoch, Reason: reason, End: d.outbound.Position()})
 	}
+	g.forgetDescription(d)
 	g.numberStream(d)
 	h.epoch, h.node, h.over, h.wasRemote = held.Epoch, node, false, true
 	h.remote = &held
@@ -103,6 +125,21 @@ func (g *registry) holdRemote(node federation.NodeID, held federation.Holding) *
 	g.updateInterest(d)
 	g.feeds.update(d)
 	return overtaken
+}
+
+// describeRemote records which version the description of a remote device has. The
+// caller holds mu.
+func (g *registry) describeRemote(d *device, version string) {
+	if d.holder.remote.Description == version {
+		return
+	}
+	d.holder.remote.Description = version
+	g.listing = nil
+	var now *string
+	if version != "" {
+		now = &version
+	}
+	g.announceDescription(d, now)
 }
 
 // dropRemote ends the holding of another node, if there is one, and announces

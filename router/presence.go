@@ -34,6 +34,7 @@ func (g *registry) deviceConnected(c *deviceConn) {
 	}
 	g.dropRemote(d, replaced)
 	d.session = s
+	g.readDescriptionFile(d, s)
 	g.changed(d)
 	g.hold(d, s)
 	g.announce(protocol.TypeDeviceOnline, d, g.infoHere(d), "connected")
@@ -123,7 +124,7 @@ func (g *registry) announce(typ string, d *device, info protocol.DeviceInfo, rea
 func (g *registry) notify(to []*session.Session, typ string, d *device, info protocol.DeviceInfo, reason string) {
 	msg, err := protocol.NewMessage(typ, protocol.DeviceNotice{
 		DeviceID: d.id, Stream: d.stream, Node: info.Node, Reason: reason,
-		Type: info.Type, Customer: info.Customer, Meta: info.Meta,
+		Type: info.Type, Customer: info.Customer, Meta: info.Meta, DescriptionVersion: info.DescriptionVersion,
 	})
 	if err != nil {
 		// Impossible: the handshake has checked all these values.

@@ -228,6 +228,9 @@ func (r *Router) answerQuery(from federation.NodeID, msg *federation.Message) {
 // answerTo returns the answer to a query of another node, nil for an unknown
 // query.
 func (r *Router) answerTo(what, arg string) []byte {
+	if what == askDescription {
+		return r.registry.answerDescription(arg)
+	}
 	if text, known := r.answerStatus(what, arg); known {
 		return text
 	}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/labgate/labgate/internal/describe"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
@@ -54,6 +55,7 @@ type registry struct {
 	// interested.
 	remoteInterest map[*device]struct{}
 	interest       interest
+	descriptions   descriptions
 }
 
 // device is the registry's entry for a device id. The device may be connected or
@@ -66,6 +68,11 @@ type device struct {
 	outbound *federation.Outbound
 	// inbound is the device's inbound position. It has its own lock.
 	inbound federation.Inbound
+
+	// described is the description in force here, nil for none. Writers hold
+	// registry.mu; readers need no lock.
+	described   atomic.Pointer[describe.Described]
+	description deviceDescription
 
 	// stream is the number in the device's telemetry frames on this node: 0
 	// until the device first connects, and static from then on.
@@ -220,6 +227,7 @@ func (g *registry) evictOne() {
 			}
 			g.unmeasure(d)
 			g.feeds.remove(id)
+			g.forgetDescription(d)
 			delete(g.devices, id)
 			return
 		}
@@ -250,12 +258,12 @@ func (g *registry) info(d *device) (_ protocol.DeviceInfo, online bool) {
 // infoHere describes a device that is connected here. The caller holds mu.
 func (g *registry) infoHere(d *device) protocol.DeviceInfo {
 	info := d.session.Info()
-	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: g.r.opts.Node, Type: info.Type, Customer: info.Customer, Meta: info.Meta}
+	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: g.r.opts.Node, Type: info.Type, Customer: info.Customer, Meta: info.Meta, DescriptionVersion: versionOf(d.described.Load())}
 }
 
 // infoRemote describes a device that another node holds. The caller holds mu.
 func (g *registry) infoRemote(d *device) protocol.DeviceInfo {
 	h := d.holder.remote
 	name, _ := g.r.peers.name(d.holder.node)
-	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: name, Type: h.Type, Customer: h.Customer, Meta: h.Meta}
+	return protocol.DeviceInfo{DeviceID: d.id, Stream: d.stream, Node: name, Type: h.Type, Customer: h.Customer, Meta: h.Meta, DescriptionVersion: h.Description}
 }

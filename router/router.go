@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/labgate/labgate/internal/describe"
 	"github.com/labgate/labgate/internal/events"
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
@@ -47,6 +48,10 @@ type Options struct {
 	// Receivers get the telemetry of every device, in this order and before
 	// front ends.
 	Receivers []Receiver
+	// Described returns the description of a device from a file, nil for none.
+	// typ is the type with which the device connected, "" for none. Called with
+	// locks held. Nil: no file describes a device.
+	Described func(device, typ string) *describe.Described
 	// Bus connects this router to the routers of other nodes; federation.Alone.
 	Bus federation.Bus
 	// Answer answers the queries of other nodes (Ask, AskAll) that the router

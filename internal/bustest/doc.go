@@ -35,6 +35,7 @@ func Run(t *testing.T, setup func(t *testing.T) Net) {
 			{"users", testUsers},
 			{"sessions", testSessions},
 			{"broadcast", testBroadcast},
+			{"description", testDescription},
 			{"a device moves", testMove},
 			{"a device moves often", testMovesOften},
 			{"a node leaves", testLeave},
@@ -50,6 +51,7 @@ func Run(t *testing.T, setup func(t *testing.T) Net) {
 	for _, test := range []suiteTest{
 		{"cut off", testCutOff},
 		{"what changed meanwhile", testMeanwhile},
+		{"a description meanwhile", testDescriptionMeanwhile},
 		{"telemetry over an outage", testLossAccounted},
 		{"telemetry of a device that came and left during an outage", testShortVisit},
 		{"telemetry with gaps over an outage", testGapsOverAnOutage},

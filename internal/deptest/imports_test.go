@@ -22,7 +22,7 @@ var may = map[string][]string{
 	"internal/tensile":     {},
 	"web":                  {},
 	"session":              {"protocol", "internal/option", "internal/wsframe"},
-	"router":               {"protocol", "internal/events", "internal/wsframe", "session", "router/federation"},
+	"router":               {"protocol", "protocol/description", "internal/describe", "internal/events", "internal/wsframe", "session", "router/federation"},
 	"router/federation":    {"protocol"},
 	"internal/membus":      {"router/federation"},
 	"server": {
@@ -31,7 +31,7 @@ var may = map[string][]string{
 	},
 	"internal/eventloop":    {"protocol", "internal/textfile", "internal/events", "internal/wsframe", "internal/httpresponse", "internal/panics", "session"},
 	"internal/admission":    {"protocol", "internal/access", "internal/events", "internal/httpresponse", "session"},
-	"internal/httpapi":      {"protocol", "internal/access", "internal/admission", "internal/events", "internal/httpresponse", "session", "router", "router/federation", "web"},
+	"internal/httpapi":      {"protocol", "protocol/description", "internal/describe", "internal/access", "internal/admission", "internal/events", "internal/httpresponse", "session", "router", "router/federation", "web"},
 	"internal/metrics":      {"internal/admission", "internal/eventloop", "internal/panics", "session", "router", "router/federation"},
 	"internal/httpresponse": {"protocol"},
 	"internal/panics":       {},

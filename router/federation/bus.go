@@ -52,7 +52,8 @@ type Bus interface {
 	Stats() Stats
 
 	// Hold announces that this node holds a device from now on. The holding
-	// replaces an earlier holding of this node.
+	// replaces an earlier holding of this node. With the epoch of the earlier
+	// holding only Description may have changed.
 	Hold(h Holding)
 	// Release announces that this node no longer holds the device. The bus sends
 	// the device's queued telemetry first. Release has no effect when this node
@@ -147,6 +148,8 @@ type Holding struct {
 	// Type, Customer and Meta describe the device.
 	Type, Customer string
 	Meta           map[string]string
+	// Description is the version of the device's description, "" without one.
+	Description string
 	// At is the position of the device's telemetry when the device connected: a
 	// range without samples.
 	At Range
