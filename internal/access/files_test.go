@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/labgate/labgate/internal/filestamp"
 )
 
 // write replaces a file in one step, as an administrator should.
@@ -150,7 +152,7 @@ func TestFileThatNeverHoldsStill(t *testing.T) {
 	}
 	w := a.watched[0]
 	fs.replace("f", tokenB)
-	if replaced, err := w.load(fs); replaced || !errors.Is(err, errChanging) || w.content.len() != 1 {
+	if replaced, err := w.load(fs); replaced || !errors.Is(err, filestamp.ErrChanging) || w.content.len() != 1 {
 		t.Errorf("%v, %v", replaced, err)
 	}
 	if replaced, err := w.load(fs.memory); !replaced || err != nil {
@@ -162,7 +164,7 @@ type restless struct{ *memory }
 
 func (r *restless) read(path string, limit int) ([]byte, stamp, error) {
 	data, s, _ := r.memory.read(path, limit)
-	return data, s, errChanging
+	return data, s, filestamp.ErrChanging
 }
 
 // TestNobodyIsRefusedWhileReloading authenticates while files are replaced. One
@@ -227,7 +229,7 @@ func TestNobodyIsRefusedWhileReloading(t *testing.T) {
 	}
 }
 
-// TestReadNoticesAWriter: a read during a write returns errChanging.
+// TestReadNoticesAWriter: a read during a write returns filestamp.ErrChanging.
 func TestReadNoticesAWriter(t *testing.T) {
 	path := realFile(t, strings.Repeat("#", 1<<20))
 	stop := make(chan struct{})
@@ -253,7 +255,7 @@ func TestReadNoticesAWriter(t *testing.T) {
 		}
 	})
 	for {
-		if _, _, err := (osFiles{}).read(path, maxTokenFile); errors.Is(err, errChanging) {
+		if _, _, err := (osFiles{}).read(path, maxTokenFile); errors.Is(err, filestamp.ErrChanging) {
 			break
 		} else if err != nil {
 			t.Fatal(err)

@@ -151,7 +151,7 @@ func (m *memory) replace(path, data string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inode++
-	m.files[path] = memoryFile{data: data, stamp: stamp{time.Now(), int64(len(data)), m.inode}}
+	m.files[path] = memoryFile{data: data, stamp: stamp{Modified: time.Now(), Size: int64(len(data)), Inode: m.inode}}
 }
 
 // rewrite writes a file in place. The stamp stays the same if size and time do.
@@ -159,7 +159,7 @@ func (m *memory) rewrite(path, data string, modified time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.files[path]
-	f.data, f.modified, f.size = data, modified, int64(len(data))
+	f.data, f.Modified, f.Size = data, modified, int64(len(data))
 	m.files[path] = f
 }
 

@@ -5,12 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"time"
-)
 
-// racyAge is how old a file's last change must be before the time of a later
-// change is certain to differ: some file systems count in steps of two seconds.
-const racyAge = 2 * time.Second
+	"github.com/labgate/labgate/internal/filestamp"
+)
 
 // content is what one file holds: credentials or keys.
 type content struct {
@@ -59,14 +56,13 @@ func (f *watchedFile) load(fs files) (replaced bool, err error) {
 	data, st, err := fs.read(f.path, f.limit)
 	if err != nil {
 		f.forget()
-		if !errors.Is(err, errChanging) {
+		if !errors.Is(err, filestamp.ErrChanging) {
 			f.stamp = st
 		}
 		return false, fmt.Errorf("%s: %w", f.option, err)
 	}
 	f.stamp = st
-	age := time.Since(st.modified)
-	f.racy = age > -racyAge && age < racyAge
+	f.racy = st.Racy()
 	sum := sha256.Sum256(data)
 	if sum == f.sum {
 		return false, f.err

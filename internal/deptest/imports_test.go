@@ -56,7 +56,9 @@ var may = map[string][]string{
 	"bench/peers/target":             {"bench/internal/host", "bench/peers/wire"},
 	"bench/peers/wire":               {"protocol", "internal/wsframe"},
 
-	"internal/access": {"protocol", "internal/textfile"},
+	"internal/access":    {"protocol", "internal/filestamp", "internal/textfile"},
+	"internal/describe":  {"protocol", "protocol/description", "internal/filestamp"},
+	"internal/filestamp": {},
 
 	"internal/option":      {},
 	"internal/textfile":    {},
