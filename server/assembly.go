@@ -36,11 +36,15 @@ func (s *Server) loopOptions(capacity eventloop.Capacity) eventloop.Options {
 
 func (s *Server) routerOptions() router.Options {
 	o := &s.opts
-	return router.Options{
+	ro := router.Options{
 		Node: o.Node, MaxMessage: o.MaxMessage, MaxPending: o.MaxPending, DeviceMetrics: o.DeviceMetrics, Bus: o.Bus, Events: o.Events,
 		Renew:  s.admission.Renew,
 		Answer: func(what, arg string) ([]byte, bool) { return s.api.AnswerNode(what, arg) },
 	}
+	if s.described != nil {
+		ro.Described = s.described.Find
+	}
+	return ro
 }
 
 func (s *Server) sessionOptions() session.Options {

@@ -28,6 +28,9 @@ type ListenOptions struct {
 	// DeviceMetrics bounds the devices that have metrics of their own.
 	DeviceMetrics int `option:"device-metrics" default:"500" min:"0" max:"10000" zero:"no device" group:"net" help:"Greatest number of devices with metrics of their own, such as labgate_device_online, on the admin listener. labgate_device_metrics_omitted counts the others."`
 
+	// Descriptions is a directory of descriptions of devices; "" for none.
+	Descriptions string `option:"descriptions" type:"path" placeholder:"DIR" group:"net" help:"Directory of descriptions of devices that do not describe themselves: ID.json for the device of that id, TYPE.json for devices of that type. docs/description.md says what a description holds. Changed files are read again."`
+
 	// HandshakeTimeout is the time from accept to the finished handshake.
 	HandshakeTimeout time.Duration `option:"handshake-timeout" default:"10s" min:"100ms" max:"5m" group:"net" help:"Longest time from a connection to the end of its WebSocket handshake, and for each HTTP request to arrive. Then the connection is closed."`
 	// WriteTimeout bounds a blocking connection's write.

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/labgate/labgate/internal/admission"
+	"github.com/labgate/labgate/internal/describe"
 	"github.com/labgate/labgate/internal/eventlog"
 	"github.com/labgate/labgate/internal/eventloop"
 	"github.com/labgate/labgate/internal/events"
@@ -33,6 +34,8 @@ type Server struct {
 	panics    *panics.Recoverer
 	admission *admission.Admission
 	loop      *eventloop.Loop
+	// described has the files of descriptions; nil without --descriptions.
+	described *describe.Dir
 	router    *router.Router
 	manager   *session.Manager
 	api       *httpapi.API
@@ -74,6 +77,11 @@ func New(opts Options) (*Server, error) {
 	if s.loop, err = eventloop.New(s.loopOptions(capacity)); err != nil {
 		return nil, err
 	}
+	if opts.Descriptions != "" {
+		if s.described, err = describe.OpenDir(opts.Descriptions); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -103,6 +111,7 @@ func (s *Server) Start() (err error) {
 		return err
 	}
 	s.admission.Watch()
+	s.watchDescriptions()
 	s.running.Store(true)
 	return nil
 }

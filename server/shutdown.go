@@ -32,6 +32,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer cancel()
 	err = cmp.Or(err, s.loop.Stop(cut))
 	s.admission.Close()
+	if s.described != nil {
+		s.described.Close()
+	}
 	s.admin.Close()
 	return err
 }

@@ -41,7 +41,7 @@ func commands() []*commandSpec {
 	return []*commandSpec{
 		{
 			name: "serve", summary: "Run the gateway.",
-			details: "SIGTERM or SIGINT drains the gateway: new connections are refused, queued messages are sent, and after --drain-timeout the remaining connections are cut. A second signal ends the gateway at once. SIGHUP reads credentials and the certificate again.",
+			details: "SIGTERM or SIGINT drains the gateway: new connections are refused, queued messages are sent, and after --drain-timeout the remaining connections are cut. A second signal ends the gateway at once. SIGHUP reads credentials, the certificate and descriptions again.",
 			example: "labgate serve --listen :8080 --credential-file tokens\nLABGATE_LISTEN=127.0.0.1:9080 labgate serve --admin-listen 127.0.0.1:9081\nlabgate serve --config labgate.json --check-config",
 			new:     func() runner { return &ServeCmd{} },
 		},

@@ -68,9 +68,9 @@ func (s *gatewaySignals) reloadWith(reload func() (read, failed int)) {
 				if failed > 0 {
 					line = s.log.Warn()
 				}
-				line.Int("files", read).Int("failed", failed).Msg("SIGHUP: credentials and certificate were read again; options stay as they are until a restart")
+				line.Int("files", read).Int("failed", failed).Msg("SIGHUP: credentials, certificate and descriptions were read again; options stay as they are until a restart")
 			case sig := <-s.unused:
-				s.log.Warn().Stringer("signal", sig).Msg("a signal without a meaning; SIGHUP reads credentials and certificate again, SIGTERM drains")
+				s.log.Warn().Stringer("signal", sig).Msg("a signal without a meaning; SIGHUP reads credentials, certificate and descriptions again, SIGTERM drains")
 			case <-s.quit:
 				return
 			}

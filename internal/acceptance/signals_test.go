@@ -29,7 +29,7 @@ func TestSignalsThatEndNothing(t *testing.T) {
 		g.Signal(s)
 		switch s {
 		case syscall.SIGHUP:
-			g.Stderr.AwaitWithin(t, patience, "SIGHUP: credentials and certificate were read again")
+			g.Stderr.AwaitWithin(t, patience, "SIGHUP: credentials, certificate and descriptions were read again")
 		case syscall.SIGUSR1, syscall.SIGUSR2:
 			g.Stderr.AwaitWithin(t, patience, s.String())
 		}

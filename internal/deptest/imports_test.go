@@ -27,7 +27,7 @@ var may = map[string][]string{
 	"internal/membus":      {"router/federation"},
 	"server": {
 		"protocol", "internal/wsframe", "session", "router", "router/federation",
-		"internal/access", "internal/admission", "internal/option", "internal/eventlog", "internal/eventloop", "internal/events", "internal/httpapi", "internal/httpresponse", "internal/metrics", "internal/panics",
+		"internal/access", "internal/admission", "internal/describe", "internal/option", "internal/eventlog", "internal/eventloop", "internal/events", "internal/httpapi", "internal/httpresponse", "internal/metrics", "internal/panics",
 	},
 	"internal/eventloop":    {"protocol", "internal/textfile", "internal/events", "internal/wsframe", "internal/httpresponse", "internal/panics", "session"},
 	"internal/admission":    {"protocol", "internal/access", "internal/events", "internal/httpresponse", "session"},

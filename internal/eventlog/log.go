@@ -119,9 +119,15 @@ func (l *Log) FileRead(e events.FileRead) {
 		return
 	}
 	line := l.log.Info().Str("option", e.Option).Str("file", e.Path).Bool("changed", e.Changed)
-	if e.NotAfter.IsZero() {
+	switch {
+	case e.Removed:
+		line.Msg("file was removed, and what it held is no longer in force")
+		return
+	case e.Version != "":
+		line.Str("version", e.Version)
+	case e.NotAfter.IsZero():
 		line.Int("credentials", e.Credentials)
-	} else {
+	default:
 		line.Time("not_after", e.NotAfter)
 	}
 	line.Msg("file was read again and is in force")

@@ -164,6 +164,10 @@ type FileRead struct {
 	Credentials int
 	// NotAfter is when the certificate in force ends; zero for credentials.
 	NotAfter time.Time
+	// Version is the version of the description in force that the file holds, ""
+	// for a file that holds none. Removed: the file was removed.
+	Version string
+	Removed bool
 	// Err says why the file cannot be used, nil if it can. What the file held
 	// before then stays in force.
 	Err error
