@@ -121,12 +121,12 @@ func TestAllowedPageUsesAPI(t *testing.T) {
 		for _, origin := range []string{friend, "null"} {
 			res := ask("OPTIONS", "/v1/sessions/x", origin, "", "Access-Control-Request-Method", "DELETE", "Access-Control-Request-Headers", "authorization")
 			if res.StatusCode != 204 || res.Header.Get("Access-Control-Allow-Origin") != origin || res.Header.Get("Vary") != "Origin" ||
-				res.Header.Get("Access-Control-Allow-Methods") != "GET, POST, DELETE" || res.Header.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type" {
+				res.Header.Get("Access-Control-Allow-Methods") != "GET, POST, DELETE" || res.Header.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type, If-None-Match" {
 				t.Errorf("preflight of %s: %s %v", origin, res.Status, res.Header)
 			}
 			for token, want := range map[string]int{frontendToken: 200, "": 401} {
 				res := ask("GET", "/v1/devices", origin, token)
-				if res.StatusCode != want || res.Header.Get("Access-Control-Allow-Origin") != origin || res.Header.Get("Access-Control-Expose-Headers") != "Retry-After" {
+				if res.StatusCode != want || res.Header.Get("Access-Control-Allow-Origin") != origin || res.Header.Get("Access-Control-Expose-Headers") != "ETag, Retry-After" {
 					t.Errorf("%s with token %q: %s %v", origin, token, res.Status, res.Header)
 				}
 			}

@@ -23,7 +23,7 @@ func (a *Admission) LetPageRead(w http.ResponseWriter, r *http.Request) bool {
 	header := w.Header()
 	header.Add("Vary", "Origin")
 	header.Set("Access-Control-Allow-Origin", stated)
-	header.Set("Access-Control-Expose-Headers", "Retry-After")
+	header.Set("Access-Control-Expose-Headers", "ETag, Retry-After")
 	return true
 }
 
@@ -39,7 +39,7 @@ func IsPreflight(r *http.Request) bool {
 func AnswerPreflight(w http.ResponseWriter, methods string) {
 	header := w.Header()
 	header.Set("Access-Control-Allow-Methods", methods)
-	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-None-Match")
 	header.Set("Access-Control-Max-Age", preflightAge)
 	w.WriteHeader(http.StatusNoContent)
 }

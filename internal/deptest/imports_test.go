@@ -31,7 +31,7 @@ var may = map[string][]string{
 	},
 	"internal/eventloop":    {"protocol", "internal/textfile", "internal/events", "internal/wsframe", "internal/httpresponse", "internal/panics", "session"},
 	"internal/admission":    {"protocol", "internal/access", "internal/events", "internal/httpresponse", "session"},
-	"internal/httpapi":      {"protocol", "protocol/description", "internal/describe", "internal/access", "internal/admission", "internal/events", "internal/httpresponse", "session", "router", "router/federation", "web"},
+	"internal/httpapi":      {"protocol", "protocol/description", "internal/access", "internal/admission", "internal/events", "internal/httpresponse", "internal/thing", "session", "router", "router/federation", "web"},
 	"internal/metrics":      {"internal/admission", "internal/eventloop", "internal/panics", "session", "router", "router/federation"},
 	"internal/httpresponse": {"protocol"},
 	"internal/panics":       {},
@@ -58,6 +58,7 @@ var may = map[string][]string{
 
 	"internal/access":    {"protocol", "internal/filestamp", "internal/textfile"},
 	"internal/describe":  {"protocol", "protocol/description", "internal/filestamp"},
+	"internal/thing":     {"protocol", "protocol/description"},
 	"internal/filestamp": {},
 
 	"internal/option":      {},

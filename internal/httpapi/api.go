@@ -69,13 +69,18 @@ const (
 	// otherNodes: none when the gateway is alone.
 	otherNodes waitsFor = iota
 	aDevice
+	nobody
 )
 
 // endpoints is the table of the API, as docs/protocol.md lists it.
 var endpoints = []endpoint{
 	{"GET /v1/devices", (*API).getDevices, otherNodes, nil},
 	{"GET /v1/devices/{id}", (*API).getDevice, otherNodes, &deviceName},
+	{"GET /v1/devices/{id}/description", (*API).getDescription, otherNodes, &deviceName},
+	{"GET /v1/devices/{id}/td", (*API).getThing, otherNodes, &deviceName},
 	{"POST /v1/devices/{id}/commands", (*API).postCommand, aDevice, &deviceName},
+	{"POST /v1/devices/{id}/actions/{type}", (*API).postAction, aDevice, &deviceName},
+	{"GET /v1/schemas/description.json", (*API).getSchema, nobody, nil},
 	{"GET /v1/sessions", (*API).getSessions, otherNodes, nil},
 	{"GET /v1/sessions/{id}", (*API).getSession, otherNodes, nil},
 	{"DELETE /v1/sessions/{id}", (*API).deleteSession, otherNodes, nil},
@@ -187,7 +192,7 @@ func answered(serve http.HandlerFunc) http.HandlerFunc {
 }
 
 // boundWaiting bounds the requests that wait for an answer. A command takes its
-// place in postCommand, which knows whether the command is urgent.
+// place in API.command, which knows whether the command is urgent.
 func (a *API) boundWaiting(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if release := a.waiting.take(w, r, false); release != nil {

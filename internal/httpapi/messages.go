@@ -10,31 +10,51 @@ import (
 )
 
 func (a *API) postCommand(w http.ResponseWriter, r *http.Request) {
-	if device := r.PathValue("id"); !identityOf(r).MayCommand(device) {
-		ref := &admission.Refusal{
-			Status: http.StatusForbidden, Code: protocol.ErrNotAllowed, Credential: identityOf(r).Source,
-			Message: "the credential does not permit commands to device " + admission.Clip(device) + "; nothing was delivered",
-		}
-		a.admission.NoteRequestRefused(r, ref)
-		ref.Write(w)
+	if !a.mayCommand(w, r) {
 		return
 	}
 	msg, ok := a.readMessage(w, r)
 	if !ok {
 		return
 	}
+	answer, ok := a.command(w, r, msg)
+	if !ok {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(answer)
+}
+
+// command sends a command to the device that the path names, and returns the
+// device's answer; it has answered the request when it returns false.
+func (a *API) command(w http.ResponseWriter, r *http.Request, msg protocol.Message) (answer []byte, ok bool) {
 	release := a.waiting.take(w, r, msg.Urgent)
 	if release == nil {
-		return
+		return nil, false
 	}
 	defer release()
 	answer, err := a.router.Command(withAsker(r), r.PathValue("id"), msg)
 	if err != nil {
 		writeFailure(w, err)
-		return
+		return nil, false
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(answer)
+	return answer, true
+}
+
+// mayCommand reports whether a request may command the device that its path names;
+// it has answered when it returns false.
+func (a *API) mayCommand(w http.ResponseWriter, r *http.Request) bool {
+	device := r.PathValue("id")
+	if identityOf(r).MayCommand(device) {
+		return true
+	}
+	ref := &admission.Refusal{
+		Status: http.StatusForbidden, Code: protocol.ErrNotAllowed, Credential: identityOf(r).Source,
+		Message: "the credential does not permit commands to device " + admission.Clip(device) + "; nothing was delivered",
+	}
+	a.admission.NoteRequestRefused(r, ref)
+	ref.Write(w)
+	return false
 }
 
 func (a *API) postBroadcast(w http.ResponseWriter, r *http.Request) {
@@ -63,15 +83,23 @@ func (a *API) postUserMessage(w http.ResponseWriter, r *http.Request) {
 	httpresponse.WriteJSON(w, http.StatusOK, delivery)
 }
 
-// readMessage reads the body of a request; it has answered when it returns
-// false. The content type must be JSON, which a form of another site cannot
-// send.
-func (a *API) readMessage(w http.ResponseWriter, r *http.Request) (protocol.Message, bool) {
-	if ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(ct), "application/json") {
+// readJSON reads the body of a request; it has answered when it returns false. The
+// content type must be JSON, which a form of another site cannot send. When the body
+// may be empty, a request without a body needs no content type.
+func (a *API) readJSON(w http.ResponseWriter, r *http.Request, mayBeEmpty bool) ([]byte, bool) {
+	ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	none := mayBeEmpty && r.ContentLength == 0 && r.Header.Get("Content-Type") == ""
+	if !none && !strings.EqualFold(strings.TrimSpace(ct), "application/json") {
 		httpresponse.WriteError(w, http.StatusUnsupportedMediaType, protocol.ErrBadMessage, "header Content-Type: must be application/json")
-		return protocol.Message{}, false
+		return nil, false
 	}
-	body, ok := a.readBody(w, r)
+	return a.readBody(w, r)
+}
+
+// readMessage reads the message in the body of a request; it has answered when it
+// returns false.
+func (a *API) readMessage(w http.ResponseWriter, r *http.Request) (protocol.Message, bool) {
+	body, ok := a.readJSON(w, r, false)
 	if !ok {
 		return protocol.Message{}, false
 	}

@@ -79,10 +79,10 @@ func (b *Buffer) CopyTo(w http.ResponseWriter, withBody, last bool) {
 	}
 }
 
-// setLength tells the length of the body, which a 204 has not (RFC 9110 section
-// 8.6).
+// setLength tells the length of the body. A 204 has none, and the length of a 304
+// would be that of the body which is not sent (RFC 9110 section 8.6).
 func (b *Buffer) setLength(header http.Header) {
-	if b.status != http.StatusNoContent {
+	if b.status != http.StatusNoContent && b.status != http.StatusNotModified {
 		header.Set("Content-Length", strconv.Itoa(b.body.Len()))
 	}
 }
