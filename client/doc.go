@@ -12,6 +12,10 @@
 //	fe, err := client.DialFrontend(ctx, cfg, client.FrontendConfig{OnTelemetry: ...})
 //	answer, err := fe.Command(ctx, "tensile-1", "test.start", params, client.Timeout(5*time.Second))
 //
+// A device reports a failure in the payload of its answer, {"ok": false, "error":
+// "reason"}: DialDevice sends that for an error of OnCommand, and Command returns it
+// as a [*CommandRefusedError].
+//
 // # Connection
 //
 // Dial makes the first connection, and its error says why an attempt failed; a

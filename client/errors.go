@@ -101,6 +101,19 @@ func (e *GatewayError) Error() string {
 	return e.Message + " (" + string(e.Code) + ")"
 }
 
+// CommandRefusedError is the answer of a device that refused a command, or failed to
+// carry it out: the answer's payload has "ok": false.
+type CommandRefusedError struct {
+	Device string
+	Type   string // of the command
+	Reason string // the payload's "error", for people
+}
+
+// Error returns the device's reason.
+func (e *CommandRefusedError) Error() string {
+	return "device " + e.Device + " refused " + e.Type + ": " + e.Reason
+}
+
 // worthRetrying reports whether a reconnect can succeed after err.
 func worthRetrying(err error) bool {
 	if refused, ok := errors.AsType[*RefusedError](err); ok {

@@ -36,12 +36,13 @@ func Timeout(d time.Duration) CommandOption { return func(o *commandOptions) { o
 // encoding/json accepts.
 //
 // The command is sent at most once, and is never kept for a later connection.
-// The error is a *GatewayError if the gateway refused or gave up the command
+// The error is a *CommandRefusedError if the device answered that it refused the
+// command or failed to carry it out ("ok": false in the payload); then the answer is
+// returned, too. The error is a *GatewayError if the gateway refused or gave up the command
 // (device_offline, device_disconnected, timeout, overloaded, ...),
 // ErrNotConnected if there is no connection, ErrConnectionLost if the
 // connection was lost before the answer, ErrNoAnswer if the gateway did not
-// answer, or the context's error. A nil error does not mean that the device
-// carried out the command: see the answer's payload.
+// answer, or the context's error.
 func (f *Frontend) Command(ctx context.Context, deviceID, typ string, payload any, opts ...CommandOption) (protocol.Message, error) {
 	var o commandOptions
 	for _, opt := range opts {
@@ -62,7 +63,14 @@ func (f *Frontend) Command(ctx context.Context, deviceID, typ string, payload an
 		return protocol.Message{}, err
 	}
 	m.Dst, m.Urgent, m.TimeoutMS = deviceID, o.urgent, int(timeout.Milliseconds())
-	return f.request(ctx, m, timeout+answerGrace)
+	answer, err := f.request(ctx, m, timeout+answerGrace)
+	if err != nil {
+		return answer, err
+	}
+	if reason, refused := protocol.Refusal(answer.Payload); refused {
+		return answer, &CommandRefusedError{Device: deviceID, Type: typ, Reason: reason}
+	}
+	return answer, nil
 }
 
 // commandTimeout is the timeout to send, in whole milliseconds.

@@ -54,7 +54,7 @@ func commands() []*commandSpec {
 		},
 		{
 			name: "send", summary: "Send one command to a device and print its answer.",
-			details: "Exit code 0: the device carried out the command. 1: there was no answer, or the device refused the command.",
+			details: "Exit codes:\n  0  the device carried out the command\n  1  the command was not delivered, or no answer came; the error says which\n  2  the command line cannot be read\n  3  the device answered that it refused the command (\"ok\": false)",
 			example: "labgate send tensile-1 test.start '{\"speed_mm_min\": 50}'\nlabgate send --urgent tensile-1 test.stop",
 			new:     func() runner { return &SendCmd{} },
 		},

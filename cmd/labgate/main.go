@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/labgate/labgate/client"
 	"github.com/labgate/labgate/internal/option"
 )
 
@@ -26,6 +27,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1   // the command failed, or an option is out of range
 	exitUsage       = 2   // the command line cannot be read
+	exitRefused     = 3   // labgate send: the device answered that it refused the command
 	exitInterrupted = 130 // a signal ended the command before its work was done
 )
 
@@ -50,6 +52,9 @@ func run(ctx context.Context, restore func(), args []string, stdout, stderr io.W
 			return exitInterrupted
 		}
 		fmt.Fprintln(stderr, "labgate:", err)
+		if refused := (*client.CommandRefusedError)(nil); errors.As(err, &refused) {
+			return exitRefused
+		}
 		return exitFailed
 	}
 	return exitOK

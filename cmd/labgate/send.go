@@ -23,7 +23,8 @@ type SendCmd struct {
 	Timeout time.Duration `option:"timeout" default:"10s" min:"1ms" max:"10m" help:"How long to wait for the answer."`
 }
 
-// Run prints the answer as the gateway delivered it. No answer is an error.
+// Run prints the answer as the gateway delivered it. No answer is an error, and so is
+// an answer by which the device refused the command.
 func (c *SendCmd) Run(ctx context.Context, out *Streams) error {
 	token, err := c.token()
 	if err != nil {
@@ -48,25 +49,17 @@ func (c *SendCmd) Run(ctx context.Context, out *Streams) error {
 		opts = append(opts, client.Urgent())
 	}
 	answer, err := fe.Command(ctx, c.Device, c.Type, payload, opts...)
-	if err != nil {
+	if refused := (*client.CommandRefusedError)(nil); err != nil && !errors.As(err, &refused) {
 		return err
 	}
-	text, err := json.Marshal(answer)
-	if err != nil {
-		return err
+	text, encodeErr := json.Marshal(answer)
+	if encodeErr != nil {
+		return encodeErr
 	}
 	if _, err := fmt.Fprintf(out.Out, "%s\n", text); err != nil {
 		return err
 	}
-	// A device reports in the payload that it did not carry out the command.
-	var result struct {
-		OK    *bool  `json:"ok"`
-		Error string `json:"error"`
-	}
-	if json.Unmarshal(answer.Payload, &result) == nil && result.OK != nil && !*result.OK {
-		return errors.New("the device refused: " + result.Error)
-	}
-	return nil
+	return err
 }
 
 // bareWord matches a name without quotes where JSON requires a string: the rest

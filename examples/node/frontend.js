@@ -53,7 +53,10 @@ function onMessage (message) {
   if (type === 'gateway.closing') pause = payload.retry_after_ms
   if (type === 'gateway.lost' && payload.stream === stream) seen.lost += payload.inexact ? payload.samples ?? 0 : payload.to - payload.from
   if (type === 'gateway.error') end(payload.message)
-  if (message.re === 'start-1' && message.src === device) seen.answer = message
+  if (message.re === 'start-1' && message.src === device) {
+    seen.answer = message
+    if (payload?.ok === false) end(`the device refused: ${payload.error}`) // docs/protocol.md, "Answers"
+  }
   if (type === 'stream.finished' && message.src === device) seen.finished = true
   check()
 }

@@ -54,7 +54,7 @@ async def serve(ws):
             print(kind, payload, flush=True)
             pause = payload["retry_after_ms"] / 1000 if kind == "gateway.closing" else pause
             continue
-        answer = {"type": "error", "payload": f"unknown command {kind}"}
+        answer, fault = None, f"unknown command {kind}"
         if kind == "stream.start":
             try:
                 want = payload if isinstance(payload, dict) else {}  # there may be none
@@ -64,10 +64,11 @@ async def serve(ws):
                     streaming.cancel()
                 streaming = asyncio.create_task(start)
                 streaming.add_done_callback(lambda task: task.cancelled() or task.exception())  # ends with ws
-                answer = {"type": "stream.started", "payload": {"rate": RATE}}
+                answer = {"type": "stream.started", "payload": {"ok": True, "rate": RATE}}
             except (TypeError, ValueError, OverflowError) as error:
-                answer = {"type": "error", "payload": str(error)}
-        if "id" in message:
+                fault = error
+        if "id" in message:  # the payload says whether the command was carried out
+            answer = answer or {"type": "error", "payload": {"ok": False, "error": str(fault)}}
             await ws.send(json.dumps(answer | {"re": message["id"]}))
     return pause
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/labgate/labgate/internal/gatewaytest"
+	"github.com/labgate/labgate/protocol"
 )
 
 // TestExampleDeviceReconnects sends commands with every kind of payload to the
@@ -36,8 +37,13 @@ func TestExampleDeviceReconnects(t *testing.T) {
 		{`{"type":"door.open","payload":"` + long + `"}`, "error"},
 	} {
 		status, body := command(t, addr, "python-1", c.command)
-		var answer struct{ Type string }
-		if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK || answer.Type != c.answer {
+		var answer struct {
+			Type    string
+			Payload json.RawMessage
+		}
+		err := json.Unmarshal([]byte(body), &answer)
+		_, refused := protocol.Refusal(answer.Payload)
+		if err != nil || status != http.StatusOK || answer.Type != c.answer || refused != (c.answer == "error") {
 			t.Errorf("%.80s: %d %s, want an answer of type %s", c.command, status, body, c.answer)
 		}
 	}
@@ -64,6 +70,18 @@ func TestExampleDeviceReconnects(t *testing.T) {
 	res.Body.Close()
 	if code := device.Wait(10 * time.Second); code != 1 || !strings.Contains(device.Stderr.Tail(5), "4008") {
 		t.Errorf("exit code %d after the session was ended by an operator: %s", code, device.Stderr.Tail(5))
+	}
+}
+
+// TestExampleFrontendIsRefused: the front end in Node ends when the device refuses its
+// command.
+func TestExampleFrontendIsRefused(t *testing.T) {
+	g := gatewaytest.StartGateway(t)
+	gatewaytest.Start(t, "/usr/bin/python3", "examples/python/device.py", "ws://"+g.Addr, "python-1")
+	awaitDevice(t, g.Addr, "python-1", "")
+	front := gatewaytest.Start(t, "node", "examples/node/frontend.js", "ws://"+g.Addr, "python-1", "many")
+	if code, out := front.Wait(30*time.Second), front.Stdout.Tail(1); code != 1 || !strings.Contains(out, "the device refused: ") {
+		t.Errorf("exit code %d: %s", code, out)
 	}
 }
 
