@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/protocol/description"
 )
 
 // DeviceConfig describes a device. Only ID is required.
@@ -16,6 +17,11 @@ type DeviceConfig struct {
 	Type     string // kind of device, such as "tensile"
 	Customer string
 	Meta     map[string]string
+
+	// Description says what the device is. The client sends it on each
+	// connection, before OnConnect is called. If the gateway refuses it, OnMessage
+	// gets the gateway.error, and Logger a warning. Nil for none.
+	Description *description.Description
 
 	// OnConnect is called for each connection, before its first message. Send
 	// the device's state here.
@@ -53,7 +59,8 @@ type Device struct {
 	link     *link
 	cfg      DeviceConfig
 	commands *commandRunner
-	streamed atomic.Bool // a Stream is open
+	streamed atomic.Bool       // a Stream is open
+	describe *protocol.Message // gateway.describe, nil for none
 
 	mu      sync.Mutex
 	welcome protocol.Welcome // of the present or last connection
@@ -82,11 +89,34 @@ func DialDevice(ctx context.Context, cfg Config, dev DeviceConfig) (*Device, err
 		return nil, err
 	}
 	d := &Device{link: newLink(cfg, u, dev.ID), cfg: dev}
+	if d.describe, err = describeMessage(dev.Description); err != nil {
+		return nil, err
+	}
 	d.commands = newCommandRunner(d.link, dev.OnCommand, dev.MaxQueuedCommands)
 	if err := d.link.start(ctx, d); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// describeID is the id of gateway.describe, so that its answer can be told from
+// other messages.
+const describeID = "describe"
+
+// describeMessage returns the message that sends a description, nil for none.
+func describeMessage(d *description.Description) (*protocol.Message, error) {
+	if d == nil {
+		return nil, nil
+	}
+	m, err := protocol.NewMessage(protocol.TypeDescribe, d)
+	if err != nil {
+		return nil, fmt.Errorf("client: DeviceConfig.Description: %w", err)
+	}
+	if len(m.Payload) > description.MaxSize {
+		return nil, fmt.Errorf("client: DeviceConfig.Description: %d bytes as JSON, at most %d allowed", len(m.Payload), description.MaxSize)
+	}
+	m.ID = describeID
+	return &m, nil
 }
 
 // Send queues a message for all front ends, or for Dst if Dst is set. Send does
@@ -139,6 +169,11 @@ func (d *Device) welcomed(w protocol.Welcome) {
 
 func (d *Device) connected(w protocol.Welcome) {
 	d.commands.connected()
+	if d.describe != nil {
+		if err := d.link.sendMessage(*d.describe); err != nil {
+			d.link.log.Warn().Err(err).Msg("the description was not sent")
+		}
+	}
 	if d.cfg.OnConnect != nil {
 		defer d.link.caught("OnConnect")
 		d.cfg.OnConnect(d, w)
@@ -149,6 +184,9 @@ func (d *Device) text(e *protocol.Envelope) {
 	if !isGateways(e) && e.Re == nil {
 		d.commands.received(e.Message())
 		return
+	}
+	if string(e.Type) == protocol.TypeError && string(e.Re) == describeID {
+		d.link.log.Warn().RawJSON("error", e.Payload).Msg("the gateway refused the description")
 	}
 	if d.cfg.OnMessage != nil {
 		defer d.link.caught("OnMessage")

@@ -70,12 +70,14 @@ func (c *SimulateCmd) simulate(ctx context.Context, out *Streams, id string, see
 		return err
 	}
 	t := &tester{machine: machine}
+	about := tensile.Describe(c.Rate)
 	log := out.Log.With().Str("device", id).Logger()
 	dev, err := client.DialDevice(ctx, c.config(&log), client.DeviceConfig{
 		ID: id, Type: "tensile_tester",
-		Meta:      map[string]string{"channels": "force N,extension mm,temperature °C", "rate_hz": fmt.Sprint(c.Rate)},
-		OnConnect: t.reportState,
-		OnCommand: t.command,
+		Meta:        map[string]string{"channels": "force N,extension mm,temperature °C", "rate_hz": fmt.Sprint(c.Rate)},
+		Description: &about,
+		OnConnect:   t.reportState,
+		OnCommand:   t.command,
 		OnMessage: func(m protocol.Message) {
 			if m.Type == protocol.TypeError {
 				log.Warn().RawJSON("error", m.Payload).Msg("the gateway refused a message")
@@ -181,7 +183,7 @@ func (t *tester) reportState(dev *client.Device, _ protocol.Welcome) {
 	defer t.mu.Unlock()
 	t.dev = dev
 	t.machine.Changes()
-	_ = t.tell(dev, "test.state_changed", stateChange{State: t.machine.State(), Reason: "connected", Sample: t.machine.Taken()})
+	_ = t.tell(dev, tensile.EventStateChanged, stateChange{State: t.machine.State(), Reason: "connected", Sample: t.machine.Taken()})
 }
 
 // progress is the payload of test.state: the present state of the test, for
@@ -195,14 +197,14 @@ type progress struct {
 func (t *tester) reportProgress() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.tell(t.dev, "test.state", progress{t.machine.State(), t.machine.Taken(), t.machine.Peak()})
+	return t.tell(t.dev, tensile.EventState, progress{t.machine.State(), t.machine.Taken(), t.machine.Peak()})
 }
 
 // tellChanges sends the changes of state since the last call. The caller holds
 // mu.
 func (t *tester) tellChanges() error {
 	for _, c := range t.machine.Changes() {
-		if err := t.tell(t.dev, "test.state_changed", stateChange{State: c.State, Previous: c.Previous, Reason: c.Reason, Sample: c.Sample}); err != nil {
+		if err := t.tell(t.dev, tensile.EventStateChanged, stateChange{State: c.State, Previous: c.Previous, Reason: c.Reason, Sample: c.Sample}); err != nil {
 			return err
 		}
 	}

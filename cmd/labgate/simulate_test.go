@@ -77,8 +77,8 @@ func TestATestFromStartToFracture(t *testing.T) {
 		code int
 		want string // in the output, or for a failure in the error
 	}{
-		{[]string{"bench-1", "test.start"}, 3, "speed_mm_min is missing"},
-		{[]string{"bench-1", "test.start", `{"speed_mm_min":5000}`}, 3, "between 0.01 and 1000"},
+		{[]string{"bench-1", "test.start"}, 1, `at "/speed_mm_min": is missing`},
+		{[]string{"bench-1", "test.start", `{"speed_mm_min":5000}`}, 1, "5000 is too large; allowed: at most 1000"},
 		{[]string{"bench-1", "test.stop", "--urgent"}, 3, "device bench-1 refused test.stop: cannot stop while idle"},
 		{[]string{"bench-1", "test.explode"}, 3, "unknown command"},
 		{[]string{"bench-1", "test.start", `{"speed_mm_min":1000}`}, 0, `"state":"running"`},
