@@ -44,7 +44,8 @@ cluster: build
 check: vet
 	$(GO) test -short ./server $$($(GO) list ./... | grep -vE '/(server|web|cluster|bench(/.*)?|internal/(acceptance|clusteracceptance|gatewaytest|redistest|soak))$$')
 
-# What the tests need beside Go: a Python and a Node client, a browser, nginx,
+# What the tests need beside Go: a Python and a Node client, the tools of the Web
+# of Things, a browser, nginx,
 # OpenSSL, Redis, curl, ip and tc, and a C compiler for the race detector.
 setup:
 	@scripts/setup

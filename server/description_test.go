@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -8,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/labgate/labgate/client"
 	"github.com/labgate/labgate/internal/access"
 	"github.com/labgate/labgate/protocol"
 	"github.com/labgate/labgate/protocol/description"
@@ -223,5 +226,54 @@ func TestDescriptionFiles(t *testing.T) {
 	}
 	if _, err := New(Options{ListenOptions: ListenOptions{Descriptions: dir}}); err == nil || !strings.Contains(err.Error(), `tester.json: at "/title": is a number`) {
 		t.Error(err)
+	}
+}
+
+// A device of package client describes itself on each connection, and a front end of
+// package client gets the device's refusal as an error.
+func TestClientDescribesAndRefuses(t *testing.T) {
+	g := start(t, modes[0], nil)
+	cfg := client.Config{URL: strings.Replace(g.url(""), "http", "ws", 1)}
+	about := description.Description{Title: "Press", Actions: map[string]description.Action{"test.start": {}}}
+	refused := make(chan protocol.Message, 1)
+	device := func(id string, about *description.Description) {
+		t.Helper()
+		d, err := client.DialDevice(t.Context(), cfg, client.DeviceConfig{
+			ID: id, Description: about,
+			OnCommand: func(context.Context, protocol.Message) (any, error) { return nil, errors.New("the door is open") },
+			OnMessage: func(m protocol.Message) {
+				if m.Type == protocol.TypeError {
+					refused <- m
+				}
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+	}
+	device("press-1", &about)
+	described := func() bool {
+		_, body := g.request("GET", "/v1/devices/press-1/description", "")
+		return body == `{"title":"Press","actions":{"test.start":{}}}`
+	}
+	g.eventually("press-1 is described", described)
+
+	device("press-2", &description.Description{Channels: []description.Channel{{Name: "no name"}}})
+	if m := <-refused; !strings.Contains(string(m.Payload), "/channels/0/name") {
+		t.Errorf("%s", m.Payload)
+	}
+	if _, err := client.DialDevice(t.Context(), cfg, client.DeviceConfig{ID: "press-3", Description: &description.Description{Title: strings.Repeat("x", 70_000)}}); err == nil || !strings.Contains(err.Error(), "at most 65536") {
+		t.Error(err)
+	}
+
+	fe, err := client.DialFrontend(t.Context(), cfg, client.FrontendConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fe.Close()
+	answer, err := fe.Command(t.Context(), "press-1", "test.start", nil)
+	if no := (*client.CommandRefusedError)(nil); !errors.As(err, &no) || *no != (client.CommandRefusedError{Device: "press-1", Type: "test.start", Reason: "the door is open"}) || answer.Type != "test.start.result" {
+		t.Errorf("%+v, %v", answer, err)
 	}
 }
