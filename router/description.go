@@ -2,9 +2,7 @@ package router
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"strconv"
 	"time"
 
@@ -18,9 +16,6 @@ import (
 // (gateway.describe), what a file says for it (Options.Described), and who is told.
 
 const (
-	// maxDescriptions bounds the memory of all descriptions that devices sent, in
-	// bytes (describe.Described.Weight).
-	maxDescriptions = 128 << 20
 	// A device may change its description describeBurst times at once, and
 	// describeRate times per second: compiling one takes some milliseconds.
 	describeRate  = 1
@@ -62,25 +57,6 @@ func (d *deviceDescription) mayChange(now time.Duration) bool {
 	}
 	d.changes++
 	return true
-}
-
-// descriptionKey identifies the text of a description. The version has too few
-// digits against devices that look for two texts of one version.
-type descriptionKey [sha256.Size]byte
-
-// sharedDescription is a description that one or more devices sent. Guarded by
-// registry.mu, but for the Described, which does not change.
-type sharedDescription struct {
-	*describe.Described
-	key     descriptionKey
-	devices int
-}
-
-// descriptions has the descriptions that devices sent. Devices of one kind often
-// send the same one, which is then kept once. Guarded by registry.mu.
-type descriptions struct {
-	shared map[descriptionKey]*sharedDescription
-	weight int // of all of them
 }
 
 // describe handles gateway.describe.
@@ -164,61 +140,6 @@ func (g *registry) setDescription(c *deviceConn, said *sharedDescription) (*stri
 	return d.descriptionVersion(), nil
 }
 
-// makeRoom reports overloaded when a description does not fit into maxDescriptions,
-// also not when the descriptions of devices that are offline are dropped. The
-// caller holds mu.
-func (g *registry) makeRoom(d *device, weight int) *protocol.Error {
-	if before := d.description.sent; before != nil && before.devices == 1 {
-		weight -= before.Weight()
-	}
-	if g.descriptions.weight+weight <= maxDescriptions {
-		return nil
-	}
-	for _, other := range g.devices {
-		if !other.online() && other.description.sent != nil {
-			g.drop(other.description.sent)
-			other.description.sent = nil
-			other.described.Store(other.description.inForce())
-		}
-		if g.descriptions.weight+weight <= maxDescriptions {
-			return nil
-		}
-	}
-	return protocol.NewError(protocol.ErrOverloaded, "the descriptions of all devices take more than "+strconv.Itoa(maxDescriptions>>20)+" MiB; send a shorter one")
-}
-
-// keep and drop count the devices that have a description. The caller holds mu.
-func (g *registry) keep(said *sharedDescription) {
-	if said == nil {
-		return
-	}
-	if said.devices++; said.devices == 1 {
-		if g.descriptions.shared == nil {
-			g.descriptions.shared = make(map[descriptionKey]*sharedDescription)
-		}
-		g.descriptions.shared[said.key] = said
-		g.descriptions.weight += said.Weight()
-	}
-}
-
-func (g *registry) drop(said *sharedDescription) {
-	if said == nil {
-		return
-	}
-	if said.devices--; said.devices == 0 {
-		delete(g.descriptions.shared, said.key)
-		g.descriptions.weight -= said.Weight()
-	}
-}
-
-// forgetDescription drops what a device has said, because another node holds the
-// device, or because its entry is removed. The caller holds mu.
-func (g *registry) forgetDescription(d *device) {
-	g.drop(d.description.sent)
-	d.description.sent, d.description.file = nil, nil
-	d.described.Store(nil)
-}
-
 // readDescriptionFile looks for a file that describes a device which is connecting
 // here. The caller holds mu, and announces the device as online afterwards.
 func (g *registry) readDescriptionFile(d *device, s *session.Session) {
@@ -300,85 +221,4 @@ func checkCommand(e *protocol.Envelope, to *session.Session) *protocol.Error {
 		return nil
 	}
 	return protocol.NewError(protocol.ErrBadMessage, `field "payload": `+problem.Error()+"; "+string(e.Type)+" was not delivered to device "+to.Name())
-}
-
-// askDescription asks another node for the description of a device. The answer is
-// the time at which the device last connected there, 8 bytes in big-endian order,
-// in microseconds since 1970, and the text.
-const askDescription = "description"
-
-// Description returns the text of a device's description and its version. The node
-// that holds the device is asked for the text, or all nodes when the device is
-// offline; Description waits 2 s at most. The error is a *protocol.Error: not_found
-// without a description, unavailable when the device's node does not answer.
-func (r *Router) Description(ctx context.Context, id string) (text []byte, version string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTime)
-	defer cancel()
-	here, elsewhere := r.registry.findDescription(id)
-	switch {
-	case here != nil:
-		return here.Text, here.Version, nil
-	case elsewhere == "":
-		return nil, "", noDescription(id)
-	}
-	if node, held := r.peers.holder([]byte(id)); held {
-		answer, err := r.Ask(ctx, node, askDescription, id)
-		if err != nil {
-			return nil, "", err
-		}
-		if len(answer) <= 8 {
-			return nil, "", noDescription(id)
-		}
-		return answer[8:], description.Version(answer[8:]), nil
-	}
-	answers, _ := r.AskAll(ctx, askDescription, id)
-	var newest []byte
-	for _, answer := range answers {
-		if len(answer.Text) > 8 && (newest == nil || bytes.Compare(answer.Text[:8], newest[:8]) > 0) {
-			newest = answer.Text
-		}
-	}
-	if newest == nil {
-		return nil, "", noDescription(id)
-	}
-	return newest[8:], description.Version(newest[8:]), nil
-}
-
-func noDescription(id string) error {
-	return protocol.NewError(protocol.ErrNotFound, "device "+id+" has no description; the device may send one with gateway.describe, or a file of --descriptions may have one")
-}
-
-// unknownVersion stands for the version of a description that another node may
-// have.
-const unknownVersion = "?"
-
-// findDescription returns the description here, or the version that another node
-// has, "" for none.
-func (g *registry) findDescription(id string) (here *describe.Described, elsewhere string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	d := g.devices[id]
-	switch {
-	case d != nil && d.session != nil:
-		return d.described.Load(), ""
-	case d != nil && d.holder.remote != nil:
-		return nil, d.holder.remote.Description
-	case d != nil && d.described.Load() != nil:
-		return d.described.Load(), ""
-	case g.bus.Self() == 0:
-		return nil, ""
-	}
-	return nil, unknownVersion
-}
-
-// answerDescription answers askDescription; nil when the description is not here.
-func (g *registry) answerDescription(id string) []byte {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	d := g.devices[id]
-	if d == nil || d.described.Load() == nil {
-		return nil
-	}
-	answer := binary.BigEndian.AppendUint64(nil, uint64(d.prepared.UnixMicro()))
-	return append(answer, d.described.Load().Text...)
 }

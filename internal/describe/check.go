@@ -42,9 +42,9 @@ func (d *Described) Check(typ, payload []byte) *PointerError {
 	if len(payload) > in.maxBytes {
 		return &PointerError{Problem: strconv.Itoa(len(payload)) + " bytes; at most " + strconv.Itoa(in.maxBytes) + " are allowed for this command, because the gateway checks its payload"}
 	}
-	value, _, err := readValue(payload, in.maxValues)
-	if err != nil {
-		return err.(*PointerError)
+	value, _, problem := readValue(payload, in.maxValues)
+	if problem != nil {
+		return problem
 	}
 	return in.check(value)
 }

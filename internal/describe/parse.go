@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,8 +36,8 @@ func (d *Described) Weight() int { return d.weight }
 // rest of a Described, in bytes. Rough
 // upper bounds.
 const (
-	schemaWeight = 2 << 10
-	stepWeight   = 256
+	schemaWeight = 3 << 9
+	stepWeight   = 128
 	restWeight   = 4 << 10
 )
 
@@ -52,9 +51,9 @@ func Parse(text []byte) (*Described, error) {
 	if err := checkJSON(text); err != nil {
 		return nil, err
 	}
-	tree, _, err := readValue(text, maxValues)
-	if err != nil {
-		return nil, err
+	tree, _, problem := readValue(text, maxValues)
+	if problem != nil {
+		return nil, problem
 	}
 	if problem := publishedSchema().check(tree); problem != nil {
 		return nil, problem
@@ -104,6 +103,7 @@ func (d *Described) compile(tree map[string]any) *PointerError {
 				problem = total.add(own)
 			}
 			if problem == nil && place.keyword == "input" {
+				d.weight += schemaWeight*own.schemas + stepWeight*own.steps
 				d.inputs[typ], problem = newInput(schema, s.most())
 			}
 			if problem != nil {
@@ -111,7 +111,7 @@ func (d *Described) compile(tree map[string]any) *PointerError {
 			}
 		}
 	}
-	d.weight = restWeight + 4*len(d.Text) + schemaWeight*total.schemas + stepWeight*total.steps
+	d.weight += restWeight + 4*len(d.Text)
 	return nil
 }
 
@@ -217,14 +217,6 @@ func compileSchema(document any) (*compiled, error) {
 		return nil, err
 	}
 	return &compiled{schema, document}, nil
-}
-
-// compilePattern compiles a regular expression whose size patternSize accepts.
-func compilePattern(text string) (jsonschema.Regexp, error) {
-	if _, fault := patternSize(text); fault != "" {
-		return nil, errors.New(fault)
-	}
-	return regexp.Compile(text)
 }
 
 // publishedSchema returns the compiled schema of descriptions.

@@ -3,6 +3,7 @@ package describe
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -20,7 +21,7 @@ func (c *compiled) check(value any) *PointerError {
 	if err == nil {
 		return nil
 	}
-	failure, ok := err.(*jsonschema.ValidationError)
+	failure, ok := errors.AsType[*jsonschema.ValidationError](err)
 	if !ok {
 		return &PointerError{Problem: err.Error()}
 	}

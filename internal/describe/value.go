@@ -29,15 +29,11 @@ type reader struct {
 	values, most int
 }
 
-// readValue returns the value of a text, and the number of values in it. The error
-// is a *PointerError.
-func readValue(text []byte, most int) (any, int, error) {
+// readValue returns the value of a text, and the number of values in it.
+func readValue(text []byte, most int) (any, int, *PointerError) {
 	r := reader{text: text, most: most}
 	v, problem := r.value(0)
-	if problem != nil {
-		return nil, r.values, problem
-	}
-	return v, r.values, nil
+	return v, r.values, problem
 }
 
 func (r *reader) value(depth int) (any, *PointerError) {
