@@ -9,9 +9,27 @@ import (
 // no references. The conversion keeps what a data schema can say, and replaces
 // references by their targets; what is left out, the gateway checks all the same.
 
+// maxCopied bounds the bytes of the targets that replace references, in one Thing
+// Description: many references to one long target must not make an endless answer.
+const maxCopied = 256 << 10
+
 // converter converts the schemas of one input, output or data.
 type converter struct {
 	defs map[string]any
+	// copied is the size of the targets that have replaced references, in all
+	// schemas of the Thing Description.
+	copied *int
+}
+
+// target returns the schema that a reference leads to; true, which allows
+// everything, beyond maxCopied.
+func (c *converter) target(ref string) any {
+	schema := c.defs[strings.TrimPrefix(ref, "#/$defs/")]
+	text, err := json.Marshal(schema)
+	if *c.copied += len(text); err != nil || *c.copied > maxCopied {
+		return true
+	}
+	return schema
 }
 
 // kept are the keywords that mean the same in a data schema, and that need no
@@ -31,7 +49,7 @@ func (c *converter) convert(schema any) map[string]any {
 	}
 	data := map[string]any{}
 	if ref, has := object["$ref"].(string); has {
-		data = c.convert(c.defs[strings.TrimPrefix(ref, "#/$defs/")])
+		data = c.convert(c.target(ref))
 	}
 	for _, keyword := range kept {
 		if v, has := object[keyword]; has {

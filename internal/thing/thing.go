@@ -30,6 +30,8 @@ type Device struct {
 	Host string
 	// Bearer: the gateway asks for a bearer token.
 	Bearer bool
+
+	copied int // see converter.copied
 }
 
 // Describe returns the Thing Description of a device.
@@ -95,8 +97,8 @@ func (d *Device) actions() map[string]any {
 		}
 		set(action, "title", a.Title)
 		set(action, "description", a.Description)
-		setSchema(action, "input", a.Input)
-		setSchema(action, "output", a.Output)
+		d.setSchema(action, "input", a.Input)
+		d.setSchema(action, "output", a.Output)
 		all[typ] = action
 	}
 	return all
@@ -130,7 +132,7 @@ func (d *Device) events() map[string]any {
 	for typ, e := range d.Events {
 		event := map[string]any{"forms": []any{d.socket("subscribeevent", "unsubscribeevent")}}
 		set(event, "title", e.Title)
-		setSchema(event, "data", e.Data)
+		d.setSchema(event, "data", e.Data)
 		all[typ] = event
 	}
 	return all
@@ -177,10 +179,10 @@ func with(object map[string]any, name string, value any) map[string]any {
 }
 
 // setSchema sets a member to the data schema of a JSON Schema, if there is one.
-func setSchema(object map[string]any, name string, schema json.RawMessage) {
+func (d *Device) setSchema(object map[string]any, name string, schema json.RawMessage) {
 	var v any
 	if json.Unmarshal(schema, &v) == nil && v != nil {
-		c := converter{}
+		c := converter{copied: &d.copied}
 		c.defs, _ = member(v, "$defs").(map[string]any)
 		object[name] = c.convert(v)
 	}

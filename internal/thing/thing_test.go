@@ -22,15 +22,26 @@ func TestDataSchemas(t *testing.T) {
 		{`{"properties":{"a":{"anyOf":[{}],"format":"uri"}},"required":["a"],"additionalProperties":false}`, `{"properties":{"a":{"format":"uri"}},"required":["a"]}`},
 	} {
 		object := map[string]any{}
-		setSchema(object, "input", json.RawMessage(c.schema))
+		new(Device).setSchema(object, "input", json.RawMessage(c.schema))
 		got, err := json.Marshal(object["input"])
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s: %s, want %s; %v", c.schema, got, c.want, err)
 		}
 	}
 	object := map[string]any{}
-	if setSchema(object, "input", nil); len(object) != 0 {
+	if new(Device).setSchema(object, "input", nil); len(object) != 0 {
 		t.Errorf("%v without a schema", object)
+	}
+}
+
+// Many references to one long target do not make an endless answer.
+func TestManyReferences(t *testing.T) {
+	refs := strings.TrimSuffix(strings.Repeat(`{"$ref":"#/$defs/a"},`, 500), ",")
+	schema := `{"prefixItems":[` + refs + `],"$defs":{"a":{"description":"` + strings.Repeat("x", 50_000) + `"}}}`
+	d := Device{ID: "a", Description: description.Description{Actions: map[string]description.Action{"b": {Input: json.RawMessage(schema)}}}}
+	td, err := Describe(&d)
+	if err != nil || len(td) > 2*maxCopied {
+		t.Errorf("%d bytes, %v", len(td), err)
 	}
 }
 
