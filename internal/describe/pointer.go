@@ -19,7 +19,7 @@ func (e *PointerError) Error() string {
 	if e.Pointer == "" {
 		return e.Problem
 	}
-	return "at " + quoted(e.Pointer) + ": " + e.Problem
+	return "at " + cut(e.Pointer, maxPointer) + ": " + e.Problem
 }
 
 // within puts a name or an index in front of the pointer.
@@ -70,13 +70,19 @@ func lookUp(document any, pointer string) any {
 	return document
 }
 
-// maxQuoted bounds the part of a foreign text that a problem repeats, in bytes.
-const maxQuoted = 80
+// maxQuoted and maxPointer bound the part of a foreign text and of a pointer that an
+// error repeats, in bytes.
+const (
+	maxQuoted  = 80
+	maxPointer = 400
+)
 
 // quoted returns a text in double quotes, cut at maxQuoted.
-func quoted(s string) string {
-	if len(s) > maxQuoted {
-		return strconv.Quote(strings.ToValidUTF8(s[:maxQuoted], "")) + "..."
+func quoted(s string) string { return cut(s, maxQuoted) }
+
+func cut(s string, most int) string {
+	if len(s) > most {
+		return strconv.Quote(strings.ToValidUTF8(s[:most], "")) + "..."
 	}
 	return strconv.Quote(s)
 }

@@ -5,7 +5,9 @@ package thing
 
 import (
 	"encoding/json"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/labgate/labgate/protocol"
@@ -85,7 +87,8 @@ func (d *Device) secure(td map[string]any) {
 // describes.
 func (d *Device) actions() map[string]any {
 	all := map[string]any{}
-	for typ, a := range d.Actions {
+	for _, typ := range slices.Sorted(maps.Keys(d.Actions)) {
+		a := d.Actions[typ]
 		action := map[string]any{
 			"forms": []any{
 				map[string]any{
@@ -129,7 +132,8 @@ func (d *Device) events() map[string]any {
 		"forms":       []any{with(d.socket("subscribeevent", "unsubscribeevent"), "contentType", "application/octet-stream")},
 	}
 	all := map[string]any{Telemetry: telemetry}
-	for typ, e := range d.Events {
+	for _, typ := range slices.Sorted(maps.Keys(d.Events)) {
+		e := d.Events[typ]
 		event := map[string]any{"forms": []any{d.socket("subscribeevent", "unsubscribeevent")}}
 		set(event, "title", e.Title)
 		d.setSchema(event, "data", e.Data)
