@@ -13,10 +13,12 @@
 # make soak   everything at once for ten minutes, with the books balanced
 # make cross  the command for every processor that is promised
 # make ci     what must pass before a change lands: test, lint, cross, some seconds of fuzz
-# make build  bin/labgate, static, of at most 16 MB
+# make build  bin/labgate, static, of at most 15 MB
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# nethttpomithttp2: net/http without HTTP/2, which has no Upgrade and is never served.
+TAGS    := nethttpomithttp2
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BINARY  ?= bin/labgate
 LINT    := .tools/golangci-lint
@@ -29,7 +31,7 @@ APT     := $(if $(filter 0,$(shell id -u)),,sudo )DEBIAN_FRONTEND=noninteractive
 
 # Without cgo: with it the binary is linked against this machine's C library.
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/labgate
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/labgate
 
 run: build
 	@BINARY=$(BINARY) scripts/demo
@@ -96,7 +98,7 @@ fuzz:
 # Without cgo, as in a build for another processor.
 cross:
 	for arch in amd64 arm64 arm; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null ./cmd/labgate || exit 1; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -tags $(TAGS) -o /dev/null ./cmd/labgate || exit 1; \
 	done
 
 clean:

@@ -102,7 +102,7 @@ func build(pkg string) (string, error) {
 	prune(cache)
 	// The file is renamed when complete, so an interrupted build is never
 	// used.
-	if err := goCommand("build", "-trimpath", "-buildvcs=false", "-o", path+".new", pkg).run(); err != nil {
+	if err := goCommand("build", "-trimpath", "-buildvcs=false", tags, "-o", path+".new", pkg).run(); err != nil {
 		return "", err
 	}
 	return path, os.Rename(path+".new", path)
@@ -111,10 +111,13 @@ func build(pkg string) (string, error) {
 // inUse keeps the locked files open that mark builds as in use.
 var inUse sync.Map
 
+// tags are the build tags of the Makefile.
+const tags = "-tags=nethttpomithttp2"
+
 // contentKey hashes the inputs of a package's binary: the build IDs of all its
 // packages, which depend on their sources, embedded files, flags and compiler.
 func contentKey(pkg string) (string, error) {
-	list := goCommand("list", "-trimpath", "-buildvcs=false", "-deps", "-export", "-f", "{{.ImportPath}} {{.BuildID}}", pkg)
+	list := goCommand("list", "-trimpath", "-buildvcs=false", tags, "-deps", "-export", "-f", "{{.ImportPath}} {{.BuildID}}", pkg)
 	if err := list.run(); err != nil {
 		return "", err
 	}
