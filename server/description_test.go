@@ -79,7 +79,10 @@ func TestDescriptionOverHTTP(t *testing.T) {
 		if status, answer := g.call("GET", "/v1/devices/press-1", ""); status != 200 || answer["description_version"] != version {
 			t.Errorf("%d %v", status, answer)
 		}
-		if res, _ := g.request("GET", "/v1/devices/no%20name/description", ""); res.StatusCode != 404 {
+		if res, _ := g.request("GET", "/v1/devices/no%20name/description", ""); res.StatusCode != 400 {
+			t.Error(res.StatusCode)
+		}
+		if res, _ := g.request("GET", "/v1/devices/press-2/description", ""); res.StatusCode != 404 {
 			t.Error(res.StatusCode)
 		}
 	})
