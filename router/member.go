@@ -109,15 +109,22 @@ func (m member) DeviceReleased(node federation.NodeID, rel federation.Release) {
 		}
 		m.r.telemetryArrived(d, node, &federation.Batch{Device: d.id, Range: rel.End}, false)
 	}
-	if !h.is(node, rel.Epoch) {
-		if h.newer(node, rel.Epoch) {
-			h.epoch, h.node, h.over = rel.Epoch, node, true
-			g.feeds.update(d)
-		}
-		return
+	switch {
+	case h.is(node, rel.Epoch):
+		g.dropRemote(d, rel.Reason)
+		h.over = true
+	case h.newer(node, rel.Epoch):
+		g.releasedUnseen(d, node, rel.Epoch)
 	}
-	g.dropRemote(d, rel.Reason)
-	h.over = true
+}
+
+// releasedUnseen records the end of a holding of another node that this node has
+// not learned of, and that is newer than the known holding. The caller holds mu.
+func (g *registry) releasedUnseen(d *device, node federation.NodeID, epoch uint64) {
+	h := &d.holder
+	g.dropRemote(d, protocol.CloseReplaced.Name())
+	h.epoch, h.node, h.over = epoch, node, true
+	g.feeds.update(d)
 }
 
 // DeviceOvertaken implements federation.Member. When first is true, the other

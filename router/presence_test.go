@@ -10,6 +10,7 @@ import (
 
 	"github.com/labgate/labgate/internal/wsframe"
 	"github.com/labgate/labgate/protocol"
+	"github.com/labgate/labgate/router/federation"
 	"github.com/labgate/labgate/session"
 )
 
@@ -252,4 +253,29 @@ func noticeOf(t testing.TB, m received) protocol.DeviceNotice {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// A node that was cut off may learn of a holding only at its release. The device is
+// then announced as gone from the node on which it was announced before.
+func TestReleaseOfAnUnseenHolding(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gateway) {
+		a := g.frontend("alice")
+		g.holdElsewhere("d1")
+		if n := a.notice(protocol.TypeDeviceOnline, "connected"); n.Node != "elsewhere" {
+			t.Errorf("online on %q", n.Node)
+		}
+		m, later := member{g.r}, g.r.registry.createdMicros+2
+		m.NodeJoined(elsewhere+1, "third")
+		m.DeviceReleased(elsewhere+1, federation.Release{Device: "d1", Epoch: later, Reason: "going_away"})
+		if n := a.notice(protocol.TypeDeviceOffline, "replaced"); n.Node != "elsewhere" {
+			t.Errorf("offline on %q", n.Node)
+		}
+		if w := g.frontend("bob"); len(w.welcome.Devices) != 0 {
+			t.Errorf("welcome %+v", w.welcome.Devices)
+		}
+		// The older holding stays over.
+		m.DeviceReleased(elsewhere, federation.Release{Device: "d1", Epoch: later - 1, Reason: "replaced"})
+		m.DeviceHeld(elsewhere, federation.Holding{Device: "d1", Epoch: later - 1})
+		a.none()
+	}, ofSeveral)
 }
