@@ -65,7 +65,7 @@ func newLocalState() localState {
 	return localState{
 		devices: map[string]*heldDevice{}, users: map[string]struct{}{}, interests: map[string]*interest{},
 		unsettled: map[string]*interest{},
-		released: map[string]releasedDevice{},
+		released:  map[string]releasedDevice{},
 	}
 }
 

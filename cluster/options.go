@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -121,13 +120,10 @@ func notPrintable(r rune) bool { return r <= ' ' || r > '~' }
 
 // readPassword returns the first line of a file.
 func readPassword(path string) (string, error) {
-	const limit = 4 << 10
-	b, err := os.ReadFile(path)
+	const limit, fileLimit = 4 << 10, 64 << 10
+	b, err := textfile.Read(path, fileLimit)
 	if err != nil {
 		return "", fmt.Errorf("cluster: password of Redis: %w", err)
-	}
-	if b, err = textfile.Decode(b); err != nil {
-		return "", fmt.Errorf("cluster: password of Redis: %s: %w", path, err)
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	line = strings.TrimSuffix(line, "\r")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
@@ -179,14 +178,8 @@ func (a *redisAddress) loadTLS(caFile, certFile, keyFile string) error {
 	return nil
 }
 
+// maxPEM limits the size of a PEM file, in bytes.
+const maxPEM = 1 << 20
+
 // readPEM reads a PEM file, without the byte-order mark of an editor.
-func readPEM(path string) ([]byte, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if data, err = textfile.Decode(data); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return data, nil
-}
+func readPEM(path string) ([]byte, error) { return textfile.Read(path, maxPEM) }

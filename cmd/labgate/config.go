@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/labgate/labgate/internal/option"
@@ -34,22 +33,11 @@ type configEntry struct {
 // command: an ignored misspelt limit would be noticed only when the limit is
 // needed. Errors name file, line and key.
 func readConfig(path string) (*configFile, error) {
-	f, err := os.Open(path)
+	data, err := textfile.Read(path, maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
-	}
-	if len(data) > maxConfig {
-		return nil, fmt.Errorf("%s: larger than %d bytes; is this the configuration file?", path, maxConfig)
 	}
 	c := &configFile{path: path, entries: map[string]configEntry{}}
-	if data, err = textfile.Decode(data); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
 	if err := c.parse(data); err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -35,17 +34,17 @@ func (c *ClientOptions) config(log *zerolog.Logger) client.Config {
 	return cfg
 }
 
+// maxTokenFile limits the size of --token-file, in bytes.
+const maxTokenFile = 64 << 10
+
 // token reads the token file.
 func (c *ClientOptions) token() (string, error) {
 	if c.TokenFile == "" {
 		return "", nil
 	}
-	data, err := os.ReadFile(c.TokenFile)
+	data, err := textfile.Read(c.TokenFile, maxTokenFile)
 	if err != nil {
 		return "", fmt.Errorf("--token-file: %w", err)
-	}
-	if data, err = textfile.Decode(data); err != nil {
-		return "", fmt.Errorf("--token-file: %s: %w", c.TokenFile, err)
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
 	token := strings.TrimSpace(line)

@@ -85,19 +85,8 @@ func (c *certificate) look() [2]fileStamp {
 func (c *certificate) load() error {
 	var data [2][]byte
 	for i, path := range [...]string{c.certFile, c.keyFile} {
-		info, err := os.Stat(path)
-		if err == nil && info.Size() > maxCertificate {
-			err = fmt.Errorf("%s: %d bytes, at most %d allowed; is this the right file?", path, info.Size(), maxCertificate)
-		}
-		if err == nil {
-			data[i], err = os.ReadFile(path)
-		}
-		if err == nil {
-			if data[i], err = textfile.Decode(data[i]); err != nil {
-				err = fmt.Errorf("%s: %w", path, err)
-			}
-		}
-		if err != nil {
+		var err error
+		if data[i], err = textfile.Read(path, maxCertificate); err != nil {
 			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
 		}
 	}
