@@ -86,6 +86,9 @@ func appendLine(path, line string) (err error) {
 	if err != nil {
 		return err
 	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: is not a regular file; the line would be lost", path)
+	}
 	text := line + "\n"
 	if size := info.Size(); size > 0 {
 		last := []byte{0}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/labgate/labgate/internal/access"
@@ -196,6 +197,13 @@ func TestTokenAppends(t *testing.T) {
 				t.Errorf("%v, %v", info.Mode(), err)
 			}
 		})
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := runToken(t, "", "--role=device", "--name=a", "--append", pipe); out != "" || err == nil || !strings.Contains(err.Error(), pipe+": is not a regular file") {
+		t.Errorf("a pipe: printed %q, %v", out, err)
 	}
 	if _, _, err := runToken(t, "", "--role=device", "--append", filepath.Join(t.TempDir(), "none", "tokens")); err == nil || !strings.HasPrefix(err.Error(), "--append: ") {
 		t.Errorf("a directory that is not there: %v", err)
