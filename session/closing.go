@@ -75,6 +75,22 @@ func (s *Session) graceExpired() bool {
 	return false
 }
 
+// finishTime is how long Finish may take at the end of the grace time.
+const finishTime = 100 * time.Millisecond
+
+// finishLate lets the session's writer finish the connection at the end of the
+// grace time, once, and reports whether the writer does so. Finish could hold up the
+// wheel, so the wheel only waits for finishTime, and then closes the transport.
+func (s *Session) finishLate() bool {
+	if _, ok := s.t.(Finisher); !ok || s.writer == nil || !s.closeSent.Load() || s.graceOver.Swap(true) {
+		return false
+	}
+	s.graceEnd.Store(s.m.now() + int64(finishTime))
+	s.scheduleGraceEnd()
+	s.Schedule()
+	return true
+}
+
 // undelivered reports whether bytes are still on their way to the peer, as far as
 // the transport knows.
 func (s *Session) undelivered() bool {

@@ -30,6 +30,9 @@ func (s *Session) Expire(time.Time) {
 			s.scheduleGraceEnd()
 			return
 		}
+		if s.finishLate() {
+			return
+		}
 		_ = s.t.Close()
 		s.m.connectionEnded(s, errCloseTimeout)
 		return

@@ -33,9 +33,10 @@ type Transport interface {
 }
 
 // Finisher is a Transport that can close the connection in an orderly way, for
-// example with a TLS close_notify. After a complete closing handshake, the session
-// calls Finish instead of Close, on the goroutine that writes. Finish may block for
-// a short time.
+// example with a TLS close_notify. After a complete closing handshake, and at the
+// end of the grace time if the close frame has left, the session calls Finish
+// instead of Close, on the goroutine that writes. Finish may block: Close, which
+// the session calls when the time for Finish is over, must end Finish.
 type Finisher interface {
 	Finish() error
 }
@@ -105,6 +106,7 @@ type Session struct {
 	// Atomic.
 	phase         atomic.Uint32
 	peerClosed    atomic.Bool
+	graceOver     atomic.Bool // the grace time ended without the peer's close frame
 	closeSent     atomic.Bool
 	stalled       atomic.Bool
 	draining      atomic.Bool   // closed because the gateway shuts down
@@ -226,10 +228,10 @@ func (s *Session) countLoss(f *Frame) {
 	}
 }
 
-// finishClose closes the transport if the closing handshake is complete: the
-// gateway's close frame has left, and the peer's close frame has arrived.
+// finishClose closes the transport if the gateway's close frame has left, and the
+// peer's close frame has arrived or the grace time has ended.
 func (s *Session) finishClose() {
-	if !s.closeSent.Load() || !s.peerClosed.Load() || s.t.Buffered() > 0 {
+	if !s.closeSent.Load() || !s.peerClosed.Load() && !s.graceOver.Load() || s.t.Buffered() > 0 {
 		return
 	}
 	if f, ok := s.t.(Finisher); ok {

@@ -222,13 +222,47 @@ func TestPoliteTransportIsFinished(t *testing.T) {
 	}
 }
 
+// TestPoliteTransportIsFinishedAfterTheGrace: a peer that does not answer the
+// close frame gets an orderly end too, but Finish cannot hold up the end.
+func TestPoliteTransportIsFinishedAfterTheGrace(t *testing.T) {
+	for name, hang := range map[string]bool{"finishes": false, "hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				opts := testOptions()
+				opts.CloseGrace = 3 * time.Second
+				m := newTestManager(t, opts)
+				f := &polite{fake: fake{ended: make(chan struct{})}, hang: hang}
+				s, err := m.Add(Info{Role: RoleFrontend, Blocking: true}, f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.attach(s)
+				begin := time.Now()
+				s.Close(protocol.CloseNormal, "")
+				<-f.ended
+				after := time.Since(begin)
+				if f.finished.Load() != 1 || after < opts.CloseGrace || after > opts.CloseGrace+finishTime+2*wheelTick {
+					t.Errorf("Finish was called %d times; the transport ended after %v", f.finished.Load(), after)
+				}
+				synctest.Wait()
+				equal(t, "open transports", m.transports.Load(), 0)
+			})
+		})
+	}
+}
+
 type polite struct {
 	fake
 	finished atomic.Int32
+	hang     bool // Finish hangs until Close
 }
 
 func (p *polite) Finish() error {
 	p.finished.Add(1)
+	if p.hang {
+		<-p.ended
+		return nil
+	}
 	return p.Close()
 }
 
